@@ -1,0 +1,44 @@
+"""The contract between mta and its plugins: everything a plugin may import, and nothing else.
+
+    from mta_hooks import hookimpl, reject
+
+    @hookimpl
+    def smtp_mail(session, transaction, sender):
+        if sender and sender.domain == "spam.example":
+            return reject("we do not take mail from there")
+
+Arguments are only ever added (``API`` grows its second number); every hook has a page in docs/hooks/.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.model.address import Address
+from mta.model.delivery import Deferred, Delivered, DeliveryRecord, Failed, Route
+from mta.model.directory import (
+    AliasTarget,
+    AuthFail,
+    AuthOk,
+    Domain,
+    HookTarget,
+    MailboxTarget,
+    NotFound,
+    RelayTarget,
+    User,
+)
+from mta.model.errors import ConfigError, Refused, TemporaryFailure
+from mta.model.message import Flags, Placement, Recipient
+from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
+from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
+from mta_hooks.markers import hookimpl, hookspec
+from mta_hooks.results import AuthResult
+from mta_hooks.services import Context
+from mta_hooks.views import MailboxEvent, Message, Session, Transaction
+
+API = "1.0"
+
+__all__ = [
+    "API", "Action", "AddHeader", "Address", "AliasTarget", "AuthFail", "AuthOk", "AuthResult", "ConfigError", "Context",
+    "Deferred", "Delivered", "DeliveryRecord", "Domain", "Edit", "Failed", "Flags", "HookTarget", "MailboxEvent",
+    "MailboxTarget", "Message", "NotFound", "Placement", "Recipient", "Refused", "RelayTarget", "RemoveHeader",
+    "ReplaceHeader", "Route", "Session", "TemporaryFailure", "Transaction", "User", "Verdict", "accept", "add_score",
+    "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
+]  # fmt: skip

@@ -1,0 +1,10 @@
+"""What a storage plugin provides. Each Protocol has a conformance suite in ``mta.testing.conformance``."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta_hooks.backends.blobs import Blobs
+from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
+from mta_hooks.backends.directory import Directory
+from mta_hooks.backends.queue import Queue
+from mta_hooks.backends.store import MailStore
+
+__all__ = ["Blobs", "Database", "DatabaseOptions", "Directory", "MailStore", "Outbox", "Queue", "Spool", "Traces"]

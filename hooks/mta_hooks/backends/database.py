@@ -1,0 +1,134 @@
+"""One database that holds everything, so that acceptance and delivery are one transaction."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mta.model.ids import MailboxId, QueueId
+from mta.model.message import Intake
+from mta_hooks.backends.blobs import Blobs
+from mta_hooks.backends.directory import Directory
+from mta_hooks.backends.queue import Queue
+from mta_hooks.backends.store import MailStore
+
+Changed = Callable[[Sequence[MailboxId]], None]
+
+
+def _nobody(_mailboxes: Sequence[MailboxId]) -> None:
+    """No one to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """What the engine tells a backend.
+
+    data_dir       folder for files of its own
+    changed        called in the event loop after each commit that changed mailboxes, with their ids (wakes IDLE here and
+                   in the other workers)
+    queued         called in the event loop after each commit that added or released queue rows
+    durable_hooks  durable hooks that somebody implements: only for these are outbox rows written ("mailbox_event", …)
+    undelete       seconds that expunged messages keep their octets
+    reserve        octets of free disk below which new mail is refused with StorageFull
+    """
+
+    data_dir: str
+    changed: Changed = _nobody
+    queued: Callable[[], None] = lambda: None
+    durable_hooks: frozenset[str] = frozenset()
+    undelete: float = 14 * 86400.0
+    reserve: int = 32 * 2**20
+
+
+class Spool(Protocol):
+    """The one door through which mail becomes ours."""
+
+    async def accept(self, intake: Intake) -> None:
+        """Make it durable: octets, mailbox rows, queue rows, outbox rows, trace, in one transaction.
+
+        Returns   after the commit is on stable storage; only then may 250 be said. Cancelled before: the caller must
+                  treat the outcome as unknown (the peer gets no 250); nothing is ever half there.
+        Raises    StorageFull, StorageReadOnly, TemporaryFailure (locked too long, database away), OverQuota,
+                  StorageDead. An id that was accepted before: returns, changes nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    row: int
+    hook: str
+    payload: Mapping[str, Any]
+    attempts: int
+
+
+class Outbox(Protocol):
+    """Durable notifications waiting to be called."""
+
+    async def lease(self, owner: str, limit: int, seconds: float, *, now: float) -> list[OutboxRow]: ...
+
+    async def done(self, rows: Sequence[int]) -> None: ...
+
+    async def retry(self, row: int, *, due: float, error: str) -> None: ...
+
+    async def bury(self, row: int, *, error: str) -> None:
+        """Dead letter: kept, not called again until replayed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    id: QueueId
+    at: float
+    origin: str
+    sender: str
+    message_id: str
+    size: int
+    client: str
+    user: str
+    steps: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Traces(Protocol):
+    async def find(self, text: str, *, limit: int = 50) -> list[TraceRecord]:
+        """By queue id, Message-ID, or sender or recipient address; newest first."""
+        ...
+
+
+class KeyValues(Protocol):
+    async def get(self, plugin: str, key: str, *, now: float) -> bytes | None: ...
+    async def set(self, plugin: str, key: str, value: bytes, *, expires: float | None) -> None: ...
+    async def delete(self, plugin: str, key: str) -> None: ...
+
+
+class Database(Protocol):
+    """All backends over one connection pool."""
+
+    spool: Spool
+    store: MailStore
+    queue: Queue
+    directory: Directory
+    outbox: Outbox
+    traces: Traces
+    kv: KeyValues
+    blobs: Blobs
+
+    async def open(self) -> None:
+        """Connect, migrate the schema to this program's version. Raises ConfigError when the data is newer than the
+        program or the place cannot be used; TemporaryFailure when the server is away."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is written, close."""
+        ...
+
+    async def housekeep(self, *, now: float) -> None:
+        """Sweep what nothing names any more (blobs, tombstones, expired keys); called by one worker, every few minutes."""
+        ...
+
+    async def verify(self, progress: Callable[[int, int], None]) -> list[str]:
+        """Check every invariant and every blob; one line for each damage, empty when sound."""
+        ...
+
+
+Factory = Callable[[str, DatabaseOptions], Database]

@@ -1,0 +1,75 @@
+"""The durable queue: one row per recipient (design: docs/architecture.md, "Sending")."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mta.model.delivery import Leased, Outcome, QueueRow
+from mta.model.ids import BlobId, QueueId
+from mta.model.message import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which rows; all given conditions must hold. ``text`` is a part of an address or of the last reply."""
+
+    ids: tuple[QueueId, ...] = ()
+    domain: str = ""
+    sender: str | None = None
+    recipient: str = ""
+    text: str = ""
+    state: str = ""
+    older_than: float | None = None
+    everything: bool = False
+
+
+class Queue(Protocol):
+    async def lease(
+        self, owner: str, limit: int, seconds: float, *, now: float, exclude: Collection[str] = (), sites: Collection[str] = ()
+    ) -> list[Leased]:
+        """Take up to ``limit`` due rows that nobody holds, oldest due first, for ``seconds``.
+
+        exclude  sites that can take no more at present; sites: only these, when given (more work for an open connection)
+        A row whose lease ended is due again, so a crashed owner loses nothing; ``owner`` is for the listing.
+        """
+        ...
+
+    async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
+        """Write results durably, in one transaction with the messages that follow from them (DSNs, forwards).
+
+        delivered, relayed, failed, expanded, discarded: the row goes; ``Outcome.delivery`` is put into its mailbox in
+        the same transaction. deferred, held: the row stays. A row that is gone already (settled twice) changes nothing,
+        and its delivery and notifications are not done again.
+        """
+        ...
+
+    async def next_due(self, *, now: float) -> float | None:
+        """When the earliest row not held and not leased is due, or a lease ends; None: nothing waits."""
+        ...
+
+    async def content(self, blob: BlobId, start: int = 0, length: int | None = None) -> bytes:
+        """Octets of a queued message. Raises TemporaryFailure when the storage is away."""
+        ...
+
+    async def count(self) -> int:
+        """Recipients in the queue, held ones included."""
+        ...
+
+    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float) -> list[QueueRow]: ...
+
+    async def flush(self, wanted: QueueFilter, *, now: float) -> int:
+        """Make rows due now (not held ones). Returns how many."""
+        ...
+
+    async def hold(self, wanted: QueueFilter, reason: str) -> int: ...
+
+    async def release(self, wanted: QueueFilter, *, now: float) -> int: ...
+
+    async def delete(self, wanted: QueueFilter) -> int:
+        """Remove rows without a bounce; the trace keeps that it was done."""
+        ...
+
+    async def stats(self, *, now: float) -> Mapping[str, int]:
+        """``total``, ``due``, ``waiting``, ``leased``, ``held``."""
+        ...

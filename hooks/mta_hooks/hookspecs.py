@@ -1,0 +1,166 @@
+"""Every hook that exists, with its arguments, mode and the verdicts it may give. docs/hooks/ is generated from here.
+
+Modes: *verdict* walks the plugins in order until one gives a final verdict (scores add up); *first* takes the first
+answer that is not None; *all* collects every answer that is not None; *pipeline* hands a value through; *notify* tells,
+errors never touch mail; *durable* is notify through the outbox: a row written with the message's own transaction,
+called at least once, retried, dead-lettered; *load* is called once while loading and may not be ``async``.
+
+An implementation names only the arguments it wants; ``ctx`` (mta_hooks.services.Context) can be named in every one.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mta_hooks.markers import hookspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mta.model.address import Address
+    from mta.model.delivery import DeliveryAnswer, DeliveryRecord, Route
+    from mta.model.directory import AliasTarget, AuthAnswer, Domain, Target, User
+    from mta.model.message import Placement, Recipient
+    from mta.model.verdict import Verdict
+    from mta_hooks.edits import AddHeader, Edit
+    from mta_hooks.results import AuthResult
+    from mta_hooks.services import Registry, Server
+    from mta_hooks.views import MailboxEvent, Message, Session, Transaction
+
+SESSION = ("accept", "reject", "defer")
+RCPT = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
+MESSAGE = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
+
+
+@hookspec("load")
+def register(registry: Registry) -> None:
+    """Say what the plugin brings: config model, backends, jobs."""
+
+
+@hookspec("all", on_error="defer", timeout=30.0)
+def startup(server: Server) -> None:
+    """A worker is about to accept connections. Raising refuses the start when the plugin is required."""
+
+
+@hookspec("all", timeout=10.0)
+def shutdown(server: Server) -> None:
+    """A worker has served its last connection."""
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def smtp_connect(session: Session) -> Verdict | None:
+    """A client connected; nothing was said yet. Asked for every protocol: look at ``session.protocol``.
+
+    reject and defer answer 554 or 421 (IMAP: BYE, POP3: -ERR) and close.
+    """
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def smtp_ehlo(session: Session, name: str, verb: str) -> Verdict | None:
+    """HELO, EHLO or LHLO with ``name`` as given."""
+
+
+@hookspec("first", on_error="defer", timeout=10.0)
+def auth_verify(service: str, username: str, credential: str, session: Session) -> AuthAnswer | None:
+    """Is this the password of this account? None: not mine, ask the next. Asked by SMTP, IMAP and POP3 alike.
+
+    An error or time-out answers "temporary authentication failure" (454 4.7.0, NO [UNAVAILABLE], -ERR [SYS/TEMP]).
+    """
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def smtp_mail(
+    session: Session, transaction: Transaction, sender: Address | None, params: Mapping[str, str | None]
+) -> Verdict | None:
+    """MAIL FROM, after syntax, state and limits."""
+
+
+@hookspec("verdict", allowed=RCPT, on_error="defer")
+def smtp_rcpt(session: Session, transaction: Transaction, recipient: Address, params: Mapping[str, str | None]) -> Verdict | None:
+    """One RCPT TO, after syntax, state and limits, in order.
+
+    accept lets the recipient in whatever the directory says (this is how a plugin relays); without an accept the
+    directory and the relay rules decide. redirect replaces it.
+    """
+
+
+@hookspec("all", on_error="continue", timeout=20.0)
+def message_authenticate(session: Session, message: Message) -> AuthResult | list[AuthResult] | None:
+    """First message stage: who signed it, who may send it. Results are merged into one Authentication-Results field."""
+
+
+@hookspec("verdict", allowed=MESSAGE, on_error="defer", timeout=30.0)
+def message_check(
+    session: Session, message: Message, recipients: Sequence[Recipient], results: Sequence[AuthResult]
+) -> Verdict | None:
+    """Second stage: judge the message. ``add_score`` leaves the decision to the sum (config ``spam``)."""
+
+
+@hookspec("all", on_error="continue", timeout=10.0)
+def message_modify(message: Message, recipients: Sequence[Recipient]) -> Edit | list[Edit] | None:
+    """Third stage: header edits, applied in plugin order after all have answered."""
+
+
+@hookspec("all", on_error="defer", timeout=10.0)
+def message_sign(message: Message) -> AddHeader | list[AddHeader] | None:
+    """Last stage: header additions over the final octets; the message is frozen afterwards."""
+
+
+@hookspec("first", on_error="defer")
+def domain_lookup(domain: str) -> Domain | None:
+    """Is this domain ours?"""
+
+
+@hookspec("first", on_error="defer")
+def recipient_lookup(address: Address) -> Target | None:
+    """Who is this address of a domain of ours? None from everyone: 550 5.1.1. The full address is asked first, then
+    without "+detail", then the catch-all ``@domain`` (an Address with local "")."""
+
+
+@hookspec("first", on_error="defer")
+def alias_expand(address: Address) -> AliasTarget | None:
+    """Does this address stand for others? Asked before ``recipient_lookup``; loops are cut by the engine."""
+
+
+@hookspec("first", on_error="defer")
+def user_lookup(service: str, username: str) -> User | None:
+    """The account of this login name, without its credential."""
+
+
+@hookspec("first", on_error="defer")
+def route(sender: Address | None, recipient: Address) -> Route | None:
+    """Where does this recipient go next? None from everyone: config ``routes``, then the smarthost, then MX."""
+
+
+@hookspec("first", on_error="defer", timeout=60.0)
+def deliver(recipient: Address, sender: Address | None, message: Message) -> DeliveryAnswer | None:
+    """Deliver to one local recipient in your own way; None: not mine. Delivered, Deferred or Failed.
+
+    Runs after acceptance, from the queue, at least once for each recipient (``message.id`` makes it idempotent).
+    """
+
+
+@hookspec("pipeline", on_error="continue")
+def mailbox_deliver(user: str, recipient: Address, message: Message, placement: Placement) -> Placement | None:
+    """Choose folder, flags, keywords, copies, or drop."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def delivered(record: DeliveryRecord) -> None:
+    """A recipient was served: mailbox, next hop or hook."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def deferred(record: DeliveryRecord) -> None:
+    """An attempt failed for now."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def bounced(record: DeliveryRecord) -> None:
+    """A recipient failed for good; the DSN, where one is due, is written in the same transaction."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def mailbox_event(event: MailboxEvent) -> None:
+    """A message arrived, changed or went."""

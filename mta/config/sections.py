@@ -1,0 +1,154 @@
+"""Every section and key of the config. Descriptions become etc/mta.yaml and docs/operators/config.md.
+
+Sizes in octets (or "50 MiB"), times in seconds (or "5m"); see ``mta.config.units``.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mta.config.units import Seconds, Size
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Listener(Section):
+    """One entry of ``listen``; a plain string is the same as ``{url: …}``."""
+
+    url: Annotated[
+        str,
+        Field(
+            description="scheme://host:port or scheme+unix:/path; schemes: smtp submission submissions lmtp imap imaps pop3 pop3s"
+        ),
+    ]
+    proxy_protocol: Annotated[
+        tuple[str, ...], Field(description="Networks whose connections begin with a PROXY v1 or v2 header.")
+    ] = ()
+
+
+class Tls(Section):
+    certificate: Annotated[
+        str | None, Field(description="PEM file: certificate and chain. Absent: a self-signed pair is made for development.")
+    ] = None
+    key: Annotated[str | None, Field(description="PEM file of the private key.")] = None
+    minimum: Annotated[Literal["TLSv1.2", "TLSv1.3"], Field(description="Oldest TLS version spoken.")] = "TLSv1.2"
+
+
+class Auth(Section):
+    plaintext_without_tls: Annotated[bool, Field(description="Allow passwords without TLS. For tests and loopback only.")] = False
+    max_failures: Annotated[int, Field(ge=1, description="Failed attempts on one connection before it is closed.")] = 3
+    failure_delay: Annotated[Seconds, Field(ge=0, le=30, description="Pause before the answer to a wrong password.")] = 1.0
+
+
+class Relay(Section):
+    networks: Annotated[tuple[str, ...], Field(description="Clients that may send to any domain without authentication.")] = ()
+    smarthost: Annotated[str | None, Field(description="Next hop for all remote mail: smtp://host:port, smtps://host:port.")] = None
+    username: Annotated[str | None, Field(description="Name for AUTH at the smarthost.")] = None
+    password: Annotated[str | None, Field(repr=False, description="Password for AUTH at the smarthost: ${ENV} or file:/path.")] = (
+        None
+    )
+    tls: Annotated[
+        Literal["none", "may", "encrypt"],
+        Field(description="STARTTLS at the smarthost: may is opportunistic, encrypt insists and verifies."),
+    ] = "may"
+
+
+class Limits(Section):
+    message_size: Annotated[Size, Field(ge=65536, description="Largest message, advertised as SIZE (RFC 1870).")] = 50 * 2**20
+    recipients: Annotated[
+        int, Field(ge=100, le=100_000, description="Recipients of one transaction (RFC 5321 §4.5.3.1.8: at least 100).")
+    ] = 1000
+    connections: Annotated[int, Field(ge=1, description="Connections of all protocols in one worker.")] = 10_000
+    connections_per_client: Annotated[
+        int, Field(ge=1, description="SMTP connections from one address in one worker; relay networks are exempt.")
+    ] = 50
+    errors: Annotated[int, Field(ge=1, description="Refused commands on one connection before it is closed.")] = 20
+    command_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a command (RFC 5321 §4.5.3.2.7: 5 minutes).")] = (
+        300.0
+    )
+    data_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for the next piece of a message.")] = 180.0
+    transaction_timeout: Annotated[Seconds, Field(ge=10, description="Longest time for one message from DATA to its end.")] = 3600.0
+    received: Annotated[int, Field(ge=10, le=200, description="Received lines above which a message loops.")] = 50
+    memory_per_message: Annotated[
+        Size, Field(ge=65536, description="Octets of one message kept in memory before it goes to a file.")
+    ] = 2**20
+    imap_idle_timeout: Annotated[
+        Seconds, Field(ge=60, description="Longest silence of an IMAP client (RFC 9051 §5.4: at least 30 minutes).")
+    ] = 1800.0
+    pop3_idle_timeout: Annotated[
+        Seconds, Field(ge=60, description="Longest silence of a POP3 client (RFC 1939 §3: at least 10 minutes).")
+    ] = 600.0
+
+
+class QueueSection(Section):
+    retry: Annotated[tuple[Seconds, ...], Field(min_length=1, description="Waits between attempts; the last repeats.")] = (
+        60.0,
+        300.0,
+        900.0,
+        1800.0,
+        3600.0,
+        7200.0,
+        14400.0,
+    )
+    jitter: Annotated[float, Field(ge=0, le=0.5, description="Share by which each wait varies at random.")] = 0.1
+    lifetime: Annotated[Seconds, Field(ge=60, description="After this, and at least three attempts, a recipient bounces.")] = (
+        5 * 86400.0
+    )
+    delay_warning: Annotated[Seconds, Field(ge=0, description="A delay notice after this, once; 0: never.")] = 4 * 3600.0
+    concurrency: Annotated[int, Field(ge=1, le=1000, description="Connections to all destinations together.")] = 100
+    concurrency_per_destination: Annotated[int, Field(ge=1, le=100, description="Connections to one destination.")] = 20
+    connect_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a connection and its greeting.")] = 30.0
+
+
+class Spam(Section):
+    junk: Annotated[float, Field(description="Score from which a message goes to Junk.")] = 5.0
+    reject: Annotated[float, Field(description="Score from which a message is refused.")] = 15.0
+
+
+class Dns(Section):
+    servers: Annotated[tuple[str, ...], Field(description="Resolvers as address or address:port; empty: /etc/resolv.conf.")] = ()
+    timeout: Annotated[Seconds, Field(gt=0, le=60, description="Longest wait for one look-up.")] = 5.0
+
+
+class LogSection(Section):
+    level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity written.")] = "info"
+    format: Annotated[Literal["text", "json"], Field(description="text: key=value lines; json: one object a line.")] = "text"
+    file: Annotated[str | None, Field(description="Absent: standard error.")] = None
+
+
+class Storage(Section):
+    undelete_days: Annotated[float, Field(ge=0, description="Days that expunged messages can be restored.")] = 14.0
+    reserve: Annotated[Size, Field(ge=0, description="Free disk below which new mail is refused for now.")] = 32 * 2**20
+
+
+class Config(Section):
+    """The whole file."""
+
+    hostname: Annotated[str, Field(description="Name in greetings, EHLO, Received and Message-ID. Default: the machine's.")] = ""
+    data_dir: Annotated[str, Field(description="Database, large bodies, maildrop, sockets. Relative: to the config file.")] = (
+        "./var"
+    )
+    database: Annotated[str, Field(description="sqlite (a file in data_dir) or postgresql://user@host/name.")] = "sqlite"
+    listen: Annotated[tuple[Listener, ...], Field(description="What to serve where.")] = ()
+    tls: Annotated[Tls, Field(description="Certificate for STARTTLS and the TLS ports.")] = Tls()
+    auth: Annotated[Auth, Field(description="Passwords.")] = Auth()
+    relay: Annotated[Relay, Field(description="Who may send through us, and by which next hop.")] = Relay()
+    routes: Annotated[
+        dict[str, str], Field(description="Next hop by domain, before MX: smtp://host:port lmtp://host:port lmtp+unix:/path.")
+    ] = {}
+    domains: Annotated[tuple[str, ...], Field(description="Domains of ours, beside those added by command.")] = ()
+    workers: Annotated[int | Literal["auto"], Field(description="Processes; auto: one for each core, at most 8.")] = "auto"
+    user: Annotated[str, Field(description="Account to become after binding ports when started as root.")] = "mta"
+    hooks_dir: Annotated[str | None, Field(description="Folder of drop-in hooks.")] = None
+    limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
+    queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()
+    spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
+    dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
+    log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
+    storage: Annotated[Storage, Field(description="Disk.")] = Storage()
+    plugins: Annotated[dict[str, dict[str, Any]], Field(description="Plugins to run, in order, each with its own config.")] = {
+        "sql": {}
+    }

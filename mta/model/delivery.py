@@ -1,0 +1,161 @@
+"""Delivery: what the queue hands out, and what comes back."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mta.model.address import Address
+from mta.model.ids import BlobId, QueueId, UserId
+from mta.model.message import LocalDelivery, Notification, Origin, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """The message part of a queue row; see ``Intake`` for the fields."""
+
+    id: QueueId
+    origin: Origin
+    sender: Address | None
+    blob: BlobId
+    size: int
+    skip: int
+    received_at: float
+    envid: str | None
+    ret: str | None
+    smtputf8: bool
+    eightbit: bool
+    message_id: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """One recipient that is ours until the lease ends.
+
+    row       identifies the recipient in the queue
+    site      what concurrency and rates count by: the recipient's domain, or "local"
+    attempts  finished attempts so far
+    """
+
+    row: int
+    message: QueuedMessage
+    address: Address
+    transport: Transport
+    site: str
+    user: UserId | None
+    orcpt: str | None
+    notify: frozenset[str]
+    attempts: int
+    due: float
+    last_reply: str
+    delay_warned: bool
+
+
+Result = Literal["delivered", "relayed", "deferred", "failed", "expanded", "discarded", "held"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one leased recipient.
+
+    due       next attempt, wall clock, for "deferred"
+    reply     what the next hop or the hook said, one line, at most 1,000 characters, for DSN, trace and ``mta queue show``
+    remote    who said it: "mx.example.org[192.0.2.1]:25", or ""
+    delivery  for "delivered" into a mailbox: done in the transaction that removes the row, hence exactly once
+    warned    a delay DSN has been made
+    attempted False when nobody was asked (lease returned, destination at its limit): attempts does not grow
+    """
+
+    leased: Leased
+    result: Result
+    reply: str = ""
+    remote: str = ""
+    due: float = 0.0
+    delivery: LocalDelivery | None = None
+    warned: bool = False
+    attempted: bool = True
+    notifications: tuple[Notification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a recipient goes next; the answer of the ``route`` hook.
+
+    transport  "smtp", "lmtp", "pipe" or "local"
+    host       name or address literal, None: MX of the recipient's domain
+    port       0: the transport's default
+    tls        "none", "may", "encrypt", "implicit"
+    credentials name and password for AUTH, or None; never logged
+    """
+
+    transport: Literal["smtp", "lmtp", "pipe", "local"]
+    host: str | None = None
+    port: int = 0
+    path: str = ""
+    tls: Literal["none", "may", "encrypt", "implicit"] = "may"
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """The record of ``delivered``, ``deferred`` and ``bounced``: complete, so that no hook has to guess."""
+
+    id: QueueId
+    message_id: str
+    origin: Origin
+    sender: str
+    recipient: str
+    orcpt: str | None
+    result: Result
+    reply: str
+    remote: str
+    attempts: int
+    received_at: float
+    at: float
+    size: int
+    user: str = ""
+    next_attempt: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One line of ``mta queue list``."""
+
+    row: int
+    id: QueueId
+    sender: str
+    recipient: str
+    state: Literal["due", "waiting", "leased", "held"]
+    attempts: int
+    received_at: float
+    due: float
+    size: int
+    last_reply: str
+    hold: str
+
+
+# ---- what a hook of mode "first answer" says about a custom delivery -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    text: str = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    text: str
+    enhanced: str = "4.3.0"
+    delay: float | None = None
+    """Seconds until the next attempt; None: the retry schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    text: str
+    enhanced: str = "5.3.0"
+
+
+DeliveryAnswer = Delivered | Deferred | Failed

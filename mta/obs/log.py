@@ -1,0 +1,100 @@
+"""Structured log: an event name and fields, one line per decision (docs/operators/log.md lists every event).
+
+Values are escaped so that no peer can forge a line, and cut at 1,000 characters. Message content and credentials are
+never passed here; ``secret`` fields are replaced as a second wall.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_SECRET = frozenset({"password", "credential", "secret", "token", "authorization", "pass"})
+_LONGEST = 1000
+_root = logging.getLogger("mta")
+
+
+class Log:
+    """Bound fields plus an event. ``bind`` is cheap; a filtered call costs one comparison."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, object] | None = None) -> None:
+        self._fields = dict(fields or {})
+
+    def bind(self, **fields: object) -> "Log":
+        return Log({**self._fields, **fields})
+
+    def debug(self, event: str, **fields: object) -> None:
+        if _root.isEnabledFor(logging.DEBUG):
+            self._emit(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        if _root.isEnabledFor(logging.INFO):
+            self._emit(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._emit(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """With ``exc_info=True`` the traceback of the exception being handled is kept."""
+        self._emit(logging.ERROR, event, fields)
+
+    def _emit(self, level: int, event: str, fields: dict[str, object]) -> None:
+        exc_info = fields.pop("exc_info", None)
+        _root.log(level, event, extra={"fields": {**self._fields, **fields}}, exc_info=bool(exc_info))
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        parts = [stamp, record.levelname.lower(), record.getMessage()]
+        parts += [f"{key}={_text(key, value)}" for key, value in _fields(record).items()]
+        line = " ".join(parts)
+        return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        out: dict[str, Any] = {"at": record.created, "level": record.levelname.lower(), "event": record.getMessage()}
+        out.update({key: _plain(key, value) for key, value in _fields(record).items()})
+        if record.exc_info:
+            out["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(out, ensure_ascii=False, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return getattr(record, "fields", {})
+
+
+def _plain(key: str, value: object) -> object:
+    if key in _SECRET:
+        return "***"
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return str(value)[:_LONGEST]
+
+
+def _text(key: str, value: object) -> str:
+    text = str(_plain(key, value))
+    if text.isprintable() and text and not any(c in ' "=\\' for c in text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def configure(level: Level = "info", form: Literal["text", "json"] = "text", file: str | None = None) -> None:
+    """Write the log of this process to ``file`` or standard error. Called once at start and again at reload."""
+    handler: logging.Handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    for old in list(_root.handlers):
+        _root.removeHandler(old)
+        old.close()
+    _root.addHandler(handler)
+    _root.setLevel(_LEVELS[level])
+    _root.propagate = False
