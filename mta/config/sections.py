@@ -6,35 +6,53 @@ Sizes in octets (or "50 MiB"), times in seconds (or "5m"); see ``mta.config.unit
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mta.config.checks import DomainName, FilePath, HostName, ListenUrl, Network, plugin_table
 from mta.config.units import Seconds, Size
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_defaults(cls, value: object) -> object:
+        """``relay:`` with nothing behind it."""
+        return {} if value is None else value
+
 
 class Listener(Section):
     """One entry of ``listen``; a plain string is the same as ``{url: …}``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
     url: Annotated[
-        str,
+        ListenUrl,
         Field(
             description="scheme://host:port or scheme+unix:/path; schemes: smtp submission submissions lmtp imap imaps pop3 pop3s"
         ),
     ]
     proxy_protocol: Annotated[
-        tuple[str, ...], Field(description="Networks whose connections begin with a PROXY v1 or v2 header.")
+        tuple[Network, ...], Field(description="Networks whose connections begin with a PROXY v1 or v2 header.")
     ] = ()
 
 
 class Tls(Section):
     certificate: Annotated[
-        str | None, Field(description="PEM file: certificate and chain. Absent: a self-signed pair is made for development.")
+        FilePath | None, Field(description="PEM file: certificate and chain. Absent: a self-signed pair is made for development.")
     ] = None
-    key: Annotated[str | None, Field(description="PEM file of the private key.")] = None
+    key: Annotated[FilePath | None, Field(description="PEM file of the private key.")] = None
     minimum: Annotated[Literal["TLSv1.2", "TLSv1.3"], Field(description="Oldest TLS version spoken.")] = "TLSv1.2"
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Tls":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key are given together or not at all")
+        return self
 
 
 class Auth(Section):
@@ -44,7 +62,7 @@ class Auth(Section):
 
 
 class Relay(Section):
-    networks: Annotated[tuple[str, ...], Field(description="Clients that may send to any domain without authentication.")] = ()
+    networks: Annotated[tuple[Network, ...], Field(description="Clients that may send to any domain without authentication.")] = ()
     smarthost: Annotated[str | None, Field(description="Next hop for all remote mail: smtp://host:port, smtps://host:port.")] = None
     username: Annotated[str | None, Field(description="Name for AUTH at the smarthost.")] = None
     password: Annotated[str | None, Field(repr=False, description="Password for AUTH at the smarthost: ${ENV} or file:/path.")] = (
@@ -116,7 +134,7 @@ class Dns(Section):
 class LogSection(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity written.")] = "info"
     format: Annotated[Literal["text", "json"], Field(description="text: key=value lines; json: one object a line.")] = "text"
-    file: Annotated[str | None, Field(description="Absent: standard error.")] = None
+    file: Annotated[FilePath | None, Field(description="Absent: standard error.")] = None
 
 
 class Storage(Section):
@@ -127,8 +145,10 @@ class Storage(Section):
 class Config(Section):
     """The whole file."""
 
-    hostname: Annotated[str, Field(description="Name in greetings, EHLO, Received and Message-ID. Default: the machine's.")] = ""
-    data_dir: Annotated[str, Field(description="Database, large bodies, maildrop, sockets. Relative: to the config file.")] = (
+    hostname: Annotated[
+        HostName, Field(description="Name in greetings, EHLO, Received and Message-ID. Default: the machine's.")
+    ] = ""
+    data_dir: Annotated[FilePath, Field(description="Database, large bodies, maildrop, sockets. Relative: to the config file.")] = (
         "./var"
     )
     database: Annotated[str, Field(description="sqlite (a file in data_dir) or postgresql://user@host/name.")] = "sqlite"
@@ -139,16 +159,21 @@ class Config(Section):
     routes: Annotated[
         dict[str, str], Field(description="Next hop by domain, before MX: smtp://host:port lmtp://host:port lmtp+unix:/path.")
     ] = {}
-    domains: Annotated[tuple[str, ...], Field(description="Domains of ours, beside those added by command.")] = ()
-    workers: Annotated[int | Literal["auto"], Field(description="Processes; auto: one for each core, at most 8.")] = "auto"
+    domains: Annotated[tuple[DomainName, ...], Field(description="Domains of ours, beside those added by command.")] = ()
+    workers: Annotated[
+        Annotated[int, Field(ge=1, le=64)] | Literal["auto"], Field(description="Processes; auto: one for each core, at most 8.")
+    ] = "auto"
+    drain: Annotated[Seconds, Field(ge=0, le=3600, description="Longest wait for busy sessions when stopping or reloading.")] = 30.0
     user: Annotated[str, Field(description="Account to become after binding ports when started as root.")] = "mta"
-    hooks_dir: Annotated[str | None, Field(description="Folder of drop-in hooks.")] = None
+    hooks_dir: Annotated[FilePath | None, Field(description="Folder of drop-in hooks.")] = None
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
     dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
     log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
     storage: Annotated[Storage, Field(description="Disk.")] = Storage()
-    plugins: Annotated[dict[str, dict[str, Any]], Field(description="Plugins to run, in order, each with its own config.")] = {
-        "sql": {}
-    }
+    plugins: Annotated[
+        dict[str, dict[str, Any]],
+        BeforeValidator(plugin_table),
+        Field(description="Plugins to run, in order, each with its own config."),
+    ] = {"sql": {}}

@@ -65,5 +65,5 @@ class ConfigError(MailError):
     """What the operator must mend: where (``file:line``), key, problem, fix. Exit status 78."""
 
     def __init__(self, where: str, key: str, problem: str, fix: str = "") -> None:
-        super().__init__(f"{where}: {key}: {problem}" + (f" Fix: {fix}" if fix else ""))
+        super().__init__(f"{where}: {key}: {problem}" + (f"{'' if problem.endswith('.') else '.'} Fix: {fix}" if fix else ""))
         self.where, self.key, self.problem, self.fix = where, key, problem, fix
