@@ -1,0 +1,17 @@
+"""For the whole suite: ``@pytest.mark.peer("swaks", …)`` skips, with the reason, where such a program is not installed."""
+# SPDX-License-Identifier: Apache-2.0
+
+import os
+import shutil
+
+import pytest
+
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("peer"):
+            missing = [name for name in mark.args if shutil.which(name) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
