@@ -1,0 +1,44 @@
+"""The wall clock jumps: nothing expires by it, sessions and new connections go on."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+
+import pytest
+
+from mta.testing.clients import compose, message_ids
+from mta.testing.server import HOST, MailServer, free_port, wait_until
+
+ALICE, BOB = "alice@example.test", "bob@example.test"
+
+
+@pytest.mark.parametrize("jump", [10 * 86400.0, -3600.0], ids=["ten days on", "an hour back"])
+def test_clock_jump(shim, jump):
+    config = {
+        "routes": {"dead.test": f"smtp://{HOST}:{free_port()}"},
+        "queue": {"retry": [60], "lifetime": "1h", "delay_warning": 0},
+    }
+    with MailServer(config, env=shim.env) as server:
+        with server.smtp(BOB) as client:
+            client.sendmail(BOB, ["x@dead.test"], compose("<waits@client.test>", "x@dead.test", sender=BOB))
+        wait_until(lambda: b'"attempts": 1' in server.cli("queue", "list", "--json").stdout, 10, "the first attempt", 0.2)
+        box, smtp = server.imap(ALICE), server.smtp()
+        box.select("INBOX")
+        uid_validity = box.response("UIDVALIDITY")
+        shim.shift_clock(jump)
+        begin = time.monotonic()
+        assert box.noop()[0] == "OK"
+        assert smtp.noop()[0] == 250
+        smtp.sendmail("x@client.test", [ALICE], compose("<old-session@client.test>", ALICE))
+        with server.smtp() as client:
+            client.sendmail("x@client.test", [ALICE], compose("<new-session@client.test>", ALICE))
+        with server.imap(ALICE) as other:
+            assert sorted(message_ids(other).values()) == ["<new-session@client.test>", "<old-session@client.test>"]
+            assert other.response("UIDVALIDITY") == uid_validity
+        assert time.monotonic() - begin < 5
+        server.cli("queue", "flush")
+        time.sleep(1.5)
+        assert server.queue_count() == 1  # neither bounced nor lost
+        with server.imap(BOB) as other:
+            assert message_ids(other) == {}
+        smtp.close()
+        box.shutdown()

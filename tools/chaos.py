@@ -1,0 +1,51 @@
+"""Kill the daemon with SIGKILL at random moments under load, many times, and check that every promise was kept.
+
+    tools/chaos.py [--database sqlite|postgresql|URL] [--kills 250] [--seed N] [--workers 2] [--threads 4]
+
+Exit status 0: every message answered 250 was in the mailbox exactly once after every restart. ``make chaos`` runs it on
+both databases. The folder of a failed run is kept and named.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mta.testing.chaos import kill_at_random_moments
+from mta.testing.postgresql import postgresql
+from mta.testing.server import MailServer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", action="append", help="sqlite, postgresql (a server of our own) or a URL; default: both")
+    parser.add_argument("--kills", type=int, default=250)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=4)
+    options = parser.parse_args()
+    failed = False
+    for database in options.database or ("sqlite", "postgresql"):
+        if database == "postgresql":
+            with postgresql() as make:
+                failed |= run(make(), options)
+        else:
+            failed |= run(database, options)
+    return int(failed)
+
+
+def run(database: str, options: argparse.Namespace) -> bool:
+    """One database. Returns True when a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix="mta-chaos-"))
+    name = database.partition(":")[0]
+    print(f"{name}: seed {options.seed}, {options.kills} kills", flush=True)
+    with MailServer({"database": database, "workers": options.workers}, directory=folder) as server:
+        result = kill_at_random_moments(server, options.kills, seed=options.seed, threads=options.threads)
+    print(f"{name}: {result}" + (f"\n{folder} is kept" if result.faults else ""), flush=True)
+    return bool(result.faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
