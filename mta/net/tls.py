@@ -1,0 +1,116 @@
+"""TLS for the listeners (RFC 8314, RFC 9325): one context, made by the supervisor before it forks.
+
+So workers need no right to read the key, and share the keys of session tickets (RFC 5077): a client resumes on any of them.
+ALPN is not negotiated: mail clients do not offer it. Left out: client certificates, OCSP, certificates by server name.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import datetime
+import ipaddress
+import os
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from mta.config.load import LoadedConfig
+from mta.obs.log import Log
+
+_VALID = datetime.timedelta(days=3650)
+_MINIMUM = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class Pair(NamedTuple):
+    """Paths of certificate chain and key."""
+
+    certificate: str
+    key: str
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when either file is replaced; () while one cannot be looked at."""
+        try:
+            found = [os.stat(name) for name in self]
+        except OSError:
+            return ()
+        return tuple(value for s in found for value in (s.st_ino, s.st_mtime_ns, s.st_size))
+
+
+def pair_of(loaded: LoadedConfig) -> Pair:
+    """The files of the config, or those of the self-signed pair."""
+    config = loaded.config
+    if config.tls.certificate and config.tls.key:
+        return Pair(config.tls.certificate, config.tls.key)
+    folder = Path(config.data_dir) / "tls"
+    return Pair(str(folder / "certificate.pem"), str(folder / "key.pem"))
+
+
+def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
+    """Make the context of this config; without a certificate a self-signed pair is made once in data_dir/tls, and said so.
+
+    Raises ConfigError when the files cannot be used.
+    """
+    pair = pair_of(loaded)
+    if loaded.config.tls.certificate is None:
+        if not pair.stamp():
+            make_self_signed(pair, loaded.config.hostname)
+        log.warning("tls.self_signed", certificate=pair.certificate, fix="set tls.certificate and tls.key before real use")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _MINIMUM[loaded.config.tls.minimum]
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    try:
+        context.load_cert_chain(pair.certificate, pair.key, password=_no_passphrase)
+    except FileNotFoundError as exc:
+        missing = pair.certificate if not os.path.exists(pair.certificate) else pair.key
+        raise loaded.error("tls.certificate" if missing == pair.certificate else "tls.key", f"{missing} does not exist") from exc
+    except ssl.SSLError as exc:
+        problem = f"{pair.certificate} and {pair.key} are no pair of certificate and key in PEM ({exc.reason or exc})"
+        raise loaded.error("tls.certificate", problem, "give the certificate first, then its chain, and its own key.") from exc
+    except (OSError, ValueError) as exc:
+        raise loaded.error("tls.key", f"cannot be read: {exc}", "check the mode, and that the key has no passphrase.") from exc
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key has a passphrase")  # else OpenSSL would ask the terminal
+
+
+def make_self_signed(pair: Pair, hostname: str) -> None:
+    """Write a P-256 key and a certificate for ``hostname`` and localhost, valid ten years."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+    names: list[x509.GeneralName] = [
+        x509.DNSName(host) for host in dict.fromkeys((hostname, "localhost")) if not host.startswith("[")
+    ]
+    names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    os.makedirs(os.path.dirname(pair.key), mode=0o700, exist_ok=True)
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    _write(pair.key, pem, 0o600)
+    _write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write(name: str, octets: bytes, mode: int) -> None:
+    temporary = f"{name}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(fd, "wb") as stream:
+        os.fchmod(fd, mode)
+        stream.write(octets)
+    os.replace(temporary, name)
