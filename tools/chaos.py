@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from mta.testing.chaos import kill_at_random_moments
-from mta.testing.postgresql import postgresql
+from mta.testing.postgresql import PostgreSql
 from mta.testing.server import MailServer
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     failed = False
     for database in options.database or ("sqlite", "postgresql"):
         if database == "postgresql":
-            with postgresql() as make:
+            with PostgreSql() as make:
                 failed |= run(make(), options)
         else:
             failed |= run(database, options)

@@ -51,9 +51,9 @@ def database_everywhere(request):
     if request.param == "sqlite":
         yield "sqlite"
         return
-    from mta.testing.postgresql import postgresql
+    from mta.testing.postgresql import PostgreSql
 
-    with postgresql() as make:
+    with PostgreSql() as make:
         yield make()
 
 

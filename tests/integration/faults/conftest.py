@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mta.testing.clients import message_ids
-from mta.testing.postgresql import postgresql
+from mta.testing.postgresql import PostgreSql
 
 SOURCE = Path(__file__).with_name("shim.c")
 
@@ -67,7 +67,7 @@ def shim(shim_library, tmp_path):
 def new_postgresql():
     """A function that makes an empty PostgreSQL database and returns its URL."""
     try:
-        with postgresql() as make:
+        with PostgreSql() as make:
             yield make
     except ImportError as exc:
         pytest.skip(str(exc))
