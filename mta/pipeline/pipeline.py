@@ -1,0 +1,282 @@
+"""From a finished transaction to the durable commit: the stages in their order, then the one door to the database.
+
+No plugin for a stage: the stage costs one attribute test. Nothing here acknowledges: ``submit`` returns the reply, and a
+positive one only after the commit. Order of the stored octets: Return-Path (only local readers see it, ``Intake.skip``),
+signatures and other fields that hooks put on top, Authentication-Results, Received, then the message as it came.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from mta.config.sections import Config
+from mta.directory.resolve import Resolution, Resolver
+from mta.model.address import Address
+from mta.model.delivery import DeliveryRecord
+from mta.model.directory import HookTarget
+from mta.model.errors import OverQuota, Refused, StorageDead, TemporaryFailure
+from mta.model.ids import QueueId
+from mta.model.message import Content, Intake, LocalDelivery, Notification, OctetContent, Origin, Recipient
+from mta.model.reply import Reply
+from mta.obs.log import Log
+from mta.pipeline import stages
+from mta.pipeline.header import build_field
+from mta.pipeline.hooks import Hooks
+from mta.pipeline.message import MailMessage
+from mta.pipeline.recipients import Dispositions, dispose, to_queue
+from mta.pipeline.results import strip_forged
+from mta.pipeline.session import MailSession
+from mta.pipeline.trace import format_date, received, return_path
+from mta.pipeline.transaction import Accepted, MailTransaction
+from mta.spool.accept import OVER_QUOTA, reply_for
+from mta.spool.ids import new_queue_id
+from mta_hooks.backends.database import Database
+from mta_hooks.results import AuthResult
+from mta_hooks.services import Clock
+
+LOOP = Reply(554, "5.4.6", "too many hops, this message loops")
+_SUBMITTED: frozenset[Origin] = frozenset({"submission", "local", "http", "imap"})
+_MESSAGE_ID = re.compile(rb"[ \t]*:(?:[ \t]|\r\n[ \t])*(<[^<>\r\n]{1,900}>)")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class Pipeline:
+    """One for all doors of a worker."""
+
+    def __init__(
+        self, *, config: Config, hooks: Hooks, resolver: Resolver, database: Database, clock: Clock, log: Log, hostname: str
+    ) -> None:
+        self._hooks, self._resolver, self._database = hooks, resolver, database
+        self._clock, self._log, self._hostname = clock, log, hostname
+        self._spam, self._hops = config.spam, config.limits.received
+
+    async def submit(self, session: MailSession, transaction: MailTransaction, content: Content) -> Reply:
+        """Judge and take one message. Returns what the peer is told; 250 only after the commit. Raises only for bugs."""
+        try:
+            intake = await self.prepare(session, transaction, content)
+            await self._take(intake, transaction)
+        except Refused as refusal:
+            self._say("message.refused", session, transaction, content, reply=str(refusal.reply), detail=refusal.detail)
+            return refusal.reply
+        except (TemporaryFailure, OverQuota, StorageDead) as failure:
+            reply = reply_for(failure)
+            self._say("message.deferred", session, transaction, content, reply=str(reply), detail=str(failure))
+            return reply
+        self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
+        return Reply(250, "2.0.0", f"queued as {transaction.id}")
+
+    async def inject(
+        self,
+        *,
+        origin: Origin,
+        sender: Address | None,
+        recipients: Sequence[Address],
+        octets: bytes,
+        user: str = "",
+        id: QueueId | None = None,
+    ) -> QueueId:
+        """Take a message that comes without a session (maildrop, hooks, reports). Durable on return.
+
+        id      the same again is accepted once
+        octets  any line ends; they become CRLF
+        A recipient that nobody receives bounces to the sender, unless all are such.
+        Raises  Refused (nobody receives it, or a hook said no), TemporaryFailure.
+        """
+        session = MailSession("inject", "local", user=user)
+        transaction = MailTransaction(id or new_queue_id(self._clock.now()), origin, sender, {})
+        transaction.accepted = await self._resolved(recipients)
+        if b"\0" in octets:
+            raise Refused(Reply(550, "5.6.0", "NUL in the message"))
+        pairs = octets.count(b"\r\n")
+        if not pairs == octets.count(b"\n") == octets.count(b"\r"):
+            octets = _LINE_END.sub(b"\r\n", octets)
+        transaction.eightbit = not octets.isascii()
+        content = OctetContent(octets)
+        intake = await self.prepare(session, transaction, content)
+        try:
+            await self._take(intake, transaction)
+        except OverQuota as exc:
+            raise Refused(OVER_QUOTA, str(exc)) from exc
+        self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
+        return transaction.id
+
+    async def prepare(self, session: MailSession, transaction: MailTransaction, content: Content) -> Intake:
+        """Run the stages and say what is to be stored and for whom; nothing is stored. Raises Refused, TemporaryFailure."""
+        hooks, now = self._hooks, self._clock.now()
+        message = MailMessage(transaction.id, transaction.origin, transaction.sender, content, transaction.notes)
+        if message.count(b"received") > self._hops:
+            raise Refused(LOOP, "loop")
+        self._mend(message, transaction, now)
+        top, results = received(session, transaction, self._hostname, now), list[AuthResult]()
+        recipients = transaction.recipients
+        if (plan := hooks.message_authenticate) is not None:
+            results, field = await stages.authenticate(plan, session, message, self._hostname)
+            top = field + top
+        decision = None
+        if (plan := hooks.message_check) is not None:
+            decision = await stages.check(plan, session, message, recipients, results)
+        judgement = stages.judge(decision, session.score + transaction.score, self._spam)
+        steps = (*session.steps, *transaction.steps, *judgement.steps)
+        if judgement.discard:
+            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions(), steps)
+        if judgement.redirect:
+            transaction.accepted = await self._resolved([_address(text) for text in judgement.redirect])
+        if (plan := hooks.message_modify) is not None:
+            message.head = await stages.modify(plan, message, recipients, top + message.head, self._log)
+            top = b""
+        if (plan := hooks.message_sign) is not None:
+            message.head, top = top + message.head, b""
+            message.head = await stages.sign(plan, message, self._log)
+        dispositions = dispose(
+            transaction.accepted,
+            quarantine=judgement.quarantine,
+            hold=judgement.hold,
+            queue_local=hooks.deliver is not None,
+        )
+        if hooks.mailbox_deliver is not None and dispositions.deliveries:
+            await self._place(message, dispositions)
+        path = return_path(transaction)
+        return self._intake(session, transaction, message.content(path + top), now, message, dispositions, steps, len(path))
+
+    def _intake(
+        self,
+        session: MailSession,
+        transaction: MailTransaction,
+        content: Content,
+        now: float,
+        message: MailMessage,
+        dispositions: Dispositions,
+        steps: tuple[Mapping[str, Any], ...],
+        skip: int = 0,
+    ) -> Intake:
+        message_id = _message_id(message)
+        deliveries = tuple(d for d in dispositions.deliveries.values() if not d.placement.drop)
+        notifications: tuple[Notification, ...] = ()
+        if deliveries and "delivered" in self._hooks.durable:
+            notifications = tuple(_delivered(d, session, transaction, message_id, content.size - skip, now) for d in deliveries)
+        return Intake(
+            id=transaction.id,
+            origin=transaction.origin,
+            sender=transaction.sender,
+            content=content,
+            received_at=now,
+            skip=skip,
+            envid=transaction.envid,
+            ret=transaction.ret,
+            smtputf8=transaction.smtputf8,
+            eightbit=transaction.eightbit,
+            message_id=message_id,
+            user=session.user,
+            client=session.client_ip,
+            deliveries=deliveries,
+            queued=tuple(dispositions.queued.values()),
+            notifications=notifications,
+            trace=steps,
+        )
+
+    async def _take(self, intake: Intake, transaction: MailTransaction) -> None:
+        """Make it durable. One full mailbox among several recipients must not refuse the others: then each waits in the queue."""
+        try:
+            await self._database.spool.accept(intake)
+        except OverQuota:
+            if len(intake.deliveries) + len(intake.queued) < 2:
+                raise
+            queued = intake.queued + to_queue(intake.deliveries, transaction.accepted)
+            await self._database.spool.accept(replace(intake, deliveries=(), queued=queued, notifications=()))
+
+    def _mend(self, message: MailMessage, transaction: MailTransaction, now: float) -> None:
+        """Fields that may not come from outside go; what a submitted message lacks is added (RFC 6409 §8.1, §8.2)."""
+        if b"\nreturn-path" in message.lowered or b"\nauthentication-results" in message.lowered:
+            message.head = strip_forged(message.head, self._hostname)
+        if transaction.origin not in _SUBMITTED:
+            return
+        added = b""
+        if not message.count(b"date"):
+            added += build_field("Date", format_date(int(now)))
+        if not message.count(b"message-id"):
+            added += build_field("Message-ID", f"<{transaction.id}@{self._hostname}>")
+        if added:
+            message.head += added
+
+    async def _place(self, message: MailMessage, dispositions: Dispositions) -> None:
+        for user, delivery in list(dispositions.deliveries.items()):
+            owner = dispositions.owners[user]
+            if owner.detail:
+                message.notes["detail"] = owner.detail
+            placement = delivery.placement
+            if (plan := self._hooks.mailbox_deliver) is not None:
+                placement = await plan.pipeline(
+                    "placement", user=str(owner.address), recipient=delivery.recipient, message=message, placement=placement
+                )
+            message.notes.pop("detail", None)
+            dispositions.deliveries[user] = replace(delivery, placement=placement)
+
+    async def _resolved(self, addresses: Sequence[Address]) -> list[Accepted]:
+        """Resolve addresses that were not asked for by RCPT. Raises Refused when nobody receives any of them."""
+        accepted: list[Accepted] = []
+        refusal = Reply(550, "5.1.1", "no recipients")
+        found = False
+        for address in dict.fromkeys(addresses):
+            resolution = await self._resolver.resolve(address)
+            if resolution.refusal is not None:
+                refusal = resolution.refusal
+                resolution = Resolution(local=(HookTarget(address),))  # a deliver hook takes it, or it bounces
+            else:
+                found = True
+            accepted.append(Accepted(Recipient(address, address), resolution))
+        if not found:
+            raise Refused(refusal)
+        return accepted
+
+    def _say(self, event: str, session: MailSession, transaction: MailTransaction, content: Content, **more: object) -> None:
+        self._log.info(
+            event,
+            id=transaction.id,
+            session=session.id,
+            sender=transaction.sender or "",
+            recipients=len(transaction.accepted),
+            recipient=transaction.accepted[0].recipient.address if transaction.accepted else "",
+            size=content.size,
+            **more,
+        )
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as exc:
+        raise TemporaryFailure(f"redirect to {text!r}: {exc}") from exc
+
+
+def _message_id(message: MailMessage) -> str:
+    position = message.lowered.find(b"\nmessage-id")
+    if position < 0:
+        return ""
+    match = _MESSAGE_ID.match(message.head, position + 10)  # ``lowered`` has one octet more in front, "\n" is one
+    return match[1].decode("utf-8", "replace") if match else ""
+
+
+def _delivered(
+    delivery: LocalDelivery, session: MailSession, transaction: MailTransaction, message_id: str, size: int, now: float
+) -> Notification:
+    """The outbox row for the ``delivered`` hook: written with the delivery's own transaction."""
+    given = next((a.recipient for a in transaction.accepted if a.recipient.address == delivery.recipient), None)
+    record = DeliveryRecord(
+        id=transaction.id,
+        message_id=message_id,
+        origin=transaction.origin,
+        sender=str(transaction.sender or ""),
+        recipient=str(delivery.recipient),
+        orcpt=given.orcpt if given else None,
+        result="delivered",
+        reply=f"250 2.0.0 delivered to {delivery.placement.folder}",
+        remote="",
+        attempts=1,
+        received_at=now,
+        at=now,
+        size=size,
+        user=session.user,
+    )
+    return Notification("delivered", asdict(record))

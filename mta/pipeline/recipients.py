@@ -1,0 +1,66 @@
+"""Who gets the message, and how: mailboxes in the accepting transaction, the rest as queue rows."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mta.model.address import Address
+from mta.model.directory import MailboxTarget
+from mta.model.ids import UserId
+from mta.model.message import LocalDelivery, Placement, QueuedRecipient, Recipient
+from mta.pipeline.transaction import Accepted
+
+JUNK = Placement(folder="Junk")
+_SUCCESS = frozenset({"SUCCESS"})
+_INBOX = Placement()
+
+
+@dataclass(slots=True)
+class Dispositions:
+    """Nobody twice: an account, or an address elsewhere, that several recipients stand for gets one copy, the first's.
+
+    owners  what the resolver said of each account that has a delivery: canonical address, and what stood behind the "+"
+    """
+
+    deliveries: dict[UserId, LocalDelivery] = field(default_factory=dict)
+    queued: dict[tuple[str, object], QueuedRecipient] = field(default_factory=dict)
+    owners: dict[UserId, MailboxTarget] = field(default_factory=dict)
+
+
+def dispose(accepted: Sequence[Accepted], *, quarantine: str = "", hold: str = "", queue_local: bool = False) -> Dispositions:
+    """Say what happens to each recipient.
+
+    quarantine, hold  reasons that hold for all recipients
+    queue_local       somebody implements ``deliver``: local recipients wait in the queue for it, except suspect ones: a hook
+                      is not given what a reader would not be shown
+    """
+    out = Dispositions()
+    for one in accepted:
+        recipient, held, suspect = one.recipient, one.hold or hold, one.quarantine or quarantine
+        waits = queue_local or bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
+        for target in one.resolution.local:
+            if isinstance(target, MailboxTarget) and not held and (suspect or not waits):
+                if target.user not in out.deliveries:
+                    out.deliveries[target.user] = LocalDelivery(target.user, recipient.address, JUNK if suspect else _INBOX)
+                    out.owners[target.user] = target
+            elif isinstance(target, MailboxTarget):
+                out.queued.setdefault(("local", target.user), _row(recipient, recipient.address, target.user, held))
+            else:
+                reason = held or (suspect and f"quarantine: {suspect}")
+                out.queued.setdefault(("local", target.address), _row(recipient, target.address, None, reason))
+        for address in one.resolution.remote:
+            reason = held or (suspect and f"quarantine: {suspect}")
+            out.queued.setdefault(
+                ("remote", address), QueuedRecipient(address, "remote", None, recipient.orcpt, recipient.notify, reason)
+            )
+    return out
+
+
+def to_queue(deliveries: Sequence[LocalDelivery], accepted: Sequence[Accepted]) -> tuple[QueuedRecipient, ...]:
+    """The same deliveries as queue rows, each to succeed or fail for itself."""
+    given = {a.recipient.address: a.recipient for a in accepted}
+    return tuple(_row(given[d.recipient], d.recipient, d.user, "") for d in deliveries)
+
+
+def _row(recipient: Recipient, address: Address, user: UserId | None, hold: str) -> QueuedRecipient:
+    return QueuedRecipient(address, "local", user, recipient.orcpt, recipient.notify, hold)

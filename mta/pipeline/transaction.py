@@ -1,0 +1,56 @@
+"""One mail transaction: sender, accepted recipients and what each of them stands for."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mta.directory.resolve import Resolution
+from mta.model.address import Address
+from mta.model.ids import QueueId
+from mta.model.message import Origin, Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A recipient that was let in.
+
+    resolution  what it stands for; empty when discarded
+    quarantine, hold  reasons, "" for none; they come from ``smtp_rcpt``
+    """
+
+    recipient: Recipient
+    resolution: Resolution
+    quarantine: str = ""
+    hold: str = ""
+
+
+class MailTransaction:
+    """Fulfils mta_hooks.views.Transaction. Made by MAIL, dropped by RSET, a new greeting, or the message's end.
+
+    id        the queue id that the message will have
+    accepted  in the order of RCPT; ``recipients`` shows hooks the same
+    eightbit  BODY=8BITMIME; smtputf8: SMTPUTF8 was given
+    score     sum of what MAIL and RCPT hooks added
+    steps     trace steps of those hooks
+    """
+
+    __slots__ = ("accepted", "eightbit", "envid", "id", "notes", "origin", "params", "ret", "score", "sender", "smtputf8", "steps")
+
+    def __init__(self, id: QueueId, origin: Origin, sender: Address | None, params: Mapping[str, str | None]) -> None:
+        self.id = id
+        self.origin: Origin = origin
+        self.sender = sender
+        self.params = params
+        self.accepted: list[Accepted] = []
+        self.eightbit = False
+        self.smtputf8 = False
+        self.ret: str | None = None
+        self.envid: str | None = None
+        self.notes: dict[str, Any] = {}
+        self.score = 0.0
+        self.steps: list[Mapping[str, Any]] = []
+
+    @property
+    def recipients(self) -> Sequence[Recipient]:
+        return [a.recipient for a in self.accepted]
