@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mta.testing.server import wait_until
+
 _FETCHED = re.compile(rb"UID (\d+)", re.IGNORECASE)
 _MESSAGE_ID = re.compile(rb"message-id:\s*(<[^>]*>)", re.IGNORECASE)
 
@@ -94,6 +96,16 @@ class Load:
             if thread.is_alive():
                 raise AssertionError(f"a client hangs for {timeout:g} s")
         return self.ledger
+
+    def wait_acknowledged(self, more: int, timeout: float = 10.0) -> float:
+        """Wait until ``more`` messages than now were answered 250. Returns the seconds it took."""
+        goal = len(self.ledger.acknowledged) + more
+        return wait_until(lambda: len(self.ledger.acknowledged) >= goal, timeout, f"{more} more messages acknowledged")
+
+    def wait_refused(self, more: int, timeout: float = 10.0) -> float:
+        """Wait until ``more`` messages than now were refused. Returns the seconds it took."""
+        goal = len(self.ledger.refused) + more
+        return wait_until(lambda: len(self.ledger.refused) >= goal, timeout, f"{more} more messages refused")
 
     def _run(self, number: int) -> None:
         recipient = self._recipients[number % len(self._recipients)]

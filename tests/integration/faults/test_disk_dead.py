@@ -17,7 +17,7 @@ ALICE, BOB = "alice@example.test", "bob@example.test"
 def test_stops_acknowledging_at_the_first_failure(shim, audit):
     with MailServer(env=shim.env) as server:
         with Load(server.smtp, [ALICE, BOB]) as load:
-            wait_until(lambda: len(load.ledger.acknowledged) > 50, 15, "load")
+            load.wait_acknowledged(50, 15)
             shim.fail_syncs(True)
             wait_until(lambda: shim.failed, 5, "a failed fsync")
             time.sleep(0.7)

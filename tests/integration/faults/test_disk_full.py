@@ -56,17 +56,15 @@ def test_not_one_octet_left(mount, fill, audit):
         assert answer(server, "<first@client.test>") == 250
         ledger.acknowledged["<first@client.test>"] = time.monotonic()
         with Load(server.smtp, [ALICE, BOB], ledger=ledger, size=20_000) as load:
-            wait_until(lambda: len(ledger.acknowledged) > 20, 10, "load")
+            load.wait_acknowledged(20)
             ballast = fill(disk, leave=0)
-            wait_until(lambda: len(ledger.refused) > 10, 10, "refusals")
+            load.wait_refused(10)
             with server.imap(ALICE) as box:
                 assert "<first@client.test>" in message_ids(box).values()
                 box.select("INBOX")
                 assert box.fetch("1", "(BODY.PEEK[])")[0] == "OK"
             ballast.unlink()
-            freed = time.monotonic()
-            took = wait_until(lambda: max(ledger.acknowledged.values()) > freed, 5, "mail is taken again")
-            print(f"resumed after {took:.2f} s")
+            print(f"resumed after {load.wait_acknowledged(5, 5):.2f} s")
             load.stop()
         assert {code for code, _ in ledger.refused.values()} <= {452}
         audit(server, ledger, ALICE, BOB)

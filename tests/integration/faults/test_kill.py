@@ -40,11 +40,10 @@ def test_kill_of_one_worker_under_load(audit, workers):
             for _ in range(3):
                 wait_until(lambda: len(server.workers) == workers, 5, "all workers are back")
                 time.sleep(random.uniform(0.2, 0.5))
-                before = len(load.ledger.acknowledged)
                 os.kill(random.choice(server.workers), signal.SIGKILL)
                 took = wait_until(lambda: greeted(server), 5, "a greeting after the kill", 0.005)
                 assert took <= 1.0, f"{took:.2f} s without service"
-                wait_until(lambda goal=before + 5: len(load.ledger.acknowledged) > goal, 5, "mail is acknowledged again")
+                load.wait_acknowledged(5, 5)
             ledger = load.stop()
         wait_until(lambda: len(server.workers) == workers, 5, "all workers are back")
         audit(server, ledger, ALICE, BOB)
@@ -65,7 +64,7 @@ def test_sigterm_under_load_drains(audit):
     """Exit 0, and every message in hand is answered or not taken."""
     with MailServer() as server:
         with Load(server.smtp, [ALICE, BOB]) as load:
-            wait_until(lambda: len(load.ledger.acknowledged) > 30, 10, "load")
+            load.wait_acknowledged(30)
             assert server.stop() == 0
             ledger = load.stop()
         server.start()

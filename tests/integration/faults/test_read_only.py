@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mta.testing.clients import Ledger, Load, compose, message_ids
-from mta.testing.server import MailServer, wait_until
+from mta.testing.server import MailServer
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -28,10 +28,10 @@ def test_read_only(mount, tmp_path, audit):
     config = {"data_dir": str(disk / "data"), "storage": {"reserve": 0}}
     with MailServer(config) as server:
         with Load(server.smtp, [ALICE, BOB], ledger=ledger) as load:
-            wait_until(lambda: len(ledger.acknowledged) > 30, 10, "load")
+            load.wait_acknowledged(30)
             box = server.imap(ALICE)
             trigger.write_text("test")
-            wait_until(lambda: len(ledger.refused) > 5, 10, "refusals")
+            load.wait_refused(5)
             load.stop()
         assert {code for code, _ in ledger.refused.values()} <= {451}
         with pytest.raises((smtplib.SMTPException, OSError)), server.smtp() as client:
