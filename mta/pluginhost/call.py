@@ -1,0 +1,348 @@
+"""One implementation called: the dispatcher's inner step, and everything that can go wrong in it.
+
+The call runs in the caller's own task, without a timer. An ``async`` implementation is driven by hand: one that never
+waits costs no more than a function, one that does is entered into the watchdog's list while it waits.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Generator
+from operator import itemgetter
+from time import monotonic, time
+from typing import Any
+
+from mta.model.errors import Refused, StorageDead, TemporaryFailure
+from mta.model.verdict import Action, Verdict, defer, reject
+from mta.obs.log import Log
+from mta.pluginhost.plugin import HostOptions, Plugin
+from mta.pluginhost.specs import Spec
+from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
+from mta_hooks.markers import OPTIONS, HookOptions, OnError
+
+LONGEST_TEXT = 1000
+"""Characters of a verdict's text or reason, and of an error as kept and logged."""
+
+
+_NO_OPTIONS = HookOptions()
+
+
+class ContractError(Exception):
+    """Strict mode (tests): an answer that this hook may not give."""
+
+
+class Overdue(Exception):
+    """The implementation waited past its deadline."""
+
+
+class Failure:
+    """Stands in place of an answer."""
+
+    __slots__ = ("error", "step")
+
+    def __init__(self, step: "Step", error: str) -> None:
+        self.step = step
+        self.error = error
+
+
+class Step:
+    """One implementation in a plan.
+
+    file, line  where it is written
+    reason      why it stands where it stands, for ``mta hooks order``
+    seconds     how long the last call took
+    """
+
+    __slots__ = (
+        "arguments", "breaker", "context", "counter", "file", "function", "is_async", "line", "names", "on_error", "options",
+        "plugin", "reason", "seconds", "spec", "timeout", "when",
+    )  # fmt: skip
+
+    def __init__(self, spec: Spec, plugin: Plugin, function: Callable[..., Any]) -> None:
+        options: HookOptions = getattr(function, OPTIONS, _NO_OPTIONS)
+        self.spec = spec
+        self.plugin = plugin
+        self.function = function
+        self.options = options
+        self.names = wanted_names(function, spec)
+        self.arguments = _getter(self.names)
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.breaker = plugin.breaker
+        self.context = plugin.context
+        self.when = plugin.when
+        self.counter = plugin.counter(spec.name)
+        self.on_error: OnError = options.on_error or plugin.on_error or spec.on_error
+        if spec.name == "startup" and not (options.on_error or plugin.on_error or plugin.required):
+            self.on_error = "continue"
+        self.timeout = options.timeout or plugin.timeout or spec.timeout
+        self.seconds = 0.0
+        self.reason = ""
+        self.file, self.line = place_of_code(function)
+        if plugin.threaded:
+            self.move_to_threads()
+
+    def move_to_threads(self) -> None:
+        """From now on a ``def`` runs in the plugin's threads; an ``async def`` cannot be moved."""
+        if not self.is_async:
+            function, pool = self.function, self.plugin.pool
+            self.is_async = True
+            self.function = lambda *args: pool.run(function, *args)
+
+
+def place_of_code(function: Callable[..., Any]) -> tuple[str, int]:
+    """File and first line of a function; ("", 0) when it has none."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else ("", 0)
+
+
+def wanted_names(function: Callable[..., Any], spec: Spec) -> tuple[str, ...]:
+    """The arguments to pass, in the order of the signature. A defaulted one that this version does not know ends the list:
+    that is how a plugin uses a newer argument and still runs on an older server."""
+    names = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in spec.arguments and parameter.name != "ctx":
+            break
+        names.append(parameter.name)
+    return tuple(names)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        name = names[0]
+        return lambda arguments: (arguments[name],)
+    return itemgetter(*names)
+
+
+class Dispatcher:
+    """Calls steps; knows the watchdog, the bounds and the log."""
+
+    def __init__(self, log: Log, options: HostOptions, moved: Callable[[Plugin], None], *, strict: bool = False) -> None:
+        self.pulse = Pulse()
+        self.watchdog = Watchdog(self.pulse, log, options.block_seconds)
+        self._log = log
+        self._options = options
+        self._moved = moved
+        self._block_seconds = options.block_seconds
+        self._strict = strict
+
+    async def call(self, step: Step, arguments: dict[str, Any]) -> Any:
+        """Return the answer, None, or a Failure (logged and counted). ``arguments`` gets ``ctx``.
+
+        Raises StorageDead, and the cancellation of the task by anyone but the watchdog. In strict mode ContractError.
+        """
+        if step.when is not None and not step.when(arguments):
+            return None
+        if step.breaker.open_until and not step.breaker.may_call(monotonic()):
+            return self._skipped(step)
+        arguments["ctx"] = step.context
+        values = step.arguments(arguments)
+        pulse = self.pulse
+        started = monotonic()
+        pulse.started = started
+        pulse.step = step
+        waited = 0.0
+        try:
+            answer = step.function(*values)
+            if answer is not None and answer.__class__ is types.CoroutineType:
+                try:
+                    future = answer.send(None)
+                except StopIteration as stop:
+                    answer = stop.value
+                else:
+                    waited = self._pause(step, monotonic() - started)
+                    answer = await self._wait(step, answer, future, started)
+        except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
+            pulse.step = None
+            return self._failed(step, exc, monotonic() - started)
+        pulse.step = None
+        step.seconds = seconds = monotonic() - started
+        counter = step.counter
+        counter.calls += 1
+        counter.seconds += seconds
+        if seconds > self._block_seconds and not waited:
+            self._stalled(step, seconds)
+        if step.breaker.open_until:
+            self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
+            step.breaker.succeeded()
+        if answer is None:
+            return None
+        return self._checked(step, answer)
+
+    # ---- waiting
+
+    def _pause(self, step: Step, ran: float) -> float:
+        self.pulse.step = None
+        if ran > self._block_seconds:
+            self._stalled(step, ran)
+        return ran or 1e-9
+
+    async def _wait(self, step: Step, coroutine: Coroutine[Any, Any, Any], future: Any, started: float) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        call = Waiting(task, started + step.timeout)
+        self.watchdog.waiting.add(call)
+        try:
+            answer = await self._drive(step, coroutine, future, call)
+        except (Exception, SystemExit, asyncio.CancelledError):
+            self._leave(step, call)
+            raise
+        finally:
+            self.watchdog.waiting.discard(call)
+        self._leave(step, call)
+        return answer
+
+    def _leave(self, step: Step, call: Waiting) -> None:
+        """A task cancelled from outside ends cancelled, whatever the plugin made of it; one that we cancelled goes on."""
+        if call.cancelled_from_outside():
+            raise asyncio.CancelledError
+        if call.cancels:
+            raise Overdue(f"no answer within {step.timeout:g} s") from None
+
+    @types.coroutine
+    def _drive(self, step: Step, coroutine: Coroutine[Any, Any, Any], future: Any, call: Waiting) -> Generator[Any, Any, Any]:
+        """What ``yield from`` does, with the time of every piece measured, and the power to leave one that will not end."""
+        pulse = self.pulse
+        while True:
+            try:
+                sent = yield future
+            except BaseException as exc:
+                if call.cancels > 1:
+                    coroutine.close()
+                    raise
+                advance: Callable[[Any], Any] = coroutine.throw
+                value: Any = exc
+            else:
+                advance, value = coroutine.send, sent
+            began = pulse.started = monotonic()
+            pulse.step = step
+            try:
+                future = advance(value)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                self._pause(step, monotonic() - began)
+
+    # ---- answers
+
+    def _checked(self, step: Step, answer: Any) -> Any:
+        spec = step.spec
+        if spec.mode == "verdict":
+            problem = _problem_of_verdict(answer, spec)
+        elif not spec.answers or isinstance(answer, spec.answers) or (spec.listed and _all_of(answer, spec.answers)):
+            return answer
+        else:
+            names = " or ".join(a.__name__ for a in spec.answers)
+            problem = f"must answer {names} or None, not {type(answer).__name__}"
+        if not problem:
+            return answer
+        if self._strict:
+            raise ContractError(f"{step.plugin.name}: {spec.name}: {problem}")
+        self._count(step, problem)
+        self._log.error(
+            "plugin.bad_verdict", plugin=step.plugin.name, hook=spec.name, problem=problem, file=step.file, line=step.line
+        )
+        return Failure(step, problem)
+
+    # ---- failures
+
+    def _skipped(self, step: Step) -> Failure:
+        step.seconds = 0.0
+        return Failure(step, "not called: its circuit breaker is open")
+
+    def _failed(self, step: Step, exc: BaseException, seconds: float) -> Any:
+        if isinstance(exc, StorageDead | ContractError):
+            raise exc
+        if isinstance(exc, asyncio.CancelledError) and ((task := asyncio.current_task()) is None or task.cancelling()):
+            raise exc
+        step.seconds = seconds
+        step.counter.calls += 1
+        step.counter.seconds += seconds
+        if isinstance(exc, Refused) and step.spec.mode == "verdict":
+            return self._checked(step, _verdict_of(exc))
+        error = describe(exc)
+        expected = isinstance(exc, TemporaryFailure | Overdue)
+        self._log.error(
+            "plugin.error",
+            plugin=step.plugin.name,
+            hook=step.spec.name,
+            error=error,
+            then=step.on_error,
+            exc_info=not expected and len(error) < LONGEST_TEXT,
+        )
+        self._count(step, error, harmless=isinstance(exc, TemporaryFailure))
+        return Failure(step, error)
+
+    def _count(self, step: Step, error: str, *, harmless: bool = False) -> None:
+        """``harmless``: the plugin did its work and found something else away; its breaker stays as it is."""
+        counter = step.counter
+        counter.errors += 1
+        counter.last_error = error
+        counter.last_error_at = time()
+        if not harmless and step.breaker.failed(monotonic()):
+            self._log.error("plugin.suspended", plugin=step.plugin.name, hook=step.spec.name, seconds=self._options.breaker_pause)
+
+    def _stalled(self, step: Step, seconds: float) -> None:
+        """It held up the loop: count, and take it off the loop when it does so again and again."""
+        plugin, now = step.plugin, monotonic()
+        if self.pulse.reported != self.pulse.started:
+            self.watchdog.report(step, seconds, step.file, step.line)
+        plugin.stalls = plugin.stalls + 1 if now - plugin.last_stall <= self._options.block_window else 1
+        plugin.last_stall = now
+        step.counter.blocked += 1
+        if plugin.stalls < self._options.block_limit:
+            return
+        plugin.stalls = 0
+        if step.is_async:
+            step.breaker.trip(now)
+            self._log.error("plugin.suspended", plugin=plugin.name, hook=step.spec.name, seconds=self._options.breaker_pause)
+        elif not plugin.threaded:
+            plugin.threaded = True
+            self._log.error("plugin.moved", plugin=plugin.name, hook=step.spec.name, to="threads")
+            self._moved(plugin)
+
+
+def describe(exc: BaseException) -> str:
+    """``Type: text``, cut; never fails, whatever the exception's own code does."""
+    try:
+        text = str(exc)[:LONGEST_TEXT]
+    except Exception:  # noqa: BLE001  # a hostile __str__
+        text = "(no text)"
+    return f"{type(exc).__name__}: {text}"[:LONGEST_TEXT] if text else type(exc).__name__
+
+
+def _verdict_of(refused: Refused) -> Verdict:
+    reply = refused.reply
+    make = defer if reply.temporary else reject
+    verdict = make(reply.text, code=reply.code, enhanced=reply.enhanced, reason=refused.detail[:LONGEST_TEXT])
+    return verdict.disconnect() if reply.close else verdict
+
+
+def _all_of(answer: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(answer, list | tuple) and all(isinstance(each, kinds) for each in answer)
+
+
+_CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
+
+
+def _problem_of_verdict(answer: Any, spec: Spec) -> str:
+    if answer.__class__ is not Verdict:
+        return f"must answer a Verdict or None, not {type(answer).__name__}"
+    verdict: Any = answer
+    if not isinstance(verdict.score, int | float) or not abs(verdict.score) < 1e6:  # NaN and infinity would drown all other scores
+        return "a score must be a number below a million"
+    if not verdict.final:
+        return "" if spec.name == "message_check" else "only message_check adds scores"
+    if verdict.action not in spec.allowed:
+        return f"{verdict.action} is not among {', '.join(sorted(spec.allowed))}"
+    codes = _CODES.get(verdict.action)
+    if codes is not None and verdict.code not in codes:
+        return f"{verdict.action} with code {verdict.code}"
+    for text in (verdict.text, verdict.reason, verdict.enhanced, *verdict.target):
+        if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+            return f"a text must be str of at most {LONGEST_TEXT} characters"
+    if verdict.action is Action.REDIRECT and not verdict.target:
+        return "redirect without an address"
+    return ""

@@ -1,0 +1,99 @@
+"""The services that reach a hook as ``ctx`` (mta_hooks.services.Context)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mta.model.errors import TemporaryFailure
+from mta.obs.log import Log
+from mta.pluginhost.http import HttpClient
+from mta.pluginhost.threads import Pool
+from mta_hooks.backends.database import KeyValues
+from mta_hooks.services import Clock, Dns, Http
+
+Send = Callable[[str, str | None, Sequence[str], bytes], Awaitable[str]]
+"""(plugin, sender, recipients, octets) -> queue id; the app injects ``Pipeline.inject`` behind it."""
+
+
+class NoDns:
+    """Before the resolver is given, and in command-line programs that need none."""
+
+    async def a(self, name: str) -> list[str]:
+        raise TemporaryFailure("no DNS service here")
+
+    async def mx(self, name: str) -> list[tuple[int, str]]:
+        raise TemporaryFailure("no DNS service here")
+
+    async def txt(self, name: str) -> list[bytes]:
+        raise TemporaryFailure("no DNS service here")
+
+    aaaa = ptr = a
+
+
+@dataclass(slots=True)
+class Services:
+    """What all contexts share. ``kv`` and ``send`` are set by the app when the database and the pipeline are there."""
+
+    hostname: str
+    clock: Clock
+    log: Log
+    dns: Dns = NoDns()
+    http: Http = HttpClient()
+    kv: KeyValues | None = None
+    send: Send | None = None
+
+
+class PluginKeys:
+    """``ctx.kv``: the plugin's own keys in the database's key-value table."""
+
+    __slots__ = ("_plugin", "_services")
+
+    def __init__(self, plugin: str, services: Services) -> None:
+        self._plugin = plugin
+        self._services = services
+
+    def _table(self) -> KeyValues:
+        if self._services.kv is None:
+            raise TemporaryFailure("the database is not open yet")
+        return self._services.kv
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._table().get(self._plugin, key, now=self._services.clock.now())
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        expires = None if ttl is None else self._services.clock.now() + ttl
+        await self._table().set(self._plugin, key, value, expires=expires)
+
+    async def delete(self, key: str) -> None:
+        await self._table().delete(self._plugin, key)
+
+
+class PluginContext:
+    """One plugin's ``ctx``; the same object in each call."""
+
+    __slots__ = ("_services", "clock", "config", "hostname", "kv", "log", "plugin", "threads")
+
+    def __init__(self, plugin: str, config: Any, services: Services, pool: Pool) -> None:
+        self._services = services
+        self.plugin = plugin
+        self.config = config
+        self.hostname = services.hostname
+        self.clock = services.clock
+        self.log = services.log.bind(plugin=plugin)
+        self.kv = PluginKeys(plugin, services)
+        self.threads = pool
+
+    @property
+    def dns(self) -> Dns:
+        return self._services.dns
+
+    @property
+    def http(self) -> Http:
+        return self._services.http
+
+    async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
+        """Raises TemporaryFailure before the server accepts mail, and whatever the pipeline answers."""
+        if self._services.send is None:
+            raise TemporaryFailure("mail cannot be sent yet")
+        return await self._services.send(self.plugin, sender, recipients, octets)

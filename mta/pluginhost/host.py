@@ -1,0 +1,262 @@
+"""The host: plugins by name, plans by hook, health. What the engine holds as ``hooks``.
+
+pluggy keeps the registrations; the plans are compiled from them and called by ``mta.pluginhost.call``. A change of the
+set of plugins compiles new plans first and then puts them in place, so that a call sees the old set or the new one.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pluggy
+
+from mta.model.address import Address
+from mta.model.errors import ConfigError, TemporaryFailure
+from mta.net.tasks import Tasks
+from mta.pluginhost.call import Dispatcher, Step
+from mta.pluginhost.check import PluginRefused
+from mta.pluginhost.context import PluginContext, Services
+from mta.pluginhost.durable import record_of
+from mta.pluginhost.health import Failed, PluginHealth, health_of
+from mta.pluginhost.jobs import jobs_of, run_job
+from mta.pluginhost.load import Find, adopt, find, load_package
+from mta.pluginhost.order import arrange
+from mta.pluginhost.plan import Decision, Plan
+from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
+from mta.pluginhost.section import Where
+from mta.pluginhost.specs import SPECS, with_ctx
+from mta_hooks.markers import PROJECT
+
+__all__ = ["Decision", "HookHost", "HostOptions", "Plan", "Services"]
+
+_DROP_INS = 1_000_000
+_BUILT_INS = 2_000_000
+
+
+class HookHost:
+    """One attribute for each hook: its Plan, or None when nobody implements it, so that an unused hook costs one test.
+
+    durable  names of the durable hooks that somebody implements
+    strict   an answer that a hook may not give raises ContractError (for tests)
+    """
+
+    startup: Plan | None = None
+    shutdown: Plan | None = None
+    smtp_connect: Plan | None = None
+    smtp_ehlo: Plan | None = None
+    auth_verify: Plan | None = None
+    smtp_mail: Plan | None = None
+    smtp_rcpt: Plan | None = None
+    message_authenticate: Plan | None = None
+    message_check: Plan | None = None
+    message_modify: Plan | None = None
+    message_sign: Plan | None = None
+    domain_lookup: Plan | None = None
+    recipient_lookup: Plan | None = None
+    alias_expand: Plan | None = None
+    user_lookup: Plan | None = None
+    route: Plan | None = None
+    deliver: Plan | None = None
+    mailbox_deliver: Plan | None = None
+    delivered: Plan | None = None
+    deferred: Plan | None = None
+    bounced: Plan | None = None
+    mailbox_event: Plan | None = None
+
+    def __init__(self, services: Services, *, options: HostOptions | None = None, strict: bool = False) -> None:
+        self.services = services
+        self.options = options or HostOptions()
+        self.durable: frozenset[str] = frozenset()
+        self.failed: dict[str, Failed] = {}
+        self.plugins: dict[str, Plugin] = {}
+        self._registrations = pluggy.PluginManager(PROJECT)
+        self._registrations.add_hookspecs(with_ctx())
+        self._dispatcher = Dispatcher(services.log, self.options, self._moved, strict=strict)
+
+    # ---- the set of plugins
+
+    def load(self, plugins: Mapping[str, Mapping[str, Any] | None], where: Where = str, search: Find = find) -> None:
+        """Load what the config lists, in its order.
+
+        where   "plugins.dkim.selector" -> "file:line", for errors
+        Raises  ConfigError: a section is wrong, a required plugin cannot run, the order has a circle. An optional plugin that
+                cannot run is logged as ``plugin.failed``, kept in ``failed``, and left out.
+        """
+        loaded = []
+        for place, (name, section) in enumerate(plugins.items()):
+            try:
+                loaded.append(load_package(name, section, place, self.services, self.options, where, search))
+            except PluginRefused as exc:
+                if (section or {}).get("required") is True:
+                    key = f"plugins.{name}"
+                    raise ConfigError(
+                        where(key), key, _with_place(exc), "mend or remove the plugin, or set required: false."
+                    ) from exc
+                self.refuse(name, "package", exc)
+        for plugin in loaded:
+            for kind, scheme in plugin.offers.backends:
+                rival = self._provider(kind, scheme, loaded)
+                if rival is not None and rival is not plugin:
+                    key = f"plugins.{plugin.name}"
+                    raise ConfigError(
+                        where(key), key, f"offers the {kind} backend {scheme} that {rival.name} offers too", "remove one."
+                    )
+        try:
+            self.change(add=loaded)
+        except ConfigError as exc:
+            raise ConfigError(where("plugins"), exc.key, exc.problem, exc.fix) from None
+
+    def add_builtin(self, name: str, object: Any) -> None:
+        """Register a part of the engine that implements hooks; it stands last. Errors are raised."""
+        plugin = make_plugin(name, object, "built-in", _BUILT_INS, self.options)
+        plugin.required = True
+        adopt(plugin)
+        plugin.context = PluginContext(name, {}, self.services, plugin.pool)
+        self.change(add=[plugin])
+
+    def make_drop_in(self, name: str, object: Any, config: Any) -> Plugin:
+        """A plugin out of a module of ``hooks_dir``, not yet in the set. Raises PluginRefused."""
+        plugin = make_plugin(name, object, "drop-in", _DROP_INS, self.options)
+        adopt(plugin)
+        plugin.context = PluginContext(name, config, self.services, plugin.pool)
+        return plugin
+
+    def change(self, *, add: Sequence[Plugin] = (), remove: Sequence[Plugin] = ()) -> None:
+        """Change the set and swap the plans. Raises ConfigError for a circle, PluginRefused for a name taken; then nothing has changed."""
+        before = dict(self.plugins)
+        for plugin in remove:
+            self._registrations.unregister(name=plugin.name)
+            del self.plugins[plugin.name]
+        try:
+            for plugin in add:
+                if plugin.name in self.plugins:
+                    raise PluginRefused(f"the name {plugin.name} is taken by a {self.plugins[plugin.name].kind}")
+                self._registrations.register(plugin.object, plugin.name)
+                self._registrations.check_pending()
+                self.plugins[plugin.name] = plugin
+            plans = {hook: self._compile(hook) for hook, spec in SPECS.items() if spec.mode != "load"}
+        except BaseException:
+            self._restore(before)
+            raise
+        for hook, plan in plans.items():
+            setattr(self, hook, plan)
+        self.durable = frozenset(h for h, plan in plans.items() if plan is not None and plan.spec.mode == "durable")
+        for plugin in remove:
+            plugin.pool.close()
+        for plugin in add:
+            self.failed.pop(plugin.name, None)
+
+    def refuse(self, name: str, kind: Any, exc: PluginRefused) -> None:
+        """Note that a plugin does not run."""
+        self.failed[name] = Failed(name, kind, exc.problem, exc.file, exc.line)
+        self.services.log.error("plugin.failed", plugin=name, file=exc.file, line=exc.line, reason=exc.problem)
+
+    def _restore(self, before: Mapping[str, Plugin]) -> None:
+        for name in list(self.plugins):
+            self._registrations.unregister(name=name)
+        for name, _ in self._registrations.list_name_plugin():
+            self._registrations.unregister(name=name)
+        self.plugins = dict(before)
+        for name, plugin in before.items():
+            self._registrations.register(plugin.object, name)
+
+    def _compile(self, hook: str) -> Plan | None:
+        spec = SPECS[hook]
+        caller: pluggy.HookCaller = getattr(self._registrations.hook, hook)
+        steps = []
+        for found in caller.get_hookimpls():
+            plugin = self.plugins[found.plugin_name]
+            if plugin.when is not None:
+                plugin.when.refuse_for(spec)
+            steps.append(Step(spec, plugin, found.function))
+        return Plan(spec, arrange(hook, steps), self._dispatcher) if steps else None
+
+    # ---- what plugins bring
+
+    def backend(self, kind: str, scheme: str) -> Callable[..., Any]:
+        """The factory of ``registry.backend(kind, scheme, factory)``. Raises ConfigError naming what there is and what failed."""
+        plugin = self._provider(kind, scheme, self.plugins.values())
+        if plugin is not None:
+            return plugin.offers.backends[kind, scheme]
+        offered = sorted(s for p in self.plugins.values() for k, s in p.offers.backends if k == kind)
+        broken = "".join(f"; plugin {f.name} failed: {f.reason}" for f in self.failed.values())
+        problem = f"no plugin offers the {kind} backend {scheme}{broken}"
+        raise ConfigError("plugins", kind, problem, f"one of: {', '.join(offered) or 'none is loaded'}.")
+
+    @staticmethod
+    def _provider(kind: str, scheme: str, plugins: Any) -> Plugin | None:
+        return next((p for p in plugins if (kind, scheme) in p.offers.backends), None)
+
+    # ---- calls
+
+    def deliver_wants(self, recipient: Address) -> bool:
+        """False: no ``deliver`` hook is meant for this recipient, who can have the mail in the accepting transaction."""
+        if self.deliver is None:
+            return False
+        text = str(recipient)
+        return any(step.when is None or step.when.wants(text) for step in self.deliver.steps)
+
+    async def call_durable(self, hook: str, payload: Mapping[str, Any]) -> None:
+        """Call a durable hook with its record rebuilt from the outbox, every implementation each time (at least once).
+
+        Raises TemporaryFailure when one failed; a hook that nobody implements any more is done.
+        """
+        plan: Plan | None = getattr(self, hook) if hook in SPECS else None
+        if plan is None:
+            return
+        argument = plan.spec.arguments[0]
+        try:
+            record = record_of(argument, payload)
+        except TypeError as exc:
+            raise TemporaryFailure(f"{hook}: {exc}") from exc
+        await plan.notify(**{argument: record})
+
+    # ---- life
+
+    def start(self, tasks: Tasks, *, jobs: bool = True) -> None:
+        """In the running loop of a worker: watchdogs, and the jobs that every worker runs."""
+        self._dispatcher.watchdog.start()
+        tasks.spawn(self._dispatcher.watchdog.run(), "plugin-watchdog")
+        if jobs:
+            self.start_jobs(tasks, single=False)
+
+    def start_jobs(self, tasks: Tasks, *, single: bool) -> None:
+        """``single``: those that one worker runs for all; called by the worker that holds the dispatch lock."""
+        for plugin in self.plugins.values():
+            for step, every in jobs_of(plugin, single=single):
+                tasks.spawn(run_job(step, every, self._dispatcher, self.services.clock), f"job-{plugin.name}-{step.spec.name}")
+
+    def stop(self) -> None:
+        self._dispatcher.watchdog.stop()
+        for plugin in self.plugins.values():
+            plugin.pool.close()
+
+    # ---- what is there
+
+    def order(self, hook: str) -> list[tuple[str, str]]:
+        """(plugin, reason of its place) in the order of calls. Raises KeyError for a hook that does not exist."""
+        spec = SPECS[hook]
+        plan: Plan | None = getattr(self, spec.name, None)
+        return [] if plan is None else [(step.plugin.name, step.reason) for step in plan.steps]
+
+    def health(self) -> list[PluginHealth]:
+        """All that run, in config order, then those that failed."""
+        steps: dict[str, dict[str, list[Step]]] = {name: {} for name in self.plugins}
+        for plan in self._plans():
+            for step in plan.steps:
+                steps[step.plugin.name].setdefault(plan.spec.name, []).append(step)
+        running = sorted(self.plugins.values(), key=lambda p: (p.place, p.name))
+        return [health_of(p, steps[p.name]) for p in running] + [f.health() for f in self.failed.values()]
+
+    def _plans(self) -> list[Plan]:
+        return [plan for hook in SPECS if (plan := getattr(self, hook, None)) is not None]
+
+    def _moved(self, plugin: Plugin) -> None:
+        for plan in self._plans():
+            for step in plan.steps:
+                if step.plugin is plugin:
+                    step.move_to_threads()
+
+
+def _with_place(exc: PluginRefused) -> str:
+    return f"{exc.problem} ({exc.file}:{exc.line})" if exc.file else exc.problem

@@ -1,0 +1,97 @@
+"""One plugin as the host knows it: where it came from, what it asked for, how it fares."""
+# SPDX-License-Identifier: Apache-2.0
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mta.pluginhost.breaker import Breaker
+from mta.pluginhost.registry import Offers
+from mta.pluginhost.threads import Pool
+from mta.pluginhost.when import When
+from mta_hooks.markers import OnError
+
+Kind = Literal["package", "drop-in", "built-in"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """Bounds of what a plugin may do to us.
+
+    block_seconds   longest stall of the event loop that is not held against a plugin
+    block_limit     stalls, not more than ``block_window`` apart, after which its ``def`` functions run in threads
+    breaker_errors  errors within ``breaker_window`` seconds that open the circuit breaker for ``breaker_pause`` seconds
+    threads         threads of one plugin
+    """
+
+    block_seconds: float = 0.05
+    block_limit: int = 3
+    block_window: float = 600.0
+    breaker_errors: int = 5
+    breaker_window: float = 60.0
+    breaker_pause: float = 30.0
+    threads: int = 4
+
+
+@dataclass(slots=True)
+class Counter:
+    """Calls of one hook of one plugin."""
+
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    blocked: int = 0
+    last_error: str = ""
+    last_error_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Plugin:
+    """``object`` is the module or instance with the implementations.
+
+    place        rank in the config's list; drop-ins come after all listed, built-ins last
+    on_error, timeout, before, after, when   what the config or NAME.yaml says; None or empty: ask the function, then the hook
+    """
+
+    name: str
+    object: Any
+    kind: Kind
+    place: int
+    breaker: Breaker
+    pool: Pool
+    path: str = ""
+    version: str = ""
+    roles: tuple[str, ...] = ()
+    required: bool = False
+    on_error: OnError | None = None
+    timeout: float | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    when: When | None = None
+    offers: Offers = field(default_factory=Offers)
+    context: Any = None
+    threaded: bool = False
+    stalls: int = 0
+    last_stall: float = 0.0
+    counters: dict[str, Counter] = field(default_factory=dict)
+
+    @property
+    def known_as(self) -> frozenset[str]:
+        return frozenset((self.name, *self.roles))
+
+    def counter(self, hook: str) -> Counter:
+        return self.counters.setdefault(hook, Counter())
+
+
+def make_plugin(name: str, object: Any, kind: Kind, place: int, options: HostOptions) -> Plugin:
+    breaker = Breaker(options.breaker_errors, options.breaker_window, options.breaker_pause)
+    roles = getattr(object, "roles", ())
+    return Plugin(
+        name,
+        object,
+        kind,
+        place,
+        breaker,
+        Pool(name, options.threads),
+        path=str(getattr(object, "__file__", "") or ""),
+        roles=(roles,) if isinstance(roles, str) else tuple(roles),
+    )
