@@ -149,5 +149,5 @@ class _Reader:
             if name or self._local or host:
                 self.entries.append(Mailbox(name or None, self._route, b"".join(self._local), host))
         elif phrase or host:
-            self.entries.append(Mailbox(self.comment or None, None, phrase.replace(b" ", b"") if host else phrase, host))
+            self.entries.append(Mailbox(self.comment or None, None, b"".join(self._name) if host else phrase, host))
         self._reset()

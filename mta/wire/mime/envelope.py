@@ -38,13 +38,15 @@ def envelope(entity: Entity, octets: bytes) -> Envelope:
 def read_envelope(octets: bytes, start: int = 0, end: int | None = None) -> Envelope:
     """Return the envelope from the header section ``[start, end)``; ``end`` None: up to the blank line."""
     values: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
     for field in fields(octets, start, end):
         name = field.name
         if name in _NAMES:
             if name not in values:
                 values[name] = unfold(octets[field.value : field.end])
             elif name in (b"to", b"cc", b"bcc"):
-                values[name] += b", " + unfold(octets[field.value : field.end])
+                more.setdefault(name, [values[name]]).append(unfold(octets[field.value : field.end]))
+    values |= {name: b", ".join(lists) for name, lists in more.items()}
     lists = {name: addresses(values[name]) for name in _LISTS if name in values}
     author = lists.get(b"from", ())
     return Envelope(

@@ -15,6 +15,8 @@ MAX_HEADER = 2**20
 """Octets of one header section that are searched for fields."""
 
 _FIELD = re.compile(rb"[^\n]*+\n?+(?:[ \t][^\n]*+\n?+)*+")
+_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]++[ \t]*+\Z")  # one word: "From joe Tue 09:04" of an mbox is no field
+_RAW_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]++)(?:[ \t]|\r?\n(?=[ \t]))*+:")
 _BLANK = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
@@ -49,8 +51,8 @@ def headers(octets: bytes) -> list[tuple[str, str]]:
     out = []
     for line in text.split("\n"):
         name, colon, value = line.partition(":")
-        if colon and (name := name.rstrip(" \t")) and name[0] not in " \t":
-            out.append((name, value.strip(" \t")))
+        if colon and _NAME.match(name):
+            out.append((name.rstrip(" \t"), value.strip(" \t")))
     return out
 
 
@@ -59,11 +61,8 @@ def fields(octets: bytes, start: int = 0, end: int | None = None) -> Iterator[Fi
     stop = min(header_end(octets, start) if end is None else end, start + MAX_HEADER)
     for match in _FIELD.finditer(octets, start, stop):
         at, behind = match.span()
-        colon = octets.find(b":", at, behind)
-        if colon > at:
-            name = octets[at:colon].rstrip(b" \t").lower()
-            if name and b"\n" not in name:
-                yield Field(name, at, colon + 1, behind)
+        if name := _RAW_NAME.match(octets, at, behind):
+            yield Field(name[1].lower(), at, name.end(), behind)
 
 
 def unfold(value: bytes) -> bytes:

@@ -38,13 +38,14 @@ def parse(octets: bytes) -> Entity:
 class _Parser:
     """State of one parse: the open entities from the root inwards, and the boundaries among them."""
 
-    __slots__ = ("_active", "_boundaries", "_count", "_messages", "_octets", "_open", "_texts")
+    __slots__ = ("_active", "_boundaries", "_count", "_messages", "_octets", "_open", "_prefixes", "_texts")
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self._open: list[Entity] = []
         self._active: list[tuple[int, bytes]] = []  # (index in _open, boundary) of multiparts that wait for a boundary line
         self._boundaries: dict[bytes, list[int]] = {}  # the same by boundary; a list, as inner and outer may use one boundary
+        self._prefixes: tuple[bytes, ...] = ()  # boundaries of the innermost levels
         self._count = 0
         self._texts: list[Entity] = []
         self._messages: list[Entity] = []
@@ -112,6 +113,7 @@ class _Parser:
             elif 0 < len(boundary) <= MAX_BOUNDARY and complete:
                 self._active.append((len(self._open) - 1, boundary))
                 self._boundaries.setdefault(boundary, []).append(len(self._open) - 1)
+                self._prefixes = tuple(b for _, b in self._active[-_PREFIXED:])
         elif entity.maintype == "message" and entity.subtype in ("rfc822", "global"):
             if full or not complete or entity.encoding in ("base64", "quoted-printable"):
                 _make_opaque(entity, "application", "octet-stream")
@@ -157,6 +159,8 @@ class _Parser:
         if line.endswith(b"--") and (levels := self._boundaries.get(line[:-2])):
             return levels[-1], True, behind
         # "It is sufficient that the boundary appear in its entirety following the CRLF" (RFC 2046 §5.1.1); longest wins.
+        if not line.startswith(self._prefixes):
+            return -1, False, behind
         best, level = b"", -1
         for index, boundary in reversed(self._active[-_PREFIXED:]):
             if len(boundary) > len(best) and line.startswith(boundary):
@@ -175,11 +179,14 @@ class _Parser:
 
     def _deactivate(self, level: int) -> None:
         """Forget the boundaries of the multiparts from ``level`` inwards."""
+        if not self._active or self._active[-1][0] < level:
+            return
         while self._active and self._active[-1][0] >= level:
             boundary = self._active.pop()[1]
             self._boundaries[boundary].pop()
             if not self._boundaries[boundary]:
                 del self._boundaries[boundary]
+        self._prefixes = tuple(b for _, b in self._active[-_PREFIXED:])
 
     def _count_lines(self) -> None:
         """Count line ends of texts, which lie side by side, and of messages, which nest: each stretch of octets once."""
