@@ -1,0 +1,105 @@
+"""DATA (RFC 5321 §4.1.1.4): the message itself, to memory or to a file, then to the pipeline."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+
+from mta.model.errors import TemporaryFailure
+from mta.model.reply import Reply
+from mta.pipeline.transaction import MailTransaction
+from mta.smtpd import replies
+from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.spool.accept import reply_for
+from mta.spool.content import SpooledContent
+from mta.wire.smtp.command import Data
+from mta.wire.smtp.data import DataDecoder
+
+_SWALLOW = 16 * 2**20  # octets of a refused message that are read, so that the client comes to its end and hears why
+
+
+def data(link: SmtpProtocol, _command: Data) -> Step:
+    transaction = link.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if not transaction.accepted:
+        return replies.NEED_RCPT
+    if link.lines.waiting:  # RFC 2920 §3.1: whoever sends on before 354 speaks for somebody else, or not SMTP
+        return replies.EARLY_DATA
+    link.reader = Incoming(link, transaction)
+    return replies.START_DATA
+
+
+class Incoming:
+    """One message between 354 and its end; fulfils Reader."""
+
+    __slots__ = ("_content", "_decoder", "_link", "_refusal", "_swallowed", "_transaction", "deadline")
+
+    def __init__(self, link: SmtpProtocol, transaction: MailTransaction) -> None:
+        server = link.server
+        self._link = link
+        self._transaction = transaction
+        self._decoder = DataDecoder(server.message_size)
+        self._content = SpooledContent(server.memory, server.spool_folder)
+        self._refusal: Reply | None = None
+        self._swallowed = 0
+        self.deadline = server.time() + server.transaction_timeout
+
+    @property
+    def overdue(self) -> Reply:
+        """A peer that never sends the true end is told what was wrong, if something was."""
+        return self._refusal or replies.IDLE
+
+    def feed(self, octets: bytes) -> Step:
+        piece, rest = self._decoder.feed(octets)
+        if self._refusal is None:
+            if self._decoder.fault:
+                self._refuse(_faulty(self._decoder.fault))
+            elif piece:
+                self._content.write(piece)
+        if rest is not None:
+            return self._end(rest)
+        if self._refusal is not None:
+            self._swallowed += len(octets)
+            return self._refusal if self._swallowed > _SWALLOW else None
+        return self._spill() if self._content.full else None
+
+    def _refuse(self, reply: Reply) -> None:
+        """Keep nothing more; the rest is read to its end."""
+        self._refusal = reply
+        self._content = SpooledContent(0, "")
+
+    async def _spill(self) -> Reply | None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._content.spill)
+        except TemporaryFailure as failure:
+            self._link.server.log.error("smtp.spool.failed", session=self._link.peer.id, detail=str(failure))
+            self._refuse(reply_for(failure))
+        return None
+
+    def _end(self, rest: bytes) -> Step:
+        link = self._link
+        link.reader = link.transaction = None
+        link.lines.put_back(rest)
+        if self._refusal is not None:
+            return self._told(self._refusal)
+        self._content.finish()
+        return self._submit()
+
+    async def _submit(self) -> Reply:
+        link = self._link
+        reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
+        if reply.positive:
+            link.junk = 0
+        return self._told(reply)
+
+    def _told(self, reply: Reply) -> Reply:
+        """LMTP answers once for each accepted recipient (RFC 2033 §4.2)."""
+        if self._link.spec.protocol == "lmtp":
+            for _ in self._transaction.accepted[1:]:
+                self._link.say(reply)
+        return reply
+
+
+def _faulty(fault: str) -> Reply:
+    if fault == "too big":
+        return replies.TOO_BIG
+    return Reply(550, "5.6.0", f"{fault} in the message is not allowed (RFC 5321 §2.3.8)".replace("§", "section "), close=True)

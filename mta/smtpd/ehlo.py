@@ -1,0 +1,53 @@
+"""EHLO, HELO, LHLO (RFC 5321 §4.1.1.1, RFC 2033 §4.1): who the client says it is, and what we offer."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.model.reply import Reply
+from mta.smtpd import replies
+from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.verdicts import refusal
+from mta.wire.smtp.command import Ehlo, Helo, Lhlo
+
+
+def greet(link: SmtpProtocol, command: Ehlo | Helo | Lhlo) -> Step:
+    """A new greeting ends a transaction like RSET does."""
+    verb = command.__class__.__name__.upper()
+    if (verb == "LHLO") != (link.spec.protocol == "lmtp"):
+        return replies.UNKNOWN
+    if (plan := link.server.hooks.smtp_ehlo) is None:
+        return _welcome(link, verb, command.name)
+    return _judged(link, plan.verdict(session=link.peer, name=command.name, verb=verb), verb, command.name)
+
+
+async def _judged(link: SmtpProtocol, asked, verb: str, name: str) -> Reply:  # type: ignore[no-untyped-def]
+    decision = await asked
+    link.peer.score += decision.score
+    link.peer.steps = (*link.peer.steps, *decision.steps)
+    return refusal(decision) or _welcome(link, verb, name)
+
+
+def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply:
+    link.transaction = None
+    peer = link.peer
+    peer.helo = name
+    peer.esmtp = verb != "HELO"
+    return Reply(250, "", "\n".join(capabilities(link)) if peer.esmtp else link.server.hostname)
+
+
+def capabilities(link: SmtpProtocol) -> list[str]:
+    """The lines of the reply to EHLO: what is true for this connection now."""
+    server, peer = link.server, link.peer
+    lines = [
+        server.hostname,
+        "PIPELINING",
+        f"SIZE {server.message_size}",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        "DSN",
+    ]
+    if server.tls is not None and not peer.tls and not link.spec.local:
+        lines.append("STARTTLS")
+    if server.takes_passwords(link) and not peer.user:
+        lines.append("AUTH PLAIN LOGIN")
+    lines.append("HELP")
+    return lines

@@ -1,0 +1,99 @@
+"""RCPT (RFC 5321 §4.1.1.3): one recipient, judged by hooks, then by the directory, then by the relay rules.
+
+Nobody is let in by default: the domain is ours and the directory knows the address, or a hook accepted it, or the client may
+relay (authenticated, a relay network, the local socket).
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.directory.resolve import Resolution
+from mta.model.address import Address
+from mta.model.directory import HookTarget
+from mta.model.errors import TemporaryFailure
+from mta.model.message import Recipient
+from mta.model.reply import Reply
+from mta.model.verdict import Action, Verdict
+from mta.pipeline.hooks import Plan
+from mta.pipeline.transaction import Accepted, MailTransaction
+from mta.smtpd import replies
+from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.wire.smtp.command import Rcpt
+from mta.wire.smtp.params import read_notify, read_orcpt
+
+
+def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
+    transaction = link.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if len(transaction.accepted) >= link.server.max_recipients:
+        return replies.TOO_MANY_RECIPIENTS
+    address, params = command.address, command.params
+    orcpt: str | None = None
+    notify: frozenset[str] = frozenset()
+    for keyword, value in params.items():
+        if keyword == "NOTIFY":
+            notify = read_notify(value)
+        elif keyword == "ORCPT":
+            orcpt = read_orcpt(value)
+        else:
+            return replies.NO_PARAMETER
+    if not address.is_ascii and not transaction.smtputf8:
+        return replies.NEED_SMTPUTF8
+    recipient = Recipient(address, address, orcpt, notify, params)
+    if (plan := link.server.hooks.smtp_rcpt) is None:
+        return _resolve(link, transaction, recipient)
+    return _judge(link, transaction, recipient, plan)
+
+
+async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, verdict: Verdict | None = None) -> Reply:
+    """Ask the directory; the hook's word, if any, goes with the recipient."""
+    resolution = await link.server.resolver.resolve(recipient.address)
+    let_in = verdict is not None and verdict.action is Action.ACCEPT
+    if resolution.refusal is not None:
+        if not let_in:
+            return resolution.refusal
+        resolution = Resolution(local=(HookTarget(recipient.address),))
+    elif not resolution.is_ours and not let_in and not link.trusted and not link.peer.user:
+        return replies.NO_RELAY
+    quarantine = hold = ""
+    if verdict is not None and verdict.action is Action.QUARANTINE:
+        quarantine = verdict.reason or "smtp_rcpt"
+    elif verdict is not None and verdict.action is Action.HOLD:
+        hold = verdict.reason or "smtp_rcpt"
+    transaction.accepted.append(Accepted(recipient, resolution, quarantine, hold))
+    return replies.RCPT_OK
+
+
+async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, plan: Plan) -> Reply:
+    decision = await plan.verdict(session=link.peer, transaction=transaction, recipient=recipient.address, params=recipient.params)
+    transaction.score += decision.score
+    transaction.steps.extend(decision.steps)
+    verdict = decision.verdict
+    if verdict is None or not verdict.final:
+        return await _resolve(link, transaction, recipient)
+    match verdict.action:
+        case Action.REJECT | Action.DEFER:
+            return verdict.reply()
+        case Action.DISCARD:
+            transaction.accepted.append(Accepted(recipient, Resolution()))
+            return replies.RCPT_OK
+        case Action.REDIRECT:
+            return await _redirect(link, transaction, recipient, verdict)
+        case Action.ACCEPT | Action.QUARANTINE | Action.HOLD:
+            return await _resolve(link, transaction, recipient, verdict)
+
+
+async def _redirect(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, verdict: Verdict) -> Reply:
+    """Accept for other addresses; each becomes a recipient that keeps the peer's DSN parameters."""
+    accepted = []
+    for text in verdict.target:
+        try:
+            address = Address.parse(text)
+        except ValueError as exc:
+            raise TemporaryFailure(f"smtp_rcpt redirected to {text!r}: {exc}") from exc
+        resolution = await link.server.resolver.resolve(address)
+        if resolution.refusal is not None:
+            return resolution.refusal
+        moved = Recipient(address, recipient.original, recipient.orcpt, recipient.notify, recipient.params)
+        accepted.append(Accepted(moved, resolution))
+    transaction.accepted.extend(accepted)
+    return replies.RCPT_OK

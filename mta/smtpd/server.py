@@ -1,0 +1,257 @@
+"""The SMTP server of one worker: what all its connections share, who may connect, and the watchdog over deadlines.
+
+One timer looks at all connections once a second: no connection and no command has a timer of its own, so deadlines are met
+within a second, which is all that timeouts of minutes need.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import os
+import pwd
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from mta.config.sections import Config
+from mta.directory.login import Login
+from mta.directory.resolve import Resolver
+from mta.model.message import Origin
+from mta.model.reply import Reply
+from mta.net.listener import ListenerSpec
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.pipeline.hooks import Hooks, Plan
+from mta.pipeline.pipeline import Pipeline
+from mta.smtpd import replies, simple
+from mta.smtpd.auth import auth
+from mta.smtpd.data import data
+from mta.smtpd.ehlo import greet
+from mta.smtpd.mail import mail
+from mta.smtpd.protocol import STALL, SmtpProtocol, Step
+from mta.smtpd.proxy import ProxyHeader
+from mta.smtpd.rcpt import rcpt
+from mta.smtpd.starttls import starttls
+from mta.smtpd.verdicts import refusal
+from mta.wire.smtp import command as wire
+from mta_hooks.services import Clock
+
+_PEERCRED = struct.Struct("3i")
+
+VERBS: dict[type, Callable[[SmtpProtocol, Any], Step]] = {
+    wire.Ehlo: greet,
+    wire.Helo: greet,
+    wire.Lhlo: greet,
+    wire.Mail: mail,
+    wire.Rcpt: rcpt,
+    wire.Data: data,
+    wire.Auth: auth,
+    wire.StartTls: starttls,
+    wire.Rset: simple.rset,
+    wire.Noop: simple.noop,
+    wire.Vrfy: simple.vrfy,
+    wire.Expn: simple.expn,
+    wire.Help: simple.help,
+    wire.Quit: simple.quit,
+    wire.Unknown: simple.unknown,
+}
+
+
+class SmtpServer:
+    """Makes the protocol objects of every SMTP listener; the app binds the sockets."""
+
+    verbs = VERBS
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        hooks: Hooks,
+        login: Login,
+        pipeline: Pipeline,
+        resolver: Resolver,
+        clock: Clock,
+        log: Log,
+        tls: ssl.SSLContext | None,
+        tasks: Tasks,
+    ) -> None:
+        self.hooks, self.login, self.pipeline, self.resolver = hooks, login, pipeline, resolver
+        self.clock, self.log, self.tls, self.tasks = clock, log, tls, tasks
+        self.time = clock.monotonic
+        self.hostname = config.hostname or socket.gethostname()
+        limits = config.limits
+        self.message_size, self.memory = limits.message_size, limits.memory_per_message
+        self.max_recipients, self.max_errors = limits.recipients, limits.errors
+        self.command_timeout, self.data_timeout = limits.command_timeout, limits.data_timeout
+        self.transaction_timeout = limits.transaction_timeout
+        self.max_failures, self.failure_delay = config.auth.max_failures, config.auth.failure_delay
+        self.spool_folder = os.path.join(config.data_dir, "tmp")
+        self._plaintext = config.auth.plaintext_without_tls
+        self._max_connections, self._max_per_client = limits.connections, limits.connections_per_client
+        self._relay = tuple(ip_network(text, strict=False) for text in config.relay.networks)
+        self._is_relay = lru_cache(maxsize=4096)(self._in_relay_network)
+        self._links: set[SmtpProtocol] = set()
+        self._clients: dict[str, int] = {}
+        self._prefix = os.urandom(4).hex()
+        self._made = 0
+        self._watch: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._emptied: asyncio.Event | None = None
+
+    def factory(self, listener: ListenerSpec) -> Callable[[], SmtpProtocol]:
+        """What the loop's ``create_server`` calls for each connection of this listener."""
+        return lambda: SmtpProtocol(self, listener)
+
+    @property
+    def connections(self) -> int:
+        return len(self._links)
+
+    def takes_passwords(self, link: SmtpProtocol) -> bool:
+        return (link.peer.tls or self._plaintext) and not link.spec.local
+
+    def origin(self, link: SmtpProtocol) -> Origin:
+        if link.spec.local:
+            return "local"
+        if link.peer.user or link.spec.protocol == "submission":
+            return "submission"
+        return "lmtp" if link.spec.protocol == "lmtp" else "smtp"
+
+    # ---- connections
+
+    def opened(self, link: SmtpProtocol, transport: asyncio.Transport) -> None:
+        """A connection was accepted: say who it is, then greet it or wait for its PROXY header."""
+        self._links.add(link)
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(1.0, self._look)
+        link.deadline = self.time() + self.command_timeout
+        peer, spec = link.peer, link.spec
+        self._made += 1
+        peer.id = f"{self._prefix}-{self._made:x}"
+        peer.protocol = "local" if spec.local else spec.protocol
+        if spec.path:
+            if spec.local:
+                link.trusted = True
+                peer.user = f"{_unix_user(transport)}@{self.hostname}"
+        else:
+            peer.client_ip, peer.client_port = _end(transport.get_extra_info("peername"))
+            peer.local_ip, peer.local_port = _end(transport.get_extra_info("sockname"))
+        if spec.tls:
+            peer.tls, peer.cipher = True, link.tls_cipher
+        if spec.proxy_protocol and peer.client_ip and any(ip_address(peer.client_ip) in net for net in spec.proxy_protocol):
+            link.reader = ProxyHeader(link)
+            return
+        link.start(self.admit(link))
+
+    def admit(self, link: SmtpProtocol) -> Step:
+        """The greeting, or why there is none. The client's address is the true one by now."""
+        peer = link.peer
+        if peer.client_ip:
+            link.trusted = self._is_relay(peer.client_ip)
+            count = self._clients.get(peer.client_ip, 0) + 1
+            self._clients[peer.client_ip] = count
+            link.counted = peer.client_ip
+            if count > self._max_per_client and not link.trusted:
+                self.log.info("smtp.too_many_connections", client=peer.client_ip, session=peer.id)
+                return replies.TOO_MANY_CONNECTIONS
+        if self._draining:
+            return replies.SHUTDOWN
+        if len(self._links) > self._max_connections:
+            return replies.BUSY
+        self.log.debug("smtp.connected", session=peer.id, client=peer.client_ip, listener=link.spec.url)
+        if (plan := self.hooks.smtp_connect) is None:
+            return self._greeting(link)
+        return self._judged(link, plan)
+
+    async def _judged(self, link: SmtpProtocol, plan: Plan) -> Reply:
+        decision = await plan.verdict(session=link.peer)
+        link.peer.score += decision.score
+        link.peer.steps = decision.steps
+        if (refused := refusal(decision)) is not None:
+            code = 421 if refused.temporary else 554  # RFC 5321 §4.3.2: the only refusals a greeting knows
+            return Reply(code, refused.enhanced, refused.text, close=True)
+        return self._greeting(link)
+
+    def _greeting(self, link: SmtpProtocol) -> Reply:
+        return Reply(220, "", f"{self.hostname} {'LMTP' if link.spec.protocol == 'lmtp' else 'ESMTP'}")
+
+    def closed(self, link: SmtpProtocol) -> None:
+        self._links.discard(link)
+        if link.counted:
+            left = self._clients[link.counted] - 1
+            if left:
+                self._clients[link.counted] = left
+            else:
+                del self._clients[link.counted]
+            link.counted = ""
+        if not self._links and self._emptied is not None:
+            self._emptied.set()
+
+    # ---- time
+
+    def _look(self) -> None:
+        """Once a second: end what waited too long."""
+        now = self.time()
+        for link in list(self._links):
+            if link.stalled and not link.closing:
+                buffered = link.buffered
+                if buffered < link.unsent:
+                    link.unsent, link.deadline = buffered, now + STALL
+                elif now > link.deadline:
+                    self.log.info("smtp.stalled", session=link.peer.id, client=link.peer.client_ip, unsent=buffered)
+                    link.abort()
+            elif now > link.deadline:
+                if link.closing:
+                    link.abort()
+                else:
+                    self.log.info("smtp.timeout", session=link.peer.id, client=link.peer.client_ip)
+                    link.dismiss(link.reader.overdue if link.reader is not None else replies.IDLE)
+            elif self._draining and link.idle and not link.closing:
+                link.dismiss(replies.SHUTDOWN)
+        self._watch = asyncio.get_running_loop().call_later(1.0, self._look) if self._links else None
+
+    async def drain(self, grace: float) -> None:
+        """Greet nobody any more, say 421 to whoever waits for nothing, let the others finish for ``grace`` seconds, then cut."""
+        self._draining = True
+        self._emptied = asyncio.Event()
+        for link in list(self._links):
+            if link.idle and not link.closing:
+                link.dismiss(replies.SHUTDOWN)
+        if self._links:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), grace)
+            except TimeoutError:
+                pass
+        for link in list(self._links):
+            link.abort()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _in_relay_network(self, client: str) -> bool:
+        address = ip_address(client)
+        return any(address in network for network in self._relay)
+
+
+def _end(name: object) -> tuple[str, int]:
+    """Address and port of a socket's end; IPv4 behind an IPv6 socket is IPv4."""
+    if not isinstance(name, tuple) or len(name) < 2:
+        return "", 0
+    ip = str(name[0])
+    if ip.startswith("::ffff:") and "." in ip:
+        ip = ip[7:]
+    return ip.partition("%")[0], int(name[1])
+
+
+def _unix_user(transport: asyncio.Transport) -> str:
+    """The name of the account on the other side of a Unix socket, by the kernel's word."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return "unknown"
+    _, uid, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid{uid}"

@@ -1,0 +1,50 @@
+"""RSET, NOOP, VRFY, EXPN, HELP, QUIT, and what is no command (RFC 5321 §4.1.1.5-§4.1.1.10)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.model.reply import Reply
+from mta.smtpd import replies
+from mta.smtpd.protocol import SmtpProtocol
+from mta.wire.smtp.command import Expn, Help, Noop, Quit, Rset, Unknown, Vrfy
+
+MAX_JUNK = 100  # commands between two messages that do no work; more are counted as errors
+
+
+def rset(link: SmtpProtocol, _command: Rset) -> Reply:
+    if link.transaction is None:
+        _count(link)
+    link.transaction = None
+    return replies.RESET
+
+
+def noop(link: SmtpProtocol, _command: Noop) -> Reply:
+    _count(link)
+    return replies.RESET
+
+
+def vrfy(link: SmtpProtocol, _command: Vrfy) -> Reply:
+    """RFC 5321 §3.5.3: neither yes nor no, for everyone, so that nobody harvests addresses."""
+    _count(link)
+    return Reply(252, "2.5.2", "cannot verify, but send it and see")
+
+
+def expn(_link: SmtpProtocol, _command: Expn) -> Reply:
+    return Reply(502, "5.5.1", "lists are not shown")
+
+
+def help(link: SmtpProtocol, _command: Help) -> Reply:
+    _count(link)
+    return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
+
+
+def quit(_link: SmtpProtocol, _command: Quit) -> Reply:
+    return Reply(221, "2.0.0", "bye", close=True)
+
+
+def unknown(_link: SmtpProtocol, _command: Unknown) -> Reply:
+    return replies.UNKNOWN
+
+
+def _count(link: SmtpProtocol) -> None:
+    link.junk += 1
+    if link.junk > MAX_JUNK:
+        link.errors += 1
