@@ -142,6 +142,20 @@ class Storage(Section):
     reserve: Annotated[Size, Field(ge=0, description="Free disk below which new mail is refused for now.")] = 32 * 2**20
 
 
+class HooksSection(Section):
+    stall: Annotated[Seconds, Field(ge=0.01, le=10, description="Longest stall of the event loop not held against a plugin.")] = (
+        0.05
+    )
+    stalls: Annotated[
+        int,
+        Field(ge=1, le=1000, description="Stalls after which a plugin's def functions run in threads, and its async ones pause."),
+    ] = 3
+    errors: Annotated[
+        int, Field(ge=1, le=1000, description="Errors within a minute after which a plugin is not called for a while.")
+    ] = 5
+    pause: Annotated[Seconds, Field(ge=1, le=3600, description="How long it is then not called; on_error answers for it.")] = 30.0
+
+
 class Config(Section):
     """The whole file."""
 
@@ -166,6 +180,7 @@ class Config(Section):
     drain: Annotated[Seconds, Field(ge=0, le=3600, description="Longest wait for busy sessions when stopping or reloading.")] = 30.0
     user: Annotated[str, Field(description="Account to become after binding ports when started as root.")] = "mta"
     hooks_dir: Annotated[FilePath | None, Field(description="Folder of drop-in hooks.")] = None
+    hooks: Annotated[HooksSection, Field(description="What plugins may do to the server.")] = HooksSection()
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()

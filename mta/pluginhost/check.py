@@ -20,6 +20,15 @@ class PluginRefused(Exception):
         self.problem, self.file, self.line = problem, file, line
 
 
+RESERVED = frozenset({"directory", "mta"})
+"""Names of the engine's own parts."""
+
+
+def check_name(name: str) -> None:
+    if name in RESERVED:
+        raise PluginRefused(f"the name {name} is the engine's own")
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """What to add to a refusal: the word that was probably meant, or nothing."""
     found = difflib.get_close_matches(word, list(words), 1)

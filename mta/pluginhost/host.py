@@ -82,29 +82,25 @@ class HookHost:
         Raises  ConfigError: a section is wrong, a required plugin cannot run, the order has a circle. An optional plugin that
                 cannot run is logged as ``plugin.failed``, kept in ``failed``, and left out.
         """
-        loaded = []
         for place, (name, section) in enumerate(plugins.items()):
+            key = f"plugins.{name}"
             try:
-                loaded.append(load_package(name, section, place, self.services, self.options, where, search))
+                plugin = load_package(name, section, place, self.services, self.options, where, search)
+                self._refuse_rival(plugin)
+                self.change(add=[plugin])
+            except ConfigError as exc:
+                raise exc if exc.where != "plugins" else ConfigError(where(key), exc.key, exc.problem, exc.fix) from None
             except PluginRefused as exc:
                 if (section or {}).get("required") is True:
-                    key = f"plugins.{name}"
-                    raise ConfigError(
-                        where(key), key, _with_place(exc), "mend or remove the plugin, or set required: false."
-                    ) from exc
+                    problem = f"{exc.problem} ({exc.file}:{exc.line})" if exc.file else exc.problem
+                    raise ConfigError(where(key), key, problem, "mend or remove the plugin, or set required: false.") from exc
                 self.refuse(name, "package", exc)
-        for plugin in loaded:
-            for kind, scheme in plugin.offers.backends:
-                rival = self._provider(kind, scheme, loaded)
-                if rival is not None and rival is not plugin:
-                    key = f"plugins.{plugin.name}"
-                    raise ConfigError(
-                        where(key), key, f"offers the {kind} backend {scheme} that {rival.name} offers too", "remove one."
-                    )
-        try:
-            self.change(add=loaded)
-        except ConfigError as exc:
-            raise ConfigError(where("plugins"), exc.key, exc.problem, exc.fix) from None
+
+    def _refuse_rival(self, plugin: Plugin) -> None:
+        for kind, scheme in plugin.offers.backends:
+            if (rival := self._provider(kind, scheme)) is not None:
+                key = f"plugins.{plugin.name}"
+                raise ConfigError("plugins", key, f"brings the {kind} backend {scheme}, and so does {rival.name}", "remove one.")
 
     def add_builtin(self, name: str, object: Any) -> None:
         """Register a part of the engine that implements hooks; it stands last. Errors are raised."""
@@ -135,7 +131,10 @@ class HookHost:
                 self._registrations.check_pending()
                 self.plugins[plugin.name] = plugin
             plans = {hook: self._compile(hook) for hook, spec in SPECS.items() if spec.mode != "load"}
-        except BaseException:
+        except (pluggy.PluginValidationError, ValueError) as exc:
+            self._restore(before)
+            raise PluginRefused(str(exc)) from exc
+        except (ConfigError, PluginRefused):
             self._restore(before)
             raise
         for hook, plan in plans.items():
@@ -175,7 +174,7 @@ class HookHost:
 
     def backend(self, kind: str, scheme: str) -> Callable[..., Any]:
         """The factory of ``registry.backend(kind, scheme, factory)``. Raises ConfigError naming what there is and what failed."""
-        plugin = self._provider(kind, scheme, self.plugins.values())
+        plugin = self._provider(kind, scheme)
         if plugin is not None:
             return plugin.offers.backends[kind, scheme]
         offered = sorted(s for p in self.plugins.values() for k, s in p.offers.backends if k == kind)
@@ -183,9 +182,8 @@ class HookHost:
         problem = f"no plugin offers the {kind} backend {scheme}{broken}"
         raise ConfigError("plugins", kind, problem, f"one of: {', '.join(offered) or 'none is loaded'}.")
 
-    @staticmethod
-    def _provider(kind: str, scheme: str, plugins: Any) -> Plugin | None:
-        return next((p for p in plugins if (kind, scheme) in p.offers.backends), None)
+    def _provider(self, kind: str, scheme: str) -> Plugin | None:
+        return next((p for p in self.plugins.values() if (kind, scheme) in p.offers.backends), None)
 
     # ---- calls
 
@@ -256,7 +254,3 @@ class HookHost:
             for step in plan.steps:
                 if step.plugin is plugin:
                     step.move_to_threads()
-
-
-def _with_place(exc: PluginRefused) -> str:
-    return f"{exc.problem} ({exc.file}:{exc.line})" if exc.file else exc.problem

@@ -10,7 +10,7 @@ from typing import Any
 
 from mta.model.errors import ConfigError
 from mta.pluginhost.call import describe
-from mta.pluginhost.check import PluginRefused, check, implementations, nearest
+from mta.pluginhost.check import PluginRefused, check, check_name, implementations, nearest
 from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.section import Where, split, validate
@@ -31,6 +31,7 @@ def load_package(
     """Raises PluginRefused when it cannot run, ConfigError when its section of the config is wrong."""
     key = f"plugins.{name}"
     common = split(section, key, where)
+    check_name(name)
     found = search(name)
     if not found:
         known = sorted({e.name for e in entry_points(group=GROUP)})

@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mta.config.sections import HooksSection
 from mta.pluginhost.breaker import Breaker
 from mta.pluginhost.registry import Offers
 from mta.pluginhost.threads import Pool
@@ -30,6 +31,11 @@ class HostOptions:
     breaker_window: float = 60.0
     breaker_pause: float = 30.0
     threads: int = 4
+
+    @classmethod
+    def of(cls, hooks: HooksSection) -> "HostOptions":
+        """From the config's section ``hooks``."""
+        return cls(block_seconds=hooks.stall, block_limit=hooks.stalls, breaker_errors=hooks.errors, breaker_pause=hooks.pause)
 
 
 @dataclass(slots=True)
