@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from mta.model.address import Address
 from mta.model.verdict import Verdict
 
 
@@ -49,5 +50,10 @@ class Hooks(Protocol):
     def mailbox_deliver(self) -> Plan | None: ...
     @property
     def deliver(self) -> object | None: ...
+
+    def deliver_wants(self, recipient: Address) -> bool:
+        """Is some ``deliver`` hook meant for this recipient?"""
+        ...
+
     @property
     def durable(self) -> frozenset[str]: ...

@@ -8,7 +8,7 @@ signatures and other fields that hooks put on top, Authentication-Results, Recei
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from mta.config.sections import Config
@@ -16,7 +16,7 @@ from mta.directory.resolve import Resolution, Resolver
 from mta.model.address import Address
 from mta.model.delivery import DeliveryRecord
 from mta.model.directory import HookTarget
-from mta.model.errors import OverQuota, Refused, StorageDead, TemporaryFailure
+from mta.model.errors import NoSuchUser, OverQuota, Refused, StorageDead, TemporaryFailure
 from mta.model.ids import QueueId
 from mta.model.message import Content, Intake, LocalDelivery, Notification, OctetContent, Origin, Recipient
 from mta.model.reply import Reply
@@ -25,12 +25,13 @@ from mta.pipeline import stages
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Hooks
 from mta.pipeline.message import MailMessage
-from mta.pipeline.recipients import Dispositions, dispose, to_queue
+from mta.pipeline.recipients import Dispositions, dispose, split_off, to_queue
 from mta.pipeline.results import strip_forged
 from mta.pipeline.session import MailSession
 from mta.pipeline.trace import format_date, received, return_path
 from mta.pipeline.transaction import Accepted, MailTransaction
-from mta.spool.accept import OVER_QUOTA, reply_for
+from mta.pluginhost.durable import payload_of
+from mta.spool.accept import reply_for
 from mta.spool.ids import new_queue_id
 from mta_hooks.backends.database import Database
 from mta_hooks.results import AuthResult
@@ -60,7 +61,7 @@ class Pipeline:
         except Refused as refusal:
             self._say("message.refused", session, transaction, content, reply=str(refusal.reply), detail=refusal.detail)
             return refusal.reply
-        except (TemporaryFailure, OverQuota, StorageDead) as failure:
+        except (TemporaryFailure, OverQuota, NoSuchUser, StorageDead) as failure:
             reply = reply_for(failure)
             self._say("message.deferred", session, transaction, content, reply=str(reply), detail=str(failure))
             return reply
@@ -97,8 +98,8 @@ class Pipeline:
         intake = await self.prepare(session, transaction, content)
         try:
             await self._take(intake, transaction)
-        except OverQuota as exc:
-            raise Refused(OVER_QUOTA, str(exc)) from exc
+        except (OverQuota, NoSuchUser) as exc:
+            raise Refused(reply_for(exc), str(exc)) from exc
         self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
         return transaction.id
 
@@ -133,7 +134,7 @@ class Pipeline:
             transaction.accepted,
             quarantine=judgement.quarantine,
             hold=judgement.hold,
-            queue_local=hooks.deliver is not None,
+            wanted=hooks.deliver_wants if hooks.deliver is not None else None,
         )
         if hooks.mailbox_deliver is not None and dispositions.deliveries:
             await self._place(message, dispositions)
@@ -180,11 +181,14 @@ class Pipeline:
         """Make it durable. One full mailbox among several recipients must not refuse the others: then each waits in the queue."""
         try:
             await self._database.spool.accept(intake)
-        except OverQuota:
+        except (OverQuota, NoSuchUser) as exc:
             if len(intake.deliveries) + len(intake.queued) < 2:
                 raise
-            queued = intake.queued + to_queue(intake.deliveries, transaction.accepted)
-            await self._database.spool.accept(replace(intake, deliveries=(), queued=queued, notifications=()))
+            users = exc.users if isinstance(exc, OverQuota) else ()
+            others, failed = split_off(intake.deliveries, users)
+            queued = intake.queued + to_queue(failed, transaction.accepted)
+            told = tuple(n for n in intake.notifications if any(n.payload["recipient"] == str(d.recipient) for d in others))
+            await self._database.spool.accept(replace(intake, deliveries=tuple(others), queued=queued, notifications=told))
 
     def _mend(self, message: MailMessage, transaction: MailTransaction, now: float) -> None:
         """Fields that may not come from outside go; what a submitted message lacks is added (RFC 6409 §8.1, §8.2)."""
@@ -279,4 +283,4 @@ def _delivered(
         size=size,
         user=session.user,
     )
-    return Notification("delivered", asdict(record))
+    return Notification("delivered", payload_of(record))

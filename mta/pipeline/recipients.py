@@ -1,7 +1,7 @@
 """Who gets the message, and how: mailboxes in the accepting transaction, the rest as queue rows."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from mta.model.address import Address
@@ -27,17 +27,21 @@ class Dispositions:
     owners: dict[UserId, MailboxTarget] = field(default_factory=dict)
 
 
-def dispose(accepted: Sequence[Accepted], *, quarantine: str = "", hold: str = "", queue_local: bool = False) -> Dispositions:
+def dispose(
+    accepted: Sequence[Accepted], *, quarantine: str = "", hold: str = "", wanted: Callable[[Address], bool] | None = None
+) -> Dispositions:
     """Say what happens to each recipient.
 
     quarantine, hold  reasons that hold for all recipients
-    queue_local       somebody implements ``deliver``: local recipients wait in the queue for it, except suspect ones: a hook
-                      is not given what a reader would not be shown
+    wanted            says whether a ``deliver`` hook is meant for a recipient: then it waits in the queue for that, except a
+                      suspect one: a hook is not given what a reader would not be shown
     """
     out = Dispositions()
     for one in accepted:
         recipient, held, suspect = one.recipient, one.hold or hold, one.quarantine or quarantine
-        waits = queue_local or bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
+        waits = bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
+        if wanted is not None and not waits:
+            waits = wanted(recipient.address)
         for target in one.resolution.local:
             if isinstance(target, MailboxTarget) and not held and (suspect or not waits):
                 if target.user not in out.deliveries:
@@ -60,6 +64,12 @@ def to_queue(deliveries: Sequence[LocalDelivery], accepted: Sequence[Accepted]) 
     """The same deliveries as queue rows, each to succeed or fail for itself."""
     given = {a.recipient.address: a.recipient for a in accepted}
     return tuple(_row(given[d.recipient], d.recipient, d.user, "") for d in deliveries)
+
+
+def split_off(deliveries: Sequence[LocalDelivery], users: Collection[UserId]) -> tuple[list[LocalDelivery], list[LocalDelivery]]:
+    """Deliveries of others, and of these ``users``; all are of these when nobody is named."""
+    others = [d for d in deliveries if users and d.user not in users]
+    return others, [d for d in deliveries if d not in others]
 
 
 def _row(recipient: Recipient, address: Address, user: UserId | None, hold: str) -> QueuedRecipient:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from mta.model.errors import StorageFull, StorageReadOnly, TemporaryFailure
 from mta.model.message import Content, OctetContent
 
-
 _PIECES = 256  # an object costs 34 octets beside its content: a peer that sends single octets must not multiply them
 
 
