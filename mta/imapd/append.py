@@ -1,0 +1,75 @@
+"""APPEND (RFC 9051 §6.3.12), several messages at once (RFC 3502). OK after the commit.
+
+Pipelined APPENDs to one mailbox become one change to the store, hence one commit for all of them; each gets its own answer, and
+when they fail together, each is tried alone.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Sequence
+
+from mta.imapd.answer import no, ok
+from mta.imapd.session import Session
+from mta.model.errors import NoSuchMailbox, OverQuota
+from mta.model.mailbox import Appended, NewMessage
+from mta.model.message import Flags
+from mta.wire.imap.append import Append
+from mta.wire.imap.command import Command
+from mta.wire.imap.sequence import encode_numbers
+
+_LATEST = 2**40
+"""Seconds; a date beyond is nobody's, and would not fit a database column."""
+
+
+async def append(session: Session, command: Append) -> bytes:
+    store = session.server.store
+    found = await store.mailbox(session.account, command.mailbox)
+    if not found.exists:
+        raise NoSuchMailbox(command.mailbox)
+    messages = _messages(session, command)
+    group = [(session.tag, command)]
+    while session.ahead and _joins(command, session.ahead[0].value):
+        after = session.ahead.popleft()
+        group.append((after.tag, after.value))
+        messages += _messages(session, after.value)
+    try:
+        stored = await store.append(found.id, messages)
+    except BaseException as exc:
+        session.put_back([Command(tag, "APPEND", each) for tag, each in group[1:]])
+        if not isinstance(exc, OverQuota) or len(group) == 1:
+            raise
+        stored, group = await store.append(found.id, _messages(session, command)), group[:1]  # it alone may fit
+    session.server.touched(found.id)
+    return _answer_all(session, group, stored)
+
+
+def _joins(first: Append, other: object) -> bool:
+    """Goes to the same mailbox and has nothing wrong with it."""
+    return isinstance(other, Append) and other.mailbox == first.mailbox and all(m.content.size for m in other.messages)
+
+
+def _answer_all(session: Session, group: Sequence[tuple[bytes, Append]], stored: Sequence[Appended]) -> bytes:
+    at = 0
+    reply = b""
+    for index, (tag, each) in enumerate(group):
+        reply = _appended(stored[at : at + len(each.messages)])
+        at += len(each.messages)
+        session.tag = tag
+        if index < len(group) - 1:
+            session.reply(reply)
+    return reply
+
+
+def _messages(session: Session, command: Append) -> list[NewMessage]:
+    now = int(session.server.clock.now())
+    out = []
+    for message in command.messages:
+        if message.content.size == 0:
+            raise no(b"empty message")
+        date = now if message.date is None else max(-_LATEST, min(message.date, _LATEST))
+        out.append(NewMessage(message.content, Flags(message.flags.flags), message.flags.keywords, date))
+    return out
+
+
+def _appended(stored: Sequence[Appended]) -> bytes:
+    code = b"APPENDUID %d %b" % (stored[0].uid_validity, encode_numbers([each.uid for each in stored]))
+    return ok(b"appended", code)

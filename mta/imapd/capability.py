@@ -1,0 +1,79 @@
+"""CAPABILITY, NOOP, CHECK, LOGOUT, ID, ENABLE, NAMESPACE (RFC 9051 §6.1, §6.3.1, §6.3.10; RFC 2971).
+
+What is advertised here works completely; LITERAL+ includes LITERAL- (RFC 7888 §5).
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.imapd.answer import ok
+from mta.imapd.session import Session
+from mta.wire.imap.command import Id
+
+_ALWAYS = b"IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE"
+_LOGGED_IN = (
+    _ALWAYS
+    + b" IDLE NAMESPACE UNSELECT UIDPLUS MOVE MULTIAPPEND CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
+    + b" STATUS=SIZE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC"
+)
+
+
+def capabilities(session: Session) -> bytes:
+    if session.user is not None:
+        return _LOGGED_IN
+    out = [_ALWAYS]
+    if session.server.tls is not None and not session.peer.tls:
+        out.append(b"STARTTLS")
+    out.append(b"AUTH=PLAIN" if session.secure else b"LOGINDISABLED")
+    return b" ".join(out)
+
+
+def greeting(session: Session) -> bytes:
+    return b"* OK [CAPABILITY %b] %b ready\r\n" % (capabilities(session), session.server.config.hostname.encode("ascii", "replace"))
+
+
+async def capability(session: Session, _: None) -> bytes:
+    session.out.write(b"* CAPABILITY %b\r\n" % capabilities(session))
+    return ok(b"that is all")
+
+
+async def noop(session: Session, _: None) -> bytes:
+    """NOOP and CHECK: the moment to hear of changes, whoever made them."""
+    if session.selected is not None:
+        await session.selected.view.refresh(force=True)
+    return ok(b"done")
+
+
+async def logout(session: Session, _: None) -> bytes:
+    session.leave()
+    session.out.write(b"* BYE see you\r\n")
+    session.ending = True
+    return ok(b"logged out")
+
+
+async def identify(session: Session, command: Id) -> bytes:
+    if command.fields:
+        known = {key: value for key, value in command.fields if key in ("name", "version", "os", "vendor")}
+        session.server.log.info("imap.client", session=session.peer.id, user=session.peer.user, **known)
+    session.out.write(b'* ID ("name" "mta")\r\n')
+    return ok(b"pleased to meet you")
+
+
+async def enable(session: Session, names: tuple[str, ...]) -> bytes:
+    """RFC 5161: names that we do not know are passed over."""
+    done: list[bytes] = []
+    if "IMAP4REV2" in names:
+        session.rev2 = True
+        done.append(b"IMAP4rev2")
+    if "CONDSTORE" in names:
+        session.use_condstore()
+        done.append(b"CONDSTORE")
+    if "QRESYNC" in names:
+        session.use_condstore()
+        session.qresync = True
+        done.append(b"QRESYNC")
+    session.out.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in done))
+    return ok(b"enabled")
+
+
+async def namespace(session: Session, _: None) -> bytes:
+    session.out.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    return ok(b"that is all")

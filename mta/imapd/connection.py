@@ -1,0 +1,407 @@
+"""One TCP connection: octets in, commands run in order, octets out.
+
+There is a task only while commands wait or run, so an idle connection is a few objects. Bounds: input beyond ``_READ_AHEAD``
+stops reading from the socket; unsent output beyond ``_UNSENT`` stops the command that makes it; a client that takes nothing
+for ``_STALLED`` seconds is cut off. Nothing that came before the TLS handshake survives it (RFC 9051 §6.2.1).
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from mta.imapd import answer
+from mta.imapd.session import Peer, Session
+from mta.imapd.verbs import GATHERED, VERBS, greeting
+from mta.model.errors import MailError, TemporaryFailure
+from mta.model.verdict import Action
+from mta.net.listener import ListenerSpec
+from mta.wire.imap.command import Command, parse
+from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, tag_of
+from mta.wire.imap.scanner import Malformed
+from mta.wire.imap.search import CHARSETS, UnknownCharset
+
+if TYPE_CHECKING:
+    from mta.imapd.server import ImapServer
+
+_READ_AHEAD = 256 * 1024
+_UNSENT = 64 * 1024
+_CHUNK = 64 * 1024
+_STALLED = 30.0
+_TURN = 0.005
+"""Seconds of work after which other sessions get their turn."""
+_COMMANDS_AHEAD = 128
+_OCTETS_AHEAD = 2**20
+_BEFORE_LOGIN = 60.0
+
+
+class Connection(asyncio.Protocol):
+    """The protocol object of one client."""
+
+    def __init__(self, server: "ImapServer", listener: ListenerSpec) -> None:
+        self.server = server
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._decoder = Decoder(BEFORE_LOGIN, server.open_sink)
+        self._pending: Event | None = None
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._task: asyncio.Task[None] | None = None
+        self._more: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._reading = True
+        self._errors = 0
+        self._turn = 0.0
+        self.heard = 0.0
+        self._stuck_since = 0.0
+        self._stuck_size = 0
+        self.session = Session(server, self, Peer(""))
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_UNSENT, low=_UNSENT // 4)
+        self.heard = self.server.clock.monotonic()
+        peer = self.session.peer
+        peer.id = secrets.token_hex(6)
+        peer.client_ip, peer.client_port = _address(transport.get_extra_info("peername"))
+        peer.local_ip, peer.local_port = _address(transport.get_extra_info("sockname"))
+        peer.tls = self._listener.tls or transport.get_extra_info("ssl_object") is not None
+        if not self.server.join(self):
+            self._end(b"* BYE [UNAVAILABLE] too many connections\r\n")
+        elif self.server.hooks.smtp_connect is None:
+            self.write(greeting(self.session))
+            self._flush()
+        else:
+            self._task = self.server.tasks.spawn(self._greet(), "imap.greet")
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self.server.clock.monotonic()
+        self._decoder.feed(data)
+        if self._decoder.buffered > _READ_AHEAD and self._reading and self._task is not None and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+        if self._more is not None:
+            if not self._more.done():
+                self._more.set_result(None)
+        elif self._task is None and not self.session.ending:
+            self._task = self.server.tasks.spawn(self._run(), "imap.session")
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.session.ending = True
+        self.server.leave(self)
+        if self._task is not None:
+            self._task.cancel()
+        for future in (self._more, self._writable):
+            if future is not None and not future.done():
+                future.set_result(None)
+        self.session.leave()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+        self._stuck_since, self._stuck_size = self.server.clock.monotonic(), -1
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # ---- Out
+
+    def write(self, octets: bytes) -> None:
+        self._out.append(octets)
+        self._out_size += len(octets)
+        if self._out_size >= _CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._out_size = 0
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(octets)
+
+    async def drain(self) -> None:
+        if self._transport is None:
+            raise ConnectionResetError
+        if self._writable is not None:
+            await self._writable
+            if self._transport is None:
+                raise ConnectionResetError
+            self._turn = self.server.clock.monotonic()
+        elif self.server.clock.monotonic() - self._turn > _TURN:
+            await asyncio.sleep(0)
+            self._turn = self.server.clock.monotonic()
+
+    async def line(self, longest: int) -> bytes:
+        while True:
+            line = self._decoder.line(longest)
+            if isinstance(line, Overflow):
+                raise answer.bad(b"line too long")
+            if line is not None:
+                return line
+            self._flush()
+            self._more = asyncio.get_running_loop().create_future()
+            self._resume_reading()
+            try:
+                await self._more
+            finally:
+                self._more = None
+            if self._transport is None:
+                raise ConnectionResetError
+
+    async def start_tls(self) -> None:
+        """Answer was written; octets that the client sent beyond its command end the connection."""
+        self._flush()
+        if self._decoder.buffered or self._transport is None or self.server.tls is None:
+            self._end(b"")
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            transport = await loop.start_tls(self._transport, self, self.server.tls, server_side=True, ssl_handshake_timeout=30)
+        except (OSError, TimeoutError):
+            self._end(b"")
+            return
+        if transport is None:
+            return
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_UNSENT, low=_UNSENT // 4)
+        self.session.peer.tls = True
+
+    def logged_in(self) -> None:
+        self._decoder.bounds = self.server.bounds
+
+    # ---- running
+
+    async def _greet(self) -> None:
+        """Ask the ``smtp_connect`` hooks before anything is said."""
+        session = self.session
+        try:
+            plan = self.server.hooks.smtp_connect
+            verdict = None if plan is None else (await plan.verdict(session=session.peer)).verdict
+            if verdict is not None and verdict.action in (Action.REJECT, Action.DEFER):
+                code = b"UNAVAILABLE" if verdict.action is Action.DEFER else b"CONTACTADMIN"
+                text = "".join(c if " " <= c <= "~" else "?" for c in verdict.text).encode("ascii")
+                self._end(b"* BYE [%b] %b\r\n" % (code, text or b"not welcome"))
+                return
+            self.write(greeting(session))
+        except TemporaryFailure:
+            self._end(b"* BYE [UNAVAILABLE] try again later\r\n")
+            return
+        except Exception:  # noqa: BLE001  # a bug of ours or of a hook's plan; the client hears nothing of it
+            self.server.log.error("imap.failed", session=session.peer.id, command="greeting", exc_info=True)  # noqa: G201
+            self._end(b"* BYE [SERVERBUG] internal error\r\n")
+            return
+        await self._run()
+
+    async def _run(self) -> None:
+        """Run the commands that are here, then end; the next octets start another task."""
+        try:
+            self._turn = self.server.clock.monotonic()
+            while not self.session.ending:
+                command = self._next()
+                if command is None:
+                    if (sink := self._decoder.overfull) is None:
+                        break
+                    await asyncio.to_thread(sink.spill)
+                    continue
+                await self._execute(command)
+                if self.server.clock.monotonic() - self._turn > _TURN or self._writable is not None:
+                    await self.drain()
+        except ConnectionResetError:
+            self.session.ending = True
+        finally:
+            self._task = None
+        if self.session.ending:
+            self._end(b"")
+        elif self.server.draining:
+            self._end(b"* BYE [UNAVAILABLE] server is shutting down\r\n")
+        else:
+            self._flush()
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self._transport is not None:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _next(self) -> Command | None:
+        """The next command to run; None: more octets are needed."""
+        session = self.session
+        if session.idling:
+            return self._next_in_idle()
+        if not session.ahead:
+            if self._pending is None:
+                self._look_ahead()
+            if not session.ahead:
+                return self._other_event()
+        return session.ahead.popleft()
+
+    def _other_event(self) -> Command | None:
+        event, self._pending = self._pending, None
+        if isinstance(event, Overflow):
+            self._end(b"* BYE [LIMIT] " + event.text.encode("ascii") + b"\r\n")
+        elif event is not None:
+            self.write(b"+ go ahead\r\n")
+            self._flush()
+            return self._next()
+        return None
+
+    def _next_in_idle(self) -> Command | None:
+        line = self._decoder.line(8192)
+        if line is None:
+            return None
+        if isinstance(line, Overflow):
+            self._end(b"* BYE line too long\r\n")
+            return None
+        self.session.stop_idling()
+        verb = "DONE" if line.upper() == b"DONE" else ""
+        return Command(self.session.tag, verb, None if verb else answer.bad(b"expected DONE"))
+
+    def _look_ahead(self) -> None:
+        """Parse what is here while it can be run together: FETCH, STORE, APPEND; one command otherwise."""
+        session = self.session
+        octets = 0
+        while len(session.ahead) < _COMMANDS_AHEAD and octets < _OCTETS_AHEAD:
+            event = self._decoder.request()
+            if event is None:
+                return
+            if not isinstance(event, Request):
+                self._pending = event
+                return
+            command = self._parse(event)
+            session.ahead.append(command)
+            if command.verb not in GATHERED:
+                return
+            if event.literals:
+                octets += sum(len(literal) for literal in event.literals if isinstance(literal, bytes))
+
+    def _parse(self, request: Request) -> Command:
+        """A request that is not IMAP becomes a command without verb whose value is the answer."""
+        try:
+            if not request.problem:
+                return parse(request, utf8=self.session.rev2)
+            refusal = _refusal(request.problem)
+        except UnknownCharset:
+            refusal = answer.no(b"charset not known", b"BADCHARSET (" + " ".join(CHARSETS).encode("ascii") + b")")
+        except Malformed as exc:
+            refusal = answer.bad(str(exc).encode("ascii", "replace"))
+        return Command(tag_of(request.text) or b"*", "", refusal)
+
+    async def _execute(self, command: Command) -> None:
+        """Run one command and write its tagged answer."""
+        session = self.session
+        session.tag = command.tag
+        try:
+            if not command.verb:
+                raise command.value
+            verb = VERBS[command.verb]
+            verb.check(session)
+            reply = await verb.run(session, command.value)
+            if reply is None:
+                return
+            if session.selected is not None and (session.selected.behind or session.selected.view.dirty):
+                await session.catch_up(expunge=verb.expunge)
+        except answer.Answer as exc:
+            reply = exc.octets
+            if reply.startswith(b"BAD"):
+                self._errors += 1
+        except ConnectionResetError:
+            raise
+        except MailError as exc:
+            reply = answer.of_error(exc, target=command.verb in _TARGETS)
+            if reply is answer.SERVERBUG or isinstance(exc, TemporaryFailure):
+                self.server.log.warning("imap.refused", session=session.peer.id, command=command.verb, detail=str(exc))
+        except Exception:  # noqa: BLE001  # a bug: logged with its traceback, the connection survives
+            log = self.server.log.bind(session=session.peer.id, user=session.peer.user)
+            log.error("imap.failed", command=command.verb, exc_info=True)  # noqa: G201
+            reply = answer.SERVERBUG
+        session.reply(reply)
+        if self._errors >= self.server.config.limits.errors:
+            self.write(b"* BYE too many errors\r\n")
+            session.ending = True
+
+    # ---- ending
+
+    def _end(self, last_words: bytes) -> None:
+        self.session.ending = True
+        if last_words:
+            self.write(last_words)
+        self._flush()
+        self.session.leave()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    def dismiss(self) -> None:
+        """The server drains: a client that waits is told at once, a busy one after its commands."""
+        if not self.busy:
+            self._end(b"* BYE [UNAVAILABLE] server is shutting down\r\n")
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check_time(self, now: float) -> None:
+        """Called every few seconds: end what is silent too long, cut off what takes no octets."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._writable is not None or self.session.ending:
+            size = transport.get_write_buffer_size()
+            if self._stuck_size < 0 or size < self._stuck_size or not self._stuck_since:
+                self._stuck_since, self._stuck_size = now, size
+            elif now - self._stuck_since > _STALLED:
+                self.server.log.info("imap.stalled", session=self.session.peer.id, user=self.session.peer.user)
+                transport.abort()
+            return
+        limits = self.server.config.limits
+        if self.session.user is None:
+            longest = min(_BEFORE_LOGIN, limits.command_timeout)
+        elif self._decoder.amid and not self.busy:
+            longest = limits.data_timeout
+        else:
+            longest = limits.imap_idle_timeout
+        if now - self.heard > longest and (not self.busy or self._more is not None):
+            self._end(b"* BYE [UNAVAILABLE] idle for too long\r\n")
+
+    def push(self) -> None:
+        """Tell a client in IDLE what changed."""
+        session = self.session
+        if session.selected is None or session.ending or not session.idling:
+            return
+        if session.selected.view.dead:
+            self._end(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
+        elif session.selected.behind:
+            self.write(b"".join(session.selected.catch_up(expunge=True)))
+            self._flush()
+
+
+def _address(info: Any) -> tuple[str, int]:
+    """Address and port of a socket name; a Unix socket has neither."""
+    if isinstance(info, Iterable) and not isinstance(info, str | bytes):
+        parts = list(info)
+        if len(parts) >= 2:
+            return str(parts[0]), int(parts[1])
+    return "", 0
+
+
+def _refusal(problem: str) -> answer.Answer:
+    if problem == "too big":
+        return answer.no(b"literal too large", b"TOOBIG")
+    if problem == "limit":
+        return answer.no(b"too much in one command", b"LIMIT")
+    return answer.bad(b"lines end with CRLF")
+
+
+_TARGETS = frozenset({"APPEND", "COPY", "UID COPY", "MOVE", "UID MOVE"})

@@ -1,0 +1,50 @@
+"""COPY, MOVE and their UID forms (RFC 9051 §6.4.7, §6.4.8; COPYUID: RFC 4315 §3)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.imapd.answer import bad, ok
+from mta.imapd.selected import Selected
+from mta.imapd.session import Session
+from mta.model.errors import NoSuchMailbox
+from mta.model.ids import MailboxId, Uid
+from mta.model.mailbox import Copied
+from mta.wire.imap.sequence import encode_numbers
+from mta.wire.imap.store import Copy
+
+
+async def copy(session: Session, command: Copy) -> bytes:
+    selected = session.mailbox
+    uids, target = await _named(session, selected, command)
+    if not uids:
+        return ok(b"nothing to copy")
+    copied = await session.server.store.copy(selected.mailbox, uids, target)
+    session.server.touched(target)
+    return ok(b"copied", _code(copied)) if copied.source else ok(b"nothing to copy")
+
+
+async def move(session: Session, command: Copy) -> bytes:
+    """COPYUID is said before the EXPUNGEs, untagged (RFC 9051 §6.4.8)."""
+    selected = session.writable()
+    uids, target = await _named(session, selected, command)
+    if not uids:
+        return ok(b"nothing to move")
+    moved = await session.server.store.move(selected.mailbox, uids, target)
+    if moved.source:
+        session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
+        selected.view.remove(moved.source, moved.modseq)
+        session.server.touched(target)
+    # MOVE by number may say EXPUNGE, unlike FETCH, STORE and SEARCH: the verb table says so.
+    return ok(b"done", b"HIGHESTMODSEQ %d" % moved.modseq) if selected.qresync else ok(b"done")
+
+
+async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxId]:
+    await selected.rows()
+    if not command.uid and selected.names_missing(command.sequence):
+        raise bad(b"no such message number")
+    found = await session.server.store.mailbox(session.account, command.mailbox)
+    if not found.exists:
+        raise NoSuchMailbox(command.mailbox)
+    return selected.uids(selected.positions(command.sequence, uid=command.uid)), found.id
+
+
+def _code(copied: Copied) -> bytes:
+    return b"COPYUID %d %b %b" % (copied.uid_validity, encode_numbers(copied.source), encode_numbers(copied.target))

@@ -1,0 +1,77 @@
+"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE, VANISHED: RFC 7162)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Sequence
+
+from mta.imapd.answer import bad, ok
+from mta.imapd.fetch_columns import send_columns
+from mta.imapd.fetch_octets import send_octets
+from mta.imapd.selected import Positions, Selected
+from mta.imapd.session import Session
+from mta.imapd.vanished import tell_vanished
+from mta.model.errors import TemporaryFailure
+from mta.model.ids import ModSeq
+from mta.model.message import Flags
+from mta.wire.imap.fetch import Fetch, Item, Octets, Simple
+
+_COLUMNS = frozenset({"FLAGS", "UID", "RFC822.SIZE", "INTERNALDATE", "MODSEQ"})
+_UID, _FLAGS, _MODSEQ = Simple("UID"), Simple("FLAGS"), Simple("MODSEQ")
+_DONE = ok(b"FETCH done")
+
+
+async def fetch(session: Session, command: Fetch) -> bytes:
+    selected = session.mailbox
+    columns = selected.columns or await selected.rows()
+    if not command.uid and selected.names_missing(command.sequence):
+        raise bad(b"no such message number")
+    if command.vanished and not session.qresync:
+        raise bad(b"ENABLE QRESYNC first")
+    items = command.items
+    if _MODSEQ in items or command.changed_since is not None:
+        session.use_condstore()  # RFC 7162 §3.1: both tell that the client knows mod-sequences
+    items = _completed(items, command, condstore=selected.condstore)
+    positions = selected.positions(command.sequence, uid=command.uid)
+    if command.changed_since is not None:
+        modseqs, since = columns.modseqs, command.changed_since
+        positions = [at for at in positions if modseqs[at] > since]
+        if command.vanished:
+            await tell_vanished(session, selected, ModSeq(since), command.sequence)
+    if not positions:
+        return _DONE
+    for octets in selected.new_keywords():
+        session.out.write(octets)
+    if all(isinstance(item, Simple) and item.name in _COLUMNS for item in items):
+        await send_columns(session.out, selected, columns, positions, [item.name for item in items if isinstance(item, Simple)])
+        return _DONE
+    newly_seen = await _mark_seen(session, selected, positions, items)
+    complete = await send_octets(session, columns, positions, items, newly_seen)
+    return _DONE if complete else ok(b"FETCH done, some messages were expunged", b"EXPUNGEISSUED")
+
+
+def _completed(items: tuple[Item, ...], command: Fetch, *, condstore: bool) -> tuple[Item, ...]:
+    """Add what the answer has to hold unasked."""
+    if command.uid and _UID not in items:
+        items = (_UID, *items)
+    if _MODSEQ not in items and (command.changed_since is not None or (condstore and _FLAGS in items)):
+        items = (*items, _MODSEQ)
+    return items
+
+
+async def _mark_seen(session: Session, selected: Selected, positions: Positions, items: Sequence[Item]) -> set[int]:
+    """Set \\Seen before octets are shown (RFC 9051 §6.4.5). Storage that takes no writes does not keep anyone from reading."""
+    if selected.read_only or not any(isinstance(item, Octets) and item.sets_seen for item in items):
+        return set()
+    columns = selected.columns
+    assert columns is not None
+    flags, sets = columns.table.flags, columns.sets
+    unseen = [at for at in positions if not flags[sets[at]] & Flags.SEEN]
+    if not unseen:
+        return set()
+    try:
+        stored = await session.server.store.set_flags(selected.mailbox, selected.uids(unseen), "add", int(Flags.SEEN), frozenset())
+    except TemporaryFailure as exc:
+        session.server.log.warning("imap.seen", session=session.peer.id, user=session.peer.user, detail=str(exc))
+        return set()
+    selected.own.add(stored.modseq)
+    selected.view.took(stored.rows, stored.modseq)
+    return set(unseen)

@@ -1,0 +1,136 @@
+"""LIST, LSUB, STATUS (RFC 9051 §6.3.9, §6.3.11; RFC 3501 §6.3.9; RFC 5258, RFC 5819, RFC 6154)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mta.imapd.answer import ok
+from mta.imapd.session import Session
+from mta.model.errors import NoSuchMailbox
+from mta.model.mailbox import DELIMITER, MailboxInfo, MailboxStatus
+from mta.wire.imap.listing import List, Status
+from mta.wire.imap.mailbox import Pattern
+from mta.wire.imap.response import list_line, status_response
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """All names of an account, and what lies below each: 1 there is a mailbox, 2 one that is subscribed, 4 a special one."""
+
+    names: Mapping[str, MailboxInfo | None]
+    below: Mapping[str, int]
+
+
+_SUBSCRIBED, _SPECIAL = 2, 4
+
+
+def _tree(mailboxes: Sequence[MailboxInfo]) -> _Tree:
+    names: dict[str, MailboxInfo | None] = {info.name: info for info in mailboxes}
+    below: dict[str, int] = {}
+    for info in mailboxes:
+        what = (1 if info.exists else 0) | (_SUBSCRIBED if info.subscribed else 0) | (_SPECIAL if info.special_use else 0)
+        name = info.name
+        while (cut := name.rfind(DELIMITER)) > 0:
+            name = name[:cut]
+            below[name] = below.get(name, 0) | what
+            names.setdefault(name, None)  # a level without a mailbox of its own
+    return _Tree(names, below)
+
+
+async def list_(session: Session, command: List) -> bytes:
+    utf8 = session.rev2
+    if command.patterns == ("",) and not command.extended:
+        session.out.write(b'* LIST (\\Noselect) "/" ""\r\n')  # asks for the delimiter: RFC 9051 §6.3.9
+        return ok(b"that is all")
+    tree = _tree(await session.server.store.mailboxes(session.account))
+    patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
+    for name in sorted(tree.names, key=_inbox_first):
+        if not any(pattern.matches(name) for pattern in patterns):
+            continue
+        info = tree.names[name]
+        child_info = _child_info(tree, name, command)
+        if not (_is_selected(tree, name, info, command) or child_info):
+            continue
+        attributes = _attributes(tree, name, info, command)
+        session.out.write(list_line(attributes, name, utf8=utf8, extended=child_info))
+        if command.status and info is not None and info.exists:
+            await _send_status(session, info, command.status)
+        await session.out.drain()
+    return ok(b"that is all")
+
+
+def _inbox_first(name: str) -> tuple[bool, str]:
+    return name != "INBOX", name
+
+
+def _is_selected(tree: _Tree, name: str, info: MailboxInfo | None, command: List) -> bool:
+    selection = command.selection
+    if "SUBSCRIBED" in selection and not (info is not None and info.subscribed):
+        return False
+    if "SPECIAL-USE" in selection and not (info is not None and info.special_use):
+        return False
+    if "SUBSCRIBED" in selection:
+        return True
+    return (info is not None and info.exists) or bool(tree.below.get(name, 0) & 1)
+
+
+def _child_info(tree: _Tree, name: str, command: List) -> bytes:
+    """CHILDINFO: something below meets the selection though it may not match the pattern (RFC 5258 §3.5)."""
+    if "RECURSIVEMATCH" not in command.selection or "SUBSCRIBED" not in command.selection:
+        return b""
+    return b' ("CHILDINFO" ("SUBSCRIBED"))' if tree.below.get(name, 0) & _SUBSCRIBED else b""
+
+
+def _attributes(tree: _Tree, name: str, info: MailboxInfo | None, command: List) -> list[bytes]:
+    out: list[bytes] = []
+    if info is None or not info.exists:
+        out.append(b"\\NonExistent" if command.extended else b"\\Noselect")
+    out.append(b"\\HasChildren" if tree.below.get(name, 0) & 1 else b"\\HasNoChildren")
+    if info is not None:
+        if info.subscribed and ("SUBSCRIBED" in command.selection or "SUBSCRIBED" in command.returns):
+            out.append(b"\\Subscribed")
+        if info.special_use:
+            out.append(info.special_use.encode("ascii"))
+    return out
+
+
+async def lsub(session: Session, command: List) -> bytes:
+    """RFC 3501 §6.3.9: with "%", a level above subscribed names is shown as \\Noselect when it is not subscribed itself."""
+    tree = _tree(await session.server.store.mailboxes(session.account))
+    pattern = Pattern(command.reference + command.patterns[0])
+    for name in sorted(tree.names, key=_inbox_first):
+        info = tree.names[name]
+        subscribed = info is not None and info.subscribed
+        implied = "%" in pattern.text and bool(tree.below.get(name, 0) & _SUBSCRIBED)
+        if (subscribed or implied) and pattern.matches(name):
+            shown: list[bytes] = [] if subscribed and info is not None and info.exists else [b"\\Noselect"]
+            session.out.write(list_line(shown, name, utf8=session.rev2, verb=b"LSUB"))
+    return ok(b"that is all")
+
+
+async def status(session: Session, command: Status) -> bytes:
+    info = await session.server.store.mailbox(session.account, command.mailbox)
+    if not info.exists:
+        raise NoSuchMailbox(command.mailbox)
+    await _send_status(session, info, command.items)
+    return ok(b"that is all")
+
+
+async def _send_status(session: Session, info: MailboxInfo, items: Sequence[str]) -> None:
+    if "HIGHESTMODSEQ" in items:
+        session.use_condstore()  # RFC 7162 §3.1
+    found = await session.server.store.status(info.id)
+    session.out.write(status_response(info.name, [(item, _value(found, item)) for item in items], utf8=session.rev2))
+
+
+def _value(found: MailboxStatus, item: str) -> int:
+    return {
+        "MESSAGES": found.messages,
+        "UIDNEXT": found.uid_next,
+        "UIDVALIDITY": found.uid_validity,
+        "UNSEEN": found.unseen,
+        "DELETED": found.deleted,
+        "SIZE": found.size,
+        "RECENT": found.recent,
+        "HIGHESTMODSEQ": found.highest_modseq,
+    }[item]

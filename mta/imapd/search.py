@@ -1,0 +1,118 @@
+"""SEARCH and UID SEARCH (RFC 9051 §6.4.4; RETURN: RFC 4731; "$": RFC 5182; MODSEQ: RFC 7162 §3.1.5).
+
+Keys that the columns answer narrow the messages first; what is left is read in slices for header and text keys, giving other sessions
+their turn in between.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+from collections.abc import Sequence
+
+from mta.imapd.answer import ok
+from mta.imapd.columns import Columns
+from mta.imapd.search_columns import ColumnSearch, reads_messages
+from mta.imapd.search_text import Reader
+from mta.imapd.selected import Positions, Selected
+from mta.imapd.session import Session
+from mta.model.ids import BlobId, Uid
+from mta.wire.imap.response import esearch_response, search_response
+from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
+
+_SLICE = 64
+_SLICE_OCTETS = 2**20
+_ALL = frozenset({"ALL"})
+
+
+async def search(session: Session, command: Search) -> bytes:
+    selected = session.mailbox
+    columns = selected.columns or await selected.rows()
+    with_modseq = _mentions_modseq(command.key)
+    if with_modseq:
+        session.use_condstore()
+    found = await _find(session, selected, columns, command.key)
+    numbers: Sequence[int] = selected.uids(found) if command.uid else [at + 1 for at in found]
+    options = command.options
+    if options is not None and "SAVE" in options:
+        selected.saved = _saved(selected, found, options)
+    modseq = max((columns.modseqs[at] for at in found), default=0) if with_modseq and found else None
+    if options is None and not session.rev2:
+        session.out.write(search_response(numbers, modseq))
+    elif options is None or options != {"SAVE"}:
+        session.out.write(esearch_response(session.tag, numbers, options or _ALL, uid=command.uid, modseq=modseq))
+    return ok(b"SEARCH done")
+
+
+def _saved(selected: Selected, found: Sequence[int], options: frozenset[str]) -> list[Uid]:
+    """With MIN or MAX, and without ALL and COUNT, only these are saved (RFC 5182 §2.1)."""
+    ends = options & {"MIN", "MAX"}
+    if ends and found and not options & {"ALL", "COUNT"}:
+        found = sorted({found[0] if end == "MIN" else found[-1] for end in ends})
+    return selected.uids(found)
+
+
+async def _find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
+    """Ascending positions of the messages that ``key`` is true for."""
+    by_columns = ColumnSearch(selected, columns, session.server.clock.now())
+    keys = key.keys if isinstance(key, And) else (key,)
+    found: Positions = range(selected.count)
+    for each in sorted(keys, key=reads_messages):  # the cheap ones first
+        if reads_messages(each):
+            found = await _find_in_octets(session, columns, by_columns, each, found)
+        else:
+            found = by_columns.matching(each, found)
+        if len(found) > _SLICE:
+            await session.out.drain()
+    return list(found)
+
+
+async def _find_in_octets(session: Session, columns: Columns, by_columns: ColumnSearch, key: Key, among: Positions) -> list[int]:
+    """Read messages and look into them."""
+    reader = Reader(key, by_columns)
+    found: list[int] = []
+    # What a tree of OR and NOT can decide without octets is decided without.
+    rest: list[int] = []
+    for at in among:
+        decided = reader.without_octets(at)
+        if decided is None:
+            rest.append(at)
+        elif decided:
+            found.append(at)
+    sizes = columns.sizes
+    start = 0
+    while start < len(rest):
+        stop, octets = start, 0
+        while stop < len(rest) and stop - start < _SLICE and (stop == start or octets + sizes[rest[stop]] <= _SLICE_OCTETS):
+            octets += sizes[rest[stop]]
+            stop += 1
+        part = rest[start:stop]
+        for at, message in zip(part, await _read(session, [BlobId(columns.blobs[at]) for at in part]), strict=True):
+            if message is not None and reader.matches(at, message):
+                found.append(at)
+        await asyncio.sleep(0)
+        await session.out.drain()
+        start = stop
+    found.sort()
+    return found
+
+
+async def _read(session: Session, blobs: Sequence[BlobId]) -> Sequence[bytes | None]:
+    store = session.server.store
+    try:
+        return await store.read_many(blobs)
+    except KeyError:
+        pass
+    out: list[bytes | None] = []
+    for blob in blobs:  # expunged meanwhile, and its octets are gone: it matches nothing
+        try:
+            out.append(await store.read(blob))
+        except KeyError:
+            out.append(None)
+    return out
+
+
+def _mentions_modseq(key: Key) -> bool:
+    if isinstance(key, And):
+        return any(map(_mentions_modseq, key.keys))
+    if isinstance(key, Or):
+        return _mentions_modseq(key.left) or _mentions_modseq(key.right)
+    return isinstance(key, ModSeq) or (isinstance(key, Not) and _mentions_modseq(key.key))

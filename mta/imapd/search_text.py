@@ -1,0 +1,182 @@
+"""Search keys that need a message: header fields, text, the Date field (RFC 9051 §6.4.4).
+
+Substring, whatever the case, of the decoded text: encoded words, transfer encodings and character sets are undone. Most mail is plain,
+and then the octets themselves in lower case say the same much faster; ``_plain`` decides when that is so.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import re
+from collections.abc import Callable
+
+from mta.imapd.search_columns import ColumnSearch, reads_messages
+from mta.wire.imap.dates import MONTHS
+from mta.wire.imap.search import And, Header, Key, Not, Or, Sent, Text
+from mta.wire.mime import Entity, decode_words, header_end, parse, text, unfold
+
+_HIDDEN = re.compile(rb"=\?|base64|quoted-printable|iso-2022|utf-?(?:7|16|32)|hz-gb|cp037|ebcdic", re.IGNORECASE)
+"""Signs that text may be there in another form than its ASCII octets."""
+_VISIBLE = re.compile(r"[!-~]+")
+_DATE = re.compile(r"(?:[A-Za-z]{3},\s*)?([0-9]{1,2})\s+([A-Za-z]{3})[a-z]*\s+([0-9]{2,4})\b")
+_MONTHS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
+_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+
+
+class Reader:
+    """Decides one key, which may hold others, for message after message."""
+
+    def __init__(self, key: Key, columns: ColumnSearch) -> None:
+        self._key = key
+        self._columns = columns
+        self._needles = {each: _Needle(each.text) for each in _texts(key)}
+        self._fields = {each.name: _field_pattern(each.name) for each in _texts(key) if isinstance(each, Header)}
+
+    def without_octets(self, at: int) -> bool | None:
+        """The answer for the message at this position, if the columns give it; None: read it."""
+        return self._decide(self._key, at, None)
+
+    def matches(self, at: int, octets: bytes) -> bool:
+        return bool(self._decide(self._key, at, _Opened(octets)))
+
+    def _decide(self, key: Key, at: int, message: "_Opened | None") -> bool | None:
+        if isinstance(key, And):
+            answers = [self._decide(each, at, message) for each in key.keys]
+            return False if False in answers else None if None in answers else True
+        if isinstance(key, Or):
+            left = self._decide(key.left, at, message)
+            if left:
+                return True
+            right = self._decide(key.right, at, message)
+            return True if right else None if left is None or right is None else False
+        if isinstance(key, Not):
+            inner = self._decide(key.key, at, message)
+            return None if inner is None else not inner
+        if not reads_messages(key):
+            return bool(self._columns.matching(key, [at]))
+        return None if message is None else self._look(key, message)
+
+    def _look(self, key: Key, message: "_Opened") -> bool:
+        if isinstance(key, Header):
+            return message.has_field(self._fields[key.name], self._needles[key])
+        if isinstance(key, Text):
+            return message.has_text(self._needles[key], header=key.header)
+        assert isinstance(key, Sent)
+        day = message.sent_day()
+        return day is not None and _RELATIONS[key.relation](day, key.day)
+
+
+def _texts(key: Key) -> "list[Header | Text]":
+    if isinstance(key, And):
+        return [found for each in key.keys for found in _texts(each)]
+    if isinstance(key, Or):
+        return _texts(key.left) + _texts(key.right)
+    if isinstance(key, Not):
+        return _texts(key.key)
+    return [key] if isinstance(key, Header | Text) else []
+
+
+def _field_pattern(name: str) -> "re.Pattern[bytes]":
+    return re.compile(rb"(?im)^" + re.escape(name.encode("utf-8")) + rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
+
+
+class _Needle:
+    """What is looked for.
+
+    probe  its longest run of visible ASCII in lower case: stands in the octets of every message that holds the text in plain
+    plain  the probe is all of it
+    """
+
+    __slots__ = ("plain", "probe", "text")
+
+    def __init__(self, wanted: str) -> None:
+        self.text = wanted.casefold()
+        # White space may be folded or broken anywhere; what is not ASCII has many octet forms.
+        self.probe = max(_VISIBLE.findall(wanted), key=len, default="").lower().encode("ascii")
+        self.plain = len(self.probe) == len(wanted)
+
+
+class _Opened:
+    """One message while it is searched."""
+
+    __slots__ = ("_header", "_hidden", "_lower", "_octets", "_root")
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self._header = header_end(octets)
+        self._lower: bytes | None = None
+        self._hidden: bool | None = None
+        self._root: Entity | None = None
+
+    def has_field(self, pattern: "re.Pattern[bytes]", needle: _Needle) -> bool:
+        for found in pattern.finditer(self._octets, 0, self._header):
+            if not needle.text:
+                return True
+            value = found[1]
+            if needle.plain and b"=?" not in value and value.isascii():
+                if needle.probe in value.lower():
+                    return True
+            elif needle.text in decode_words(unfold(value)).casefold():
+                return True
+        return False
+
+    def has_text(self, needle: _Needle, *, header: bool) -> bool:
+        if not needle.text:
+            return True
+        if not self._is_hidden():
+            if self._lower is None:
+                self._lower = self._octets.lower()
+            hit = self._lower.find(needle.probe, 0 if header else self._header)
+            if hit < 0 or (not needle.text.isascii() and self._octets.isascii()):
+                return False
+            if needle.plain and (hit < self._header or not self._is_multipart(self._lower)):
+                return True
+        if header and any(needle.text in line for line in self._header_lines()):
+            return True
+        if self._root is None:
+            self._root = parse(self._octets)
+        return any(needle.text in _flowing(part) for part in text(self._root, self._octets))
+
+    def _is_hidden(self) -> bool:
+        if self._hidden is None:
+            self._hidden = _HIDDEN.search(self._octets) is not None
+        return self._hidden
+
+    def _is_multipart(self, lower: bytes) -> bool:
+        """There are part headers and boundaries in the body, which are no text: a hit has to be looked at."""
+        return lower.find(b"multipart/", 0, self._header) >= 0 or lower.find(b"message/", 0, self._header) >= 0
+
+    def _header_lines(self) -> list[str]:
+        lines = self._octets[: self._header].replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t").split(b"\n")
+        return [decode_words(line.rstrip(b"\r")).casefold() for line in lines]
+
+    def sent_day(self) -> int | None:
+        """Day since 1970-01-01 of the Date field as written, whatever its zone; None: no date there."""
+        found = _DATE_FIELD.search(self._octets, 0, self._header)
+        match = _DATE.search(unfold(found[1]).decode("latin-1")) if found else None
+        if match is None:
+            return None
+        month, year = _MONTHS.get(match[2].lower()), int(match[3])
+        if month is None:
+            return None
+        if year < 100:
+            year += 2000 if year < 50 else 1900  # RFC 5322 §4.3
+        elif year < 1000:
+            year += 1900
+        return _day(year, month, int(match[1]))
+
+
+def _day(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01 in the Gregorian calendar; a day beyond its month runs on."""
+    before = year - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE[month - 1] + day
+    if month > 2 and (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
+        days += 1
+    return days - 719163
+
+
+def _flowing(part: str) -> str:
+    """In lower case, line breaks as spaces: what a reader sees as one phrase is one phrase."""
+    return part.casefold().replace("\r\n", " ").replace("\n", " ")
+
+
+_DATE_FIELD = _field_pattern("date")
+_RELATIONS: dict[str, Callable[[int, int], bool]] = {"before": int.__lt__, "on": int.__eq__, "since": int.__ge__}

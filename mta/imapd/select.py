@@ -1,0 +1,91 @@
+"""SELECT, EXAMINE, CLOSE, UNSELECT (RFC 9051 §6.3.2, §6.3.3, §6.4.1, §6.4.2; CONDSTORE, QRESYNC: RFC 7162)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.imapd.answer import bad, ok
+from mta.imapd.selected import Selected
+from mta.imapd.session import Session
+from mta.imapd.vanished import resynchronise
+from mta.model.errors import NoSuchMailbox, StorageReadOnly, TemporaryFailure
+from mta.wire.imap.command import Select
+from mta.wire.imap.response import list_line
+
+
+async def select(session: Session, command: Select) -> bytes:
+    return await _open(session, command, read_only=False)
+
+
+async def examine(session: Session, command: Select) -> bytes:
+    return await _open(session, command, read_only=True)
+
+
+async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
+    if command.qresync is not None and not session.qresync:
+        raise bad(b"ENABLE QRESYNC first")  # RFC 7162 §3.2.5
+    if session.selected is not None:
+        session.leave()  # even when what follows fails: RFC 9051 §6.3.2
+        if session.rev2 or session.qresync:
+            session.out.write(b"* OK [CLOSED] previous mailbox closed\r\n")
+    store = session.server.store
+    found = await store.mailbox(session.account, command.mailbox)
+    if not found.exists:
+        raise NoSuchMailbox(command.mailbox)
+    view = await session.server.view(found.id)
+    selected = Selected(view, found.name, read_only=read_only, rev2=session.rev2)
+    session.selected = selected
+    if command.condstore:
+        session.use_condstore()
+    selected.condstore, selected.qresync = session.condstore, session.qresync
+    if not session.rev2:
+        await _claim_recent(session, selected)
+    out = [b"* %d EXISTS\r\n" % selected.count]
+    if not session.rev2:
+        out.append(b"* %d RECENT\r\n" % selected.recent())
+    out += selected.flags_lines()
+    out.append(b"* OK [UIDVALIDITY %d] uids are valid\r\n" % view.uid_validity)
+    out.append(b"* OK [UIDNEXT %d] predicted next uid\r\n" % view.uid_next)
+    out.append(b"* OK [HIGHESTMODSEQ %d] highest\r\n" % view.highest)
+    if session.rev2:
+        out.append(list_line([found.special_use.encode("ascii")] if found.special_use else [], found.name, utf8=True))
+    session.out.write(b"".join(out))
+    if command.qresync is not None:
+        await resynchronise(session, command.qresync)
+    if selected.read_only:
+        return ok(b"open for reading", b"READ-ONLY")
+    return ok(b"open", b"READ-WRITE")
+
+
+async def _claim_recent(session: Session, selected: Selected) -> None:
+    """Which messages are recent here (RFC 3501 §2.3.2). Asks the store only when messages came since the last claim."""
+    view, store = selected.view, session.server.store
+    selected.recent_from = view.uid_next  # what comes from now on
+    if view.claimed >= view.uid_next:
+        return
+    try:
+        if not selected.read_only:
+            selected.recent_from = await store.claim_recent(view.mailbox)
+            view.claimed = view.uid_next
+        elif selected.count:
+            status = await store.status(view.mailbox)
+            selected.recent_from = max(1, status.uid_next - status.recent)
+    except StorageReadOnly:
+        selected.read_only = True
+    except TemporaryFailure as exc:  # nothing is lost: the next session claims them
+        session.server.log.info("imap.recent", session=session.peer.id, detail=str(exc))
+
+
+async def close(session: Session, _: None) -> bytes:
+    """Expunges without a word (RFC 9051 §6.4.1)."""
+    selected = session.mailbox
+    try:
+        if not selected.read_only:
+            uids, modseq = await session.server.store.expunge(selected.mailbox)
+            if uids:
+                selected.view.remove(uids, modseq)
+    finally:
+        session.leave()
+    return ok(b"closed")
+
+
+async def unselect(session: Session, _: None) -> bytes:
+    session.leave()
+    return ok(b"closed")

@@ -1,0 +1,200 @@
+"""The IMAP server of one worker: its connections, its views, its clockwork."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from mta.config.sections import Config
+from mta.directory.login import Login
+from mta.imapd.connection import Connection
+from mta.imapd.view import View
+from mta.model.errors import MailError, NoSuchMailbox
+from mta.model.ids import MailboxId
+from mta.model.message import Content
+from mta.net.listener import ListenerSpec
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.spool.content import SpooledContent
+from mta.wire.imap.decoder import Bounds, Sink
+from mta_hooks.backends import MailStore
+from mta_hooks.services import Clock
+
+_TICK = 5.0
+_POLL = 15.0
+"""Seconds after which a view with idle clients is looked at even when nobody said that it changed."""
+_UNUSED = 300.0
+_UNUSED_ROWS = 1_000_000
+
+
+class Hooks(Protocol):
+    @property
+    def smtp_connect(self) -> Any | None: ...
+
+
+class _LiteralFile:
+    """Spooled content as the decoder wants it."""
+
+    def __init__(self, content: SpooledContent) -> None:
+        self._content = content
+        self.write = content.write
+        self.spill = content.spill
+
+    @property
+    def full(self) -> bool:
+        return self._content.full
+
+    def finish(self) -> Content:
+        self._content.finish()
+        return self._content
+
+
+class ImapServer:
+    """Made once for each worker; ``factory`` gives the protocol for each listener."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        hooks: Hooks,
+        login: Login,
+        store: MailStore,
+        clock: Clock,
+        log: Log,
+        tls: ssl.SSLContext | None,
+        tasks: Tasks,
+    ) -> None:
+        self.config = config
+        self.hooks = hooks
+        self.login = login
+        self.store = store
+        self.clock = clock
+        self.log = log
+        self.tls = tls
+        self.tasks = tasks
+        self.draining = False
+        limits = config.limits
+        self.bounds = Bounds(message=limits.message_size, memory=limits.memory_per_message, total=4 * limits.message_size)
+        self._connections: set[Connection] = set()
+        self._views: dict[MailboxId, View] = {}
+        self._waking: set[MailboxId] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._polled = 0.0
+
+    # ---- connections
+
+    def factory(self, listener: ListenerSpec) -> Callable[[], asyncio.Protocol]:
+        return lambda: Connection(self, listener)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def join(self, connection: Connection) -> bool:
+        """A connection was made. False: there is no room for it."""
+        if self.draining or len(self._connections) >= self.config.limits.connections:
+            return False
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def open_sink(self, size: int) -> Sink:
+        """A place for a literal too large for memory."""
+        return _LiteralFile(SpooledContent(self.config.limits.memory_per_message, os.path.join(self.config.data_dir, "tmp")))
+
+    async def drain(self, grace: float) -> None:
+        """Take no more commands; let those at work finish for ``grace`` seconds; then cut off."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.dismiss()
+        until = self.clock.monotonic() + grace
+        while self._connections and self.clock.monotonic() < until:
+            await self.clock.sleep(0.05)
+        for connection in list(self._connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ---- views
+
+    async def view(self, mailbox: MailboxId) -> View:
+        """The view of this mailbox, current as of now. Raises NoSuchMailbox and the store's failures."""
+        view = self._views.get(mailbox)
+        if view is not None:
+            view.unused_since = self.clock.monotonic()
+            await view.refresh(force=True)
+            if not view.dead:
+                return view
+            self._views.pop(mailbox, None)
+            raise NoSuchMailbox(str(mailbox))
+        status = await self.store.status(mailbox)
+        view = self._views.get(mailbox)
+        if view is None:
+            view = self._views[mailbox] = View(self.store, mailbox, status)
+            view.unused_since = self.clock.monotonic()
+        else:
+            await view.refresh(force=True)
+        return view
+
+    def touched(self, mailbox: MailboxId) -> None:
+        """A command of ours changed this mailbox: whoever has it open looks before its next answer."""
+        if (view := self._views.get(mailbox)) is not None:
+            view.dirty = True
+
+    def changed(self, mailboxes: Sequence[MailboxId]) -> None:
+        """Somebody, here or elsewhere, changed these mailboxes. Called in the loop; wakes IDLE."""
+        for mailbox in mailboxes:
+            view = self._views.get(mailbox)
+            if view is None:
+                continue
+            view.dirty = True
+            if mailbox not in self._waking and view.sessions:
+                self._waking.add(mailbox)
+                self.tasks.spawn(self._wake(view), "imap.wake")
+
+    async def _wake(self, view: View) -> None:
+        self._waking.discard(view.mailbox)  # a change from here on wakes again
+        if not any(selected.push for selected in view.sessions):
+            return  # the others look when they have something to answer
+        try:
+            await view.refresh()
+        except MailError as exc:
+            self.log.warning("imap.wake", mailbox=view.mailbox, detail=str(exc))
+            return
+        for selected in list(view.sessions):
+            if selected.push is not None:
+                selected.push()
+
+    # ---- clockwork
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
+        now = self.clock.monotonic()
+        for connection in list(self._connections):
+            connection.check_time(now)
+        if now - self._polled >= _POLL:
+            self._polled = now
+            self.changed([mailbox for mailbox, view in self._views.items() if view.sessions])
+        self._drop_views(now)
+
+    def _drop_views(self, now: float) -> None:
+        """Forget views that nobody has open: after a while, or sooner when they hold many rows."""
+        unused = []
+        for view in self._views.values():
+            if view.sessions:
+                view.unused_since = now
+            else:
+                unused.append(view)
+        unused.sort(key=lambda view: view.unused_since, reverse=True)
+        rows = 0
+        for view in unused:
+            rows += 0 if view.columns is None else len(view.columns)
+            if now - view.unused_since > _UNUSED or rows > _UNUSED_ROWS:
+                del self._views[view.mailbox]

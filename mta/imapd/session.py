@@ -1,0 +1,166 @@
+"""What one connection is: who speaks, what was enabled, which mailbox is open. The verbs work on this; octets go by ``out``."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mta.imapd.answer import no
+from mta.imapd.selected import NEVER, Selected
+from mta.model.errors import MailError
+from mta.model.ids import BlobId, UserId
+from mta.wire.imap.command import Command
+
+if TYPE_CHECKING:
+    from mta.imapd.server import ImapServer
+
+
+@dataclass(slots=True)
+class Peer:
+    """The client as hooks see it; fulfils mta_hooks.views.Session."""
+
+    id: str
+    client_ip: str = ""
+    client_port: int = 0
+    local_ip: str = ""
+    local_port: int = 0
+    tls: bool = False
+    protocol: str = "imap"
+    helo: str = ""
+    user: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Out(Protocol):
+    """The way to the client; the connection is one."""
+
+    def write(self, octets: bytes) -> None:
+        """Queue octets for sending."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written, and give other sessions their turn.
+
+        Raises ConnectionResetError when the client is gone.
+        """
+        ...
+
+    async def line(self, longest: int) -> bytes:
+        """The next line that the client sends, outside any command."""
+        ...
+
+    async def start_tls(self) -> None: ...
+
+    def push(self) -> None:
+        """Tell a client in IDLE what changed."""
+        ...
+
+    def logged_in(self) -> None:
+        """Widen the bounds of what the client may send."""
+        ...
+
+
+class Session:
+    """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
+
+    __slots__ = (
+        "ahead", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "rev2", "selected", "server", "tag", "user",
+    )  # fmt: skip
+
+    def __init__(self, server: "ImapServer", out: Out, peer: Peer) -> None:
+        self.server = server
+        self.out = out
+        self.peer = peer
+        self.user: UserId | None = None
+        self.selected: Selected | None = None
+        self.rev2 = False
+        self.condstore = False
+        self.qresync = False
+        self.idling = False
+        self.ending = False
+        self.failures = 0
+        self.tag = b""
+        """Tag of the command at work; a verb that answers several moves it on."""
+        self.octets: dict[BlobId, bytes] = {}
+        """Messages read early for the FETCH commands in ``ahead``; at most as much as one read takes."""
+        self.ahead: deque[Command] = deque()
+        """Commands that follow, already parsed: FETCH, STORE and APPEND look here for work to do together."""
+
+    @property
+    def secure(self) -> bool:
+        """A password may be said: under TLS, or where the config allows it without."""
+        return self.peer.tls or self.server.config.auth.plaintext_without_tls
+
+    @property
+    def account(self) -> UserId:
+        assert self.user is not None  # the verb table lets no one else in
+        return self.user
+
+    @property
+    def mailbox(self) -> Selected:
+        assert self.selected is not None  # the verb table lets no one else in
+        return self.selected
+
+    def reply(self, octets: bytes) -> None:
+        """Write the tagged answer of the command at work."""
+        self.out.write(b"%b %b\r\n" % (self.tag, octets))
+
+    def put_back(self, commands: Sequence[Command]) -> None:
+        """These were taken from ``ahead`` and are to be run after all."""
+        self.ahead.extendleft(reversed(commands))
+
+    def use_condstore(self) -> None:
+        """The client showed that it knows mod-sequences (RFC 7162 §3.1)."""
+        self.condstore = True
+        if self.selected is not None:
+            self.selected.condstore = True
+
+    def writable(self) -> Selected:
+        """The open mailbox, for a command that changes it."""
+        if self.mailbox.read_only:
+            raise no(b"mailbox is open read-only", b"READ-ONLY")
+        return self.mailbox
+
+    def leave(self) -> None:
+        """No mailbox is open any more. What this session was told of is not recent to the next."""
+        selected = self.selected
+        if selected is None:
+            return
+        self.selected = None
+        view = selected.view
+        if selected.recent_from != NEVER and not selected.read_only and view.claimed < view.uid_next:
+            view.claimed = view.uid_next
+            self.server.tasks.spawn(self._claim(selected), "imap.recent")
+        selected.close()
+
+    async def _claim(self, selected: Selected) -> None:
+        try:
+            await self.server.store.claim_recent(selected.mailbox)
+        except MailError as exc:  # then they are recent once more
+            self.server.log.info("imap.recent", session=self.peer.id, detail=str(exc))
+
+    async def catch_up(self, *, expunge: bool) -> None:
+        """Write what changed in the open mailbox."""
+        selected = self.selected
+        if selected is None:
+            return
+        view = selected.view
+        if view.dirty:
+            await view.refresh()
+        if view.dead:
+            self.out.write(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
+            self.ending = True
+        elif selected.behind:
+            for octets in selected.catch_up(expunge=expunge):
+                self.out.write(octets)
+
+    def start_idling(self) -> None:
+        self.idling = True
+        if self.selected is not None:
+            self.selected.push = self.out.push
+
+    def stop_idling(self) -> None:
+        self.idling = False
+        if self.selected is not None:
+            self.selected.push = None

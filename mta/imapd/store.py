@@ -1,0 +1,122 @@
+"""STORE and UID STORE (RFC 9051 §6.4.6; UNCHANGEDSINCE: RFC 7162 §3.1.3).
+
+Pipelined commands that make the same change are one change to the store, and so one commit; each gets its own answer.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.imapd.answer import bad, no, ok
+from mta.imapd.columns import Columns
+from mta.imapd.fetch_columns import CHUNK, lines
+from mta.imapd.selected import Positions, Selected
+from mta.imapd.session import Session
+from mta.model.ids import ModSeq
+from mta.wire.imap.command import Command
+from mta.wire.imap.sequence import encode_numbers
+from mta.wire.imap.store import Store
+
+_DONE = ok(b"STORE done")
+_MOST_TOGETHER = 10_000
+_MOST_WORDS = 256
+"""Keywords in one mailbox; a client that invents more is told LIMIT."""
+
+
+async def store(session: Session, command: Store) -> bytes:
+    selected = session.writable()
+    columns = selected.columns or await selected.rows()
+    if not command.uid and selected.names_missing(command.sequence):
+        raise bad(b"no such message number")
+    if command.unchanged_since is not None:
+        session.use_condstore()
+        return await _store_unchanged(session, selected, columns, command, command.unchanged_since)
+    commands = [(session.tag, command, selected.positions(command.sequence, uid=command.uid))]
+    total = len(commands[0][2])
+    while session.ahead and total < _MOST_TOGETHER and _alike(command, session.ahead[0].value):
+        following = session.ahead[0].value
+        if not following.uid and selected.names_missing(following.sequence):
+            break
+        commands.append((session.ahead.popleft().tag, following, selected.positions(following.sequence, uid=following.uid)))
+        total += len(commands[-1][2])
+    together = commands[0][2] if len(commands) == 1 else sorted({at for _, _, positions in commands for at in positions})
+    try:
+        if together:
+            stored = await _change(session, selected, columns, command, together)
+            selected.own.add(stored)
+    except BaseException:
+        # The others are tried again, and fail one by one, each with its own answer.
+        session.put_back([Command(tag, "UID STORE" if each.uid else "STORE", each) for tag, each, _ in commands[1:]])
+        raise
+    for octets in selected.new_keywords():
+        session.out.write(octets)
+    last = len(commands) - 1
+    for index, (tag, done, positions) in enumerate(commands):
+        session.tag = tag
+        if not done.silent:
+            await _show(session, selected, columns, positions, uid=done.uid)
+        if index < last:
+            session.reply(_DONE)
+    return _DONE
+
+
+def _alike(first: Store, other: object) -> bool:
+    """The same change, so that it can be done at once."""
+    return (
+        isinstance(other, Store) and other.change == first.change and other.flags == first.flags and other.unchanged_since is None
+    )
+
+
+async def _change(session: Session, selected: Selected, columns: Columns, command: Store, positions: Positions) -> ModSeq:
+    keywords = _spelt(columns, command)
+    result = await session.server.store.set_flags(
+        selected.mailbox, selected.uids(positions), command.change, command.flags.flags, keywords
+    )
+    selected.view.took(result.rows, result.modseq)
+    return result.modseq
+
+
+def _spelt(columns: Columns, command: Store) -> frozenset[str]:
+    """Keywords in the spelling that the mailbox knows."""
+    known = columns.table.spelling
+    words = frozenset(known.get(word.lower(), word) for word in command.flags.keywords)
+    new = [word for word in words if word.lower() not in known]
+    if new and command.change != "remove" and len(known) + len(new) > _MOST_WORDS:
+        raise no(b"too many keywords in this mailbox", b"LIMIT")
+    return words
+
+
+async def _store_unchanged(session: Session, selected: Selected, columns: Columns, command: Store, since: int) -> bytes:
+    """Each message only if nobody changed it meanwhile."""
+    positions = selected.positions(command.sequence, uid=command.uid)
+    result = await session.server.store.set_flags(
+        selected.mailbox,
+        selected.uids(positions),
+        command.change,
+        command.flags.flags,
+        _spelt(columns, command),
+        ModSeq(since),
+    )
+    selected.own.add(result.modseq)
+    selected.view.took(result.rows, result.modseq)
+    for octets in selected.new_keywords():
+        session.out.write(octets)
+    failed = set(result.modified)
+    done = [at for at in positions if columns.uids[at] not in failed]
+    # The new mod-sequence is told even with .SILENT (RFC 7162 §3.1.3).
+    await _show(session, selected, columns, done, uid=command.uid, flags=not command.silent)
+    if not result.modified:
+        return _DONE
+    numbers = sorted(result.modified) if command.uid else [at + 1 for at in positions if columns.uids[at] in failed]
+    return ok(b"some were changed meanwhile", b"MODIFIED " + encode_numbers(numbers))
+
+
+async def _show(
+    session: Session, selected: Selected, columns: Columns, positions: Positions, *, uid: bool, flags: bool = True
+) -> None:
+    names = ["UID"] if uid or selected.rev2 else []
+    if flags:
+        names.append("FLAGS")
+    if selected.condstore:
+        names.append("MODSEQ")
+    for start in range(0, len(positions), CHUNK):
+        session.out.write(lines(selected, columns, positions[start : start + CHUNK], names))
+        if len(positions) > 1:
+            await session.out.drain()

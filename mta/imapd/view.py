@@ -1,0 +1,223 @@
+"""One mailbox as all sessions of this process see it: columns, kept current through ``store.changes`` (design: docs/decisions).
+
+A view is born with counts only (``store.status``), which is all that SELECT, NOOP and IDLE on new mail need. Its columns are read
+at the first command that looks at messages, or when flags changed or messages went under a session's eyes.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mta.imapd.columns import Columns, FlagTable
+from mta.model.errors import NoSuchMailbox
+from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
+from mta.model.mailbox import Changes, MailboxStatus, Row
+from mta_hooks.backends import MailStore
+
+if TYPE_CHECKING:
+    from mta.imapd.selected import Selected
+
+_SLICE = 5000
+"""Rows taken over between two looks at the other sessions; about 5 ms."""
+_LOG_ENTRIES = 2000
+_LOG_UIDS = 50_000
+
+
+class View:
+    """Shared by the ``Selected`` of every session that has the mailbox open. Used in the loop's thread only."""
+
+    def __init__(self, store: MailStore, mailbox: MailboxId, status: MailboxStatus) -> None:
+        self.store = store
+        self.mailbox = mailbox
+        self.columns: Columns | None = None
+        self.uid_validity = status.uid_validity
+        self.uid_next = status.uid_next
+        self.highest = status.highest_modseq
+        self.sessions: set[Selected] = set()
+        self.dirty = False
+        self.dead = False
+        self.unused_since = 0.0
+        self.claimed = 0 if status.recent else int(status.uid_next)
+        """Messages below this uid are recent to nobody any more (RFC 3501 §2.3.2)."""
+        self._messages = status.messages
+        self._older: list[Columns] = []
+        self._lock = asyncio.Lock()
+        self._log: deque[tuple[ModSeq, Sequence[Uid]]] = deque()
+        self._log_uids = 0
+        self.log_start = 0  # number of the first entry still there
+
+    @property
+    def messages(self) -> int:
+        return self._messages if self.columns is None else len(self.columns)
+
+    @property
+    def log_end(self) -> int:
+        return self.log_start + len(self._log)
+
+    # ---- reading
+
+    async def refresh(self, *, force: bool = False) -> None:
+        """Take over what changed, when something did (``dirty``) or ``force``. Sets ``dead`` when the mailbox is gone."""
+        if force:
+            self.dirty = True
+        async with self._lock:
+            if not self.dirty or self.dead:
+                return
+            self.dirty = False
+            try:
+                changes = await self.store.changes(self.mailbox, self.highest)
+                await self._take(changes)
+            except NoSuchMailbox:
+                self.dead = True
+            except BaseException:
+                self.dirty = True
+                raise
+
+    async def load(self) -> Columns:
+        """Read the columns, unless they are here. Raises NoSuchMailbox and the store's failures."""
+        if self.columns is not None:
+            return self.columns
+        async with self._lock:
+            if self.columns is None:
+                await self._load()
+        assert self.columns is not None
+        return self.columns
+
+    async def _take(self, changes: Changes) -> None:
+        if self.columns is None:
+            if not changes.vanished and (not changes.rows or changes.rows[0].uid >= self.uid_next):
+                self._messages += len(changes.rows)
+                self._advance(changes)
+                return
+            if not self.sessions:
+                status = await self.store.status(self.mailbox)  # nobody has numbers to keep
+                self._messages, self.uid_next, self.highest = status.messages, status.uid_next, status.highest_modseq
+                return
+            await self._load()
+            return
+        await self._apply(changes.rows)
+        if changes.vanished:
+            self.remove(changes.vanished)
+        self._advance(changes)
+
+    def _advance(self, changes: Changes) -> None:
+        self.uid_next = max(self.uid_next, changes.uid_next)
+        self.highest = max(self.highest, changes.highest_modseq)
+
+    async def _load(self) -> None:
+        """Read all rows; rebuild beside them those that sessions count but that went since (their uids are remembered)."""
+        full = await self.store.changes(self.mailbox, ModSeq(0))
+        rows = full.rows
+        known = bisect_left(rows, self.uid_next, key=_uid)
+        gone: list[Uid] = []
+        if known != self._messages:
+            later = await self.store.changes(self.mailbox, self.highest)
+            here = {row.uid for row in rows}
+            gone = [uid for uid in later.vanished if uid < self.uid_next and uid not in here]
+            rows = sorted([*rows, *(Row(uid, ModSeq(0), 0, "", 0, 0, _NO_BLOB) for uid in gone)])
+        columns = Columns(FlagTable())
+        for start in range(0, len(rows), _SLICE):
+            columns.extend(rows[start : start + _SLICE])
+            await asyncio.sleep(0)
+        self.columns = columns
+        for session in self.sessions:
+            session.adopt(columns)
+        changed = [row.uid for row in rows[: known + len(gone)] if row.modseq > self.highest]
+        if changed:
+            self._note(full.highest_modseq, changed)
+        self.uid_next, self.highest = max(self.uid_next, full.uid_next), full.highest_modseq
+        if gone:
+            self.remove(gone)
+
+    # ---- taking over
+
+    async def _apply(self, rows: Sequence[Row]) -> None:
+        for start in range(0, len(rows), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            self.take_rows(rows[start : start + _SLICE])
+
+    def take_rows(self, rows: Sequence[Row]) -> None:
+        """Patch or append; a row older than what is here changes nothing."""
+        columns = self.columns
+        if columns is None or not rows:
+            return
+        last = columns.uids[-1] if columns.uids else 0
+        new = bisect_left(rows, last + 1, key=_uid)
+        changed: dict[ModSeq, list[Uid]] = {}
+        for row in rows[:new]:
+            if columns.patch(row):
+                changed.setdefault(row.modseq, []).append(row.uid)
+            for older in self._older:
+                older.patch(row)
+        if len(changed) > _LOG_ENTRIES // 10:
+            changed = {ModSeq(0): [uid for uids in changed.values() for uid in uids]}
+        for modseq, uids in changed.items():
+            self._note(modseq, uids)
+        columns.extend(rows[new:])
+        if len(rows) > new:
+            self.uid_next = max(self.uid_next, Uid(rows[-1].uid + 1))
+        if len(columns.table) > 2 * len(columns) + 1000:
+            self._replace(columns.renumbered())
+
+    def took(self, rows: Sequence[Row], modseq: ModSeq) -> None:
+        """A command of ours made these changes: take them over without asking the store, if nothing lies between."""
+        self.take_rows(rows)
+        if modseq == self.highest + 1:
+            self.highest = modseq
+
+    def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None) -> None:
+        """Messages went."""
+        columns = self.columns
+        if columns is None:
+            self.dirty = True
+            return
+        positions = [at for at in map(columns.position, uids) if at >= 0]
+        if positions:
+            positions.sort()
+            self._replace(columns.without(positions))
+        if modseq == self.highest + 1:
+            self.highest = modseq
+
+    def _replace(self, columns: Columns) -> None:
+        if self.columns is not None and self.columns.holders:
+            self._older.append(self.columns)
+        self.columns = columns
+
+    def released(self) -> None:
+        """A session moved on: forget columns that nobody numbers by."""
+        if self._older:
+            self._older = [c for c in self._older if c.holders]
+
+    # ---- what changed
+
+    def _note(self, modseq: ModSeq, uids: Sequence[Uid]) -> None:
+        self._log.append((modseq, uids))
+        self._log_uids += len(uids)
+        while self._log and (len(self._log) > _LOG_ENTRIES or self._log_uids > _LOG_UIDS):
+            self._log_uids -= len(self._log.popleft()[1])
+            self.log_start += 1
+
+    def changed_after(self, entry: int, modseq: ModSeq, own: set[ModSeq]) -> set[Uid]:
+        """Uids whose flags changed since log entry ``entry``; when the log is too short, since ``modseq``. ``own`` are left out."""
+        if entry < self.log_start:
+            columns = self.columns
+            if columns is None:
+                return set()
+            return {Uid(u) for u, m in zip(columns.uids, columns.modseqs, strict=True) if m > modseq and m not in own}
+        uids: set[Uid] = set()
+        for at in range(entry - self.log_start, len(self._log)):
+            made, changed = self._log[at]
+            if made not in own:
+                uids.update(changed)
+        return uids
+
+
+def _uid(row: Row) -> Uid:
+    return row.uid
+
+
+_NO_BLOB = BlobId(0)  # the store gives no blob this number

@@ -1,0 +1,141 @@
+"""ENVELOPE, BODY and BODYSTRUCTURE as octets (RFC 9051 §7.5.2), and the form in which the store keeps them.
+
+Octets of the message are passed on undecoded; what no quoted string may hold becomes a literal, which every client reads.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mta.wire.imap.response import nstring, string
+from mta.wire.mime import Entity, Mailbox, envelope
+
+_HEAD = struct.Struct(">BIII")
+_VERSION = 1
+_MOST_PARTS = 1000
+"""Parts shown; the rest of a message with more is left out, as no client can show it either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What FETCH asks of a message again and again. ``header``: octets of its header section."""
+
+    header: int
+    envelope: bytes
+    body: bytes
+    bodystructure: bytes
+
+    def encode(self) -> bytes:
+        head = _HEAD.pack(_VERSION, self.header, len(self.envelope), len(self.body))
+        return b"".join((head, self.envelope, self.body, self.bodystructure))
+
+    @classmethod
+    def decode(cls, octets: bytes | None) -> "Parsed | None":
+        """None when there is nothing, or it was written by another version: parse again."""
+        if octets is None or len(octets) < _HEAD.size or octets[0] != _VERSION:
+            return None
+        _, header, envelope_size, body_size = _HEAD.unpack_from(octets)
+        at = _HEAD.size
+        middle, end = at + envelope_size, at + envelope_size + body_size
+        return cls(header, octets[at:middle], octets[middle:end], octets[end:])
+
+
+def parsed(root: Entity, octets: bytes) -> Parsed:
+    """``octets`` is the whole message that ``root`` was made from."""
+    return Parsed(
+        root.body_start,
+        encode_envelope(root, octets),
+        _Writer(octets, extended=False).structure(root),
+        _Writer(octets, extended=True).structure(root),
+    )
+
+
+def encode_envelope(message: Entity, octets: bytes) -> bytes:
+    found = envelope(message, octets)
+    return b"(%b)" % b" ".join(
+        (
+            nstring(found.date),
+            nstring(found.subject),
+            _addresses(found.from_),
+            _addresses(found.sender),
+            _addresses(found.reply_to),
+            _addresses(found.to),
+            _addresses(found.cc),
+            _addresses(found.bcc),
+            nstring(found.in_reply_to),
+            nstring(found.message_id),
+        )
+    )
+
+
+def _addresses(entries: Sequence[Mailbox]) -> bytes:
+    if not entries:
+        return b"NIL"
+    return b"(%b)" % b"".join([b"(%b %b %b %b)" % tuple(map(nstring, entry)) for entry in entries])
+
+
+class _Writer:
+    """BODY, or with ``extended`` BODYSTRUCTURE. Depth is bounded by the parser (100 levels)."""
+
+    def __init__(self, octets: bytes, *, extended: bool) -> None:
+        self._octets = octets
+        self._extended = extended
+        self._left = _MOST_PARTS
+
+    def structure(self, part: Entity) -> bytes:
+        self._left -= 1
+        if part.children:
+            return self._multipart(part)
+        return self._single(part)
+
+    def _multipart(self, part: Entity) -> bytes:
+        inner = [self.structure(child) for child in part.children if self._left > 0]
+        out = b"%b %b" % (b"".join(inner), string(part.subtype.upper().encode("latin-1")))
+        if self._extended:
+            out += b" %b %b" % (_pairs(part.raw_parameters), self._tail(part))
+        return b"(%b)" % out
+
+    def _single(self, part: Entity) -> bytes:
+        parameters = part.raw_parameters
+        if part.maintype == "text" and not any(name == b"charset" for name, _ in parameters):
+            parameters = [*parameters, (b"charset", b"us-ascii")]  # RFC 2045 §5.2: what absent means
+        words = [
+            string(part.maintype.upper().encode("latin-1")),
+            string(part.subtype.upper().encode("latin-1")),
+            _pairs(parameters),
+            nstring(part.content_id),
+            nstring(part.description),
+            string(part.encoding.upper().encode("latin-1", "replace")),
+            b"%d" % part.body_size,
+        ]
+        if part.message is not None:
+            words += [encode_envelope(part.message, self._octets), self.structure(part.message), b"%d" % part.lines]
+        elif part.maintype == "text":
+            words.append(b"%d" % part.lines)
+        if self._extended:
+            words += [nstring(part.md5), self._tail(part)]
+        return b"(%b)" % b" ".join(words)
+
+    def _tail(self, part: Entity) -> bytes:
+        """Disposition, language, location."""
+        disposition = part.disposition
+        shown = (
+            b"NIL"
+            if disposition is None
+            else b"(%b %b)" % (string(disposition[0].encode("latin-1", "replace")), _pairs(disposition[1]))
+        )
+        languages = part.language
+        if not languages:
+            language = b"NIL"
+        elif len(languages) == 1:
+            language = string(languages[0])
+        else:
+            language = b"(%b)" % b" ".join(map(string, languages))
+        return b"%b %b %b" % (shown, language, nstring(part.location))
+
+
+def _pairs(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    if not pairs:
+        return b"NIL"
+    return b"(%b)" % b" ".join([string(word) for pair in pairs for word in pair])
