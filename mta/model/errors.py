@@ -1,6 +1,7 @@
 """Failures with a meaning. Who answers what with each is in its docstring; everything else is a bug (451 4.3.0, NO [SERVERBUG])."""
 # SPDX-License-Identifier: Apache-2.0
 
+from mta.model.ids import UserId
 from mta.model.reply import Reply
 
 
@@ -38,7 +39,11 @@ class StorageDead(MailError):
 
 
 class OverQuota(MailError):
-    """The account is full: SMTP 552 5.2.2 at RCPT or per recipient, IMAP NO [OVERQUOTA]."""
+    """The account is full: SMTP 552 5.2.2 at RCPT or per recipient, IMAP NO [OVERQUOTA]. ``users``: whose, all of them."""
+
+    def __init__(self, detail: str = "", users: tuple[UserId, ...] = ()) -> None:
+        super().__init__(detail)
+        self.users = users
 
 
 class NoSuchMailbox(MailError):

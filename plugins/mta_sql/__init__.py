@@ -1,1 +1,28 @@
-"""Placeholder of the first commit."""
+"""Storage on SQLite and PostgreSQL: spool, mailboxes, queue, directory, outbox, traces, key-value state, blobs.
+
+One schema (``schema.py``), one SQL text for both (``dialect.py``), one writer per process that commits many operations
+together (``writer.py``); everything else is a role over these. Nothing here is imported before a database is made, so
+that listing plugins stays cheap.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import TYPE_CHECKING
+
+from mta_hooks import hookimpl
+
+if TYPE_CHECKING:
+    from mta_hooks.backends import Database, DatabaseOptions
+    from mta_hooks.services import Registry
+
+
+def open_database(url: str, options: "DatabaseOptions") -> "Database":
+    """Make the database for ``sqlite``, ``sqlite:///path`` or ``postgresql://…``; nothing is touched before ``open``."""
+    from mta_sql.database import SqlDatabase
+
+    return SqlDatabase(url, options)
+
+
+@hookimpl
+def register(registry: "Registry") -> None:
+    registry.backend("database", "sqlite", open_database)
+    registry.backend("database", "postgresql", open_database)

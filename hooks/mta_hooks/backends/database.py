@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mta.model.errors import StorageDead
 from mta.model.ids import MailboxId, QueueId
 from mta.model.message import Intake
 from mta_hooks.backends.blobs import Blobs
@@ -30,6 +31,9 @@ class DatabaseOptions:
     durable_hooks  durable hooks that somebody implements: only for these are outbox rows written ("mailbox_event", …)
     undelete       seconds that expunged messages keep their octets
     reserve        octets of free disk below which new mail is refused with StorageFull
+    noted          called in the event loop after each commit that added outbox rows
+    dead           called in the event loop once, when an fsync or commit failed so that the disk's state is unknown: stop
+                   acknowledging, exit non-zero
     """
 
     data_dir: str
@@ -38,6 +42,8 @@ class DatabaseOptions:
     durable_hooks: frozenset[str] = frozenset()
     undelete: float = 14 * 86400.0
     reserve: int = 32 * 2**20
+    noted: Callable[[], None] = lambda: None
+    dead: Callable[[StorageDead], None] = lambda _exc: None
 
 
 class Spool(Protocol):

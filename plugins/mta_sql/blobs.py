@@ -1,0 +1,126 @@
+"""Bodies too large for a row, as files: ``blobs/<two letters>/<key>``.
+
+A file is complete and on stable storage, with its name, before the row that refers to it is written: temporary name,
+fsync, rename, fsync of the folder. A crash in between leaves a file that no row names; ``housekeep`` sweeps those, never one
+younger than an hour, because its row may be on its way.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mta.model.message import Content
+from mta_sql.sqlite import os_failure
+
+INLINE = 256 * 1024
+"""Bodies below this lie in the row: one read, one fsync, no file."""
+
+_KEY = re.compile(r"[a-z0-9-]{2,64}\Z")
+
+
+def new_key() -> str:
+    return secrets.token_hex(16)
+
+
+class FileBlobs:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: set[str] = set()
+
+    def put(self, key: str, content: Content) -> None:
+        path = self._path(key)
+        temporary = path.with_name(f".{key}.new")
+        try:
+            self._make_folder(path.parent)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                for chunk in content.chunks(2**20):
+                    _write(descriptor, chunk)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException as exc:
+            for left in (temporary, path):
+                with contextlib.suppress(OSError):
+                    left.unlink()
+            if isinstance(exc, OSError):
+                raise os_failure(exc) from exc
+            raise
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        try:
+            with self._path(key).open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if length is None else length)
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def size(self, key: str) -> int:
+        """Raises KeyError."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        for path in self._files():
+            if _KEY.match(path.name):
+                yield path.name
+
+    def sweep(self, unknown: Callable[[list[str]], list[str]], *, age: float = 3600.0) -> int:
+        """Delete files older than ``age`` seconds that ``unknown`` returns from a list of keys, and left-over temporary
+        ones. Returns how many. Blocking."""
+        old: list[Path] = []
+        before = time.time() - age
+        for path in self._files():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    old.append(path)
+        named = {path.name: path for path in old if _KEY.match(path.name)}
+        gone = [path for path in old if path.name not in named] + [named[key] for key in unknown(list(named))]
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return len(gone)
+
+    def _files(self) -> Iterator[Path]:
+        if self._folder.is_dir():
+            for folder in sorted(self._folder.iterdir()):
+                if folder.is_dir():
+                    yield from folder.iterdir()
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.match(key):
+            raise KeyError(key)
+        return self._folder / key[:2] / key
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.name in self._known:
+            return
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+        _sync_folder(folder.parent.parent)
+        self._known.add(folder.name)
+
+
+def _write(descriptor: int, octets: bytes) -> None:
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""Mailboxes as such: find, make, rename, delete, subscribe (RFC 9051 §6.3)."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from typing import Any
+
+from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
+from mta.model.ids import MailboxId, UserId
+from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
+from mta_sql.core import Core
+from mta_sql.dialect import Connection
+from mta_sql.events import record
+from mta_sql.names import INBOX, normalise_name, parents
+from mta_sql.transaction import Transaction
+
+_INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
+_ALL = _INFO + " WHERE user_id = ?"
+_BY_NAME = _INFO + " WHERE user_id = ? AND name = ?"
+_SUBSCRIBED = "SELECT name FROM subscriptions WHERE user_id = ?"
+_NEXT_VALIDITY = "UPDATE counters SET value = value + 1 WHERE name = 'uid_validity' RETURNING value"
+_INSERT = "INSERT INTO mailboxes (user_id, name, uid_validity, special_use) VALUES (?, ?, ?, ?) RETURNING id"
+_SUBSCRIBE = "INSERT INTO subscriptions (user_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_UNSUBSCRIBE = "DELETE FROM subscriptions WHERE user_id = ? AND name = ?"
+_FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ? FOR UPDATE"
+_BURY_ALL = (
+    "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone)"
+    " SELECT mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, ? FROM messages WHERE mailbox_id = ?"
+)
+_DELETE_MESSAGES = "DELETE FROM messages WHERE mailbox_id = ?"
+_DELETE = "DELETE FROM mailboxes WHERE id = ?"
+_REMEMBER = (
+    "INSERT INTO deleted_mailboxes (id, owner, name, gone) SELECT mailboxes.id, users.local || '@' || users.domain, mailboxes.name, ?"
+    " FROM mailboxes JOIN users ON users.id = mailboxes.user_id WHERE mailboxes.id = ?"
+)
+_CHILDREN = "SELECT id, name FROM mailboxes WHERE user_id = ? AND substr(name, 1, ?) = ? ORDER BY name"
+_RENAME = "UPDATE mailboxes SET name = ? WHERE id = ?"
+
+
+def _info(row: Any) -> MailboxInfo:
+    return MailboxInfo(MailboxId(row[0]), UserId(row[1]), row[2], row[3], row[4], bool(row[5]))
+
+
+def _order(info: MailboxInfo) -> tuple[bool, str]:
+    return info.name != INBOX, info.name
+
+
+def list_mailboxes(connection: Connection, user: UserId) -> list[MailboxInfo]:
+    found = {row[2]: _info(row) for row in connection.execute(_ALL, (user,)).fetchall()}
+    names = {row[0] for row in connection.execute(_SUBSCRIBED, (user,)).fetchall()}
+    above = {parent for name in [*found] for parent in parents(name)}
+    for name in (names | above) - found.keys():
+        found[name] = MailboxInfo(MailboxId(0), user, name, 0, "", name in names, exists=False)
+    return sorted(found.values(), key=_order)
+
+
+def find_mailbox(connection: Connection, user: UserId, name: str) -> MailboxInfo:
+    try:
+        name = normalise_name(name)
+    except MailboxNotAllowed as exc:
+        raise NoSuchMailbox(str(exc)) from exc
+    row = connection.execute(_BY_NAME, (user, name)).fetchone()
+    if row is None:
+        raise NoSuchMailbox(name)
+    return _info(row)
+
+
+def make_mailbox(tx: Transaction, user: int, name: str, special_use: str = "") -> int:
+    """Make it and its missing parents; ``name`` is normalised and not there."""
+    for parent in parents(name):
+        if tx.one(_FIND, (user, parent)) is None:
+            _insert(tx, user, parent, "")
+    return _insert(tx, user, name, special_use)
+
+
+def _insert(tx: Transaction, user: int, name: str, special_use: str) -> int:
+    validity: Any = tx.execute(_NEXT_VALIDITY).fetchone()
+    return tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]  # type: ignore[no-any-return]
+
+
+def create(tx: Transaction, core: Core, user: UserId, name: str, special_use: str) -> MailboxInfo:
+    name = normalise_name(name)
+    if tx.one(_FIND, (user, name)) is not None:
+        raise MailboxExists(name)
+    mailbox = make_mailbox(tx, user, name, special_use)
+    if core.events:
+        record(tx, "MailboxCreate", mailbox)
+    return _info(tx.one(_BY_NAME, (user, name)))
+
+
+def delete(tx: Transaction, core: Core, user: UserId, name: str) -> None:
+    try:
+        name = normalise_name(name)
+    except MailboxNotAllowed as exc:
+        raise NoSuchMailbox(str(exc)) from exc
+    if name == INBOX:
+        raise MailboxNotAllowed("INBOX cannot be deleted")
+    row: Any = tx.one(_FIND, (user, name))
+    if row is None:
+        raise NoSuchMailbox(name)
+    if core.events:
+        record(tx, "MailboxDelete", row[0])
+    drop_mailbox(tx, row[0])
+
+
+def drop_mailbox(tx: Transaction, mailbox: int) -> None:
+    """Remove it; its messages become tombstones, so that their octets stay for ``undelete`` seconds."""
+    now = time.time()
+    tx.execute(_REMEMBER, (now, mailbox))
+    tx.execute(_BURY_ALL, (now, mailbox))
+    tx.execute(_DELETE_MESSAGES, (mailbox,))
+    tx.execute(_DELETE, (mailbox,))
+    tx.changed(mailbox)
+
+
+def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int | None:
+    """Rename with children; returns the new mailbox when ``old`` is INBOX: its messages are to be moved there."""
+    old, new = normalise_name(old), normalise_name(new)
+    row: Any = tx.one(_FIND, (user, old))
+    if row is None:
+        raise NoSuchMailbox(old)
+    if tx.one(_FIND, (user, new)) is not None:
+        raise MailboxExists(new)
+    if old == INBOX:
+        return make_mailbox(tx, user, new)
+    below = old + DELIMITER
+    if new.startswith(below):
+        raise MailboxNotAllowed("a mailbox cannot become its own child")
+    moving = [(row[0], old), *tx.execute(_CHILDREN, (user, len(below), below)).fetchall()]
+    for _, name in moving:
+        target = new + name[len(old) :]
+        if len(target) > MAX_NAME:
+            raise MailboxNotAllowed("mailbox name too long")
+        normalise_name(target)
+        if name != old and tx.one(_FIND, (user, target)) is not None:
+            raise MailboxExists(target)
+    for parent in parents(new):
+        if tx.one(_FIND, (user, parent)) is None:
+            make_mailbox(tx, user, parent)
+    for mailbox, name in moving:
+        tx.execute(_RENAME, (new + name[len(old) :], mailbox))
+        core.inboxes.pop((user, name), None)
+        if core.events:
+            record(tx, "MailboxRename", mailbox, details={"from": name})
+    return None
+
+
+def subscribe(tx: Transaction, user: UserId, name: str, subscribed: bool) -> None:
+    tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, normalise_name(name)))

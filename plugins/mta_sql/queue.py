@@ -1,0 +1,174 @@
+"""The queue: lease, settle, look.
+
+``ready`` is the one column that says when anybody may take a row: its due time, the end of its lease, or NULL while held.
+So one index answers lease and ``next_due``, whatever waits for later: a million deferred rows are never touched.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from mta.model.address import Address
+from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow
+from mta.model.errors import TemporaryFailure
+from mta.model.ids import BlobId, QueueId, UserId
+from mta.model.message import Intake
+from mta_hooks.backends.queue import QueueFilter
+from mta_sql import queue_admin
+from mta_sql.core import Core
+from mta_sql.dialect import Connection
+from mta_sql.queue_settle import settle
+from mta_sql.spool import mailboxes_of
+from mta_sql.text import to_address
+from mta_sql.transaction import Transaction
+
+SCAN = 2000
+"""Due rows looked at one by one before going site by site, when some sites are excluded."""
+
+_DUE = "SELECT id, site FROM queue WHERE ready <= ? ORDER BY ready, id LIMIT ? FOR UPDATE SKIP LOCKED"
+_DUE_AT = "SELECT id FROM queue WHERE site = ? AND ready <= ? ORDER BY ready, id LIMIT ? FOR UPDATE SKIP LOCKED"
+# Every site with rows, by skipping from one to the next in the index.
+_SITES = (
+    "WITH RECURSIVE sites (site) AS (SELECT min(site) FROM queue WHERE ready IS NOT NULL UNION ALL"
+    " SELECT (SELECT min(q.site) FROM queue q WHERE q.site > sites.site AND q.ready IS NOT NULL) FROM sites WHERE sites.site IS NOT NULL)"
+    " SELECT site, (SELECT min(q.ready) FROM queue q WHERE q.site = sites.site) AS first FROM sites WHERE site IS NOT NULL"
+)
+_TAKE = "UPDATE queue SET ready = ?, owner = ? WHERE id IN ARRAY ?"
+_LEASED = (
+    "SELECT q.id, q.local, q.domain, q.transport, q.site, q.user_id, q.orcpt, q.notify, q.attempts, q.due, q.last_reply, q.warned,"
+    " m.id, m.queue_id, m.origin, m.sender, m.blob_id, m.size, m.skip, m.received_at, m.envid, m.ret, m.smtputf8, m.eightbit,"
+    " m.message_id, m.login FROM queue q JOIN queue_messages m ON m.id = q.message_id WHERE q.id IN ARRAY ? ORDER BY q.due, q.id"
+)
+_NEXT = "SELECT min(ready) FROM queue"
+_ANY_DUE = "SELECT 1 FROM queue WHERE ready <= ? LIMIT 1"
+_COUNT = "SELECT count(*) FROM queue"
+
+
+class SqlQueue:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def lease(
+        self, owner: str, limit: int, seconds: float, *, now: float, exclude: Collection[str] = (), sites: Collection[str] = ()
+    ) -> list[Leased]:
+        def due(connection: Connection) -> Any:
+            return connection.execute(_ANY_DUE, (now,)).fetchone()
+
+        if limit <= 0 or await self._core.read(due) is None:  # an idle queue costs no commit
+            return []
+        return await self._core.write(lambda tx: _lease(tx, owner, limit, now + seconds, now, exclude, sites))
+
+    async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
+        bodies = [(intake, await self._core.body(intake.content)) for intake in submissions]
+        mailboxes = [mailbox for intake in submissions for mailbox in mailboxes_of(self._core, intake)]
+        await self._core.write(lambda tx: settle(tx, self._core, outcomes, bodies), mailboxes)
+
+    async def next_due(self, *, now: float) -> float | None:
+        def read(connection: Connection) -> float | None:
+            return connection.execute(_NEXT).fetchone()[0]  # type: ignore[no-any-return]
+
+        return await self._core.read(read)
+
+    async def content(self, blob: BlobId, start: int = 0, length: int | None = None) -> bytes:
+        try:
+            return await self._core.octets(blob, start, length)
+        except OSError as exc:
+            raise TemporaryFailure(str(exc)) from exc
+
+    async def count(self) -> int:
+        def read(connection: Connection) -> int:
+            return connection.execute(_COUNT).fetchone()[0]  # type: ignore[no-any-return]
+
+        return await self._core.read(read, big=True)
+
+    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float) -> list[QueueRow]:
+        return await self._core.read(lambda connection: queue_admin.rows(connection, wanted, limit, now), big=True)
+
+    async def flush(self, wanted: QueueFilter, *, now: float) -> int:
+        return await self._core.write(lambda tx: queue_admin.flush(tx, wanted, now))
+
+    async def hold(self, wanted: QueueFilter, reason: str) -> int:
+        return await self._core.write(lambda tx: queue_admin.hold(tx, wanted, reason))
+
+    async def release(self, wanted: QueueFilter, *, now: float) -> int:
+        return await self._core.write(lambda tx: queue_admin.release(tx, wanted, now))
+
+    async def delete(self, wanted: QueueFilter) -> int:
+        return await self._core.write(lambda tx: queue_admin.delete(tx, wanted))
+
+    async def stats(self, *, now: float) -> Mapping[str, int]:
+        return await self._core.read(lambda connection: queue_admin.stats(connection, now), big=True)
+
+
+def _lease(
+    tx: Transaction, owner: str, limit: int, until: float, now: float, exclude: Collection[str], sites: Collection[str]
+) -> list[Leased]:
+    if sites:
+        wanted = set(sites) - set(exclude)
+        ids = _by_site(tx, [site for site in sites if site in wanted], now, limit)
+    elif exclude:
+        ids = _around(tx, frozenset(exclude), now, limit)
+    else:
+        ids = [row[0] for row in tx.execute(_DUE, (now, limit)).fetchall()]
+    if not ids:
+        return []
+    listed = tx.array(ids)
+    tx.execute(_TAKE, (until, owner, listed))
+    messages: dict[int, QueuedMessage] = {}
+    return [_leased(row, messages) for row in tx.execute(_LEASED, (listed,)).fetchall()]
+
+
+def _around(tx: Transaction, exclude: frozenset[str], now: float, limit: int) -> list[int]:
+    """Oldest first, passing over excluded sites; when those fill the front of the queue, go site by site instead."""
+    scanned: list[Any] = tx.execute(_DUE, (now, max(SCAN, limit))).fetchall()
+    ids = [row[0] for row in scanned if row[1] not in exclude][:limit]
+    if len(ids) == limit or len(scanned) < max(SCAN, limit):
+        return ids
+    waiting: list[Any] = [
+        row for row in tx.execute(_SITES).fetchall() if row[0] not in exclude and row[1] is not None and row[1] <= now
+    ]
+    waiting.sort(key=lambda row: row[1])
+    return _by_site(tx, [row[0] for row in waiting], now, limit)
+
+
+def _by_site(tx: Transaction, sites: Sequence[str], now: float, limit: int) -> list[int]:
+    ids: list[int] = []
+    for site in sites:
+        if len(ids) >= limit:
+            break
+        ids += [row[0] for row in tx.execute(_DUE_AT, (site, now, limit - len(ids))).fetchall()]
+    return ids
+
+
+def _leased(row: Any, messages: dict[int, QueuedMessage]) -> Leased:
+    message = messages.get(row[12])
+    if message is None:
+        message = messages[row[12]] = QueuedMessage(
+            id=QueueId(row[13]),
+            origin=row[14],
+            sender=None if row[15] is None else to_address(row[15]),
+            blob=BlobId(row[16]),
+            size=row[17],
+            skip=row[18],
+            received_at=row[19],
+            envid=row[20],
+            ret=row[21],
+            smtputf8=bool(row[22]),
+            eightbit=bool(row[23]),
+            message_id=row[24],
+            user=row[25],
+        )
+    return Leased(
+        row=row[0],
+        message=message,
+        address=Address(row[1], row[2]),
+        transport=row[3],
+        site=row[4],
+        user=None if row[5] is None else UserId(row[5]),
+        orcpt=row[6],
+        notify=frozenset(row[7].split()),
+        attempts=row[8],
+        due=row[9],
+        last_reply=row[10],
+        delay_warned=bool(row[11]),
+    )

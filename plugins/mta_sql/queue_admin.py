@@ -1,0 +1,147 @@
+"""What operators do with the queue: list, flush, hold, release, delete by filter."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from typing import Any
+
+from mta.model.address import Address
+from mta.model.delivery import QueueRow
+from mta.model.ids import QueueId
+from mta_hooks.backends.queue import QueueFilter
+from mta_sql.dialect import Connection
+from mta_sql.queue_settle import remove_messages
+from mta_sql.text import clean, to_json
+from mta_sql.transaction import Transaction
+
+_FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
+_LIST = (
+    "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready"
+) + _FROM
+_STATES = {
+    "held": ("q.ready IS NULL", False),
+    "due": ("q.ready <= ?", True),
+    "leased": ("q.ready > ? AND q.owner <> ''", True),
+    "waiting": ("q.ready > ? AND q.owner = ''", True),
+}
+_STATS = (
+    "SELECT count(*), coalesce(sum(CASE WHEN ready <= ? THEN 1 ELSE 0 END), 0),"
+    " coalesce(sum(CASE WHEN ready > ? AND owner = '' THEN 1 ELSE 0 END), 0),"
+    " coalesce(sum(CASE WHEN ready > ? AND owner <> '' THEN 1 ELSE 0 END), 0),"
+    " coalesce(sum(CASE WHEN ready IS NULL THEN 1 ELSE 0 END), 0) FROM queue"
+)
+_STEP = "INSERT INTO trace_steps (queue_id, step) SELECT queue_id, ? FROM queue_messages WHERE id = ?"
+
+
+def _conditions(wanted: QueueFilter, now: float, array: Any) -> tuple[str, list[Any]]:
+    """The WHERE clause; nothing at all is matched by an empty filter unless ``everything``."""
+    parts: list[str] = []
+    params: list[Any] = []
+
+    def add(text: str, *values: Any) -> None:
+        parts.append(text)
+        params.extend(values)
+
+    if wanted.ids:
+        add("m.queue_id IN ARRAY ?", array(wanted.ids))
+    if wanted.domain:
+        add("q.domain = ?", wanted.domain.lower())
+    if wanted.sender is not None:
+        add("lower(coalesce(m.sender, '')) = ?", clean(wanted.sender).lower())
+    if wanted.recipient:
+        add("lower(q.local || '@' || q.domain) = ?", clean(wanted.recipient).lower())
+    if wanted.text:
+        pattern = "%" + like(wanted.text) + "%"
+        add(
+            "(lower(q.local || '@' || q.domain) LIKE ? ESCAPE '!' OR lower(coalesce(m.sender, '')) LIKE ? ESCAPE '!'",
+            pattern,
+            pattern,
+        )
+        parts[-1] += " OR lower(q.last_reply) LIKE ? ESCAPE '!')"
+        params.append(pattern)
+    if wanted.state:
+        condition, timed = _STATES.get(wanted.state, ("1 = 0", False))
+        add(condition, *([now] if timed else []))
+    if wanted.older_than is not None:
+        add("m.received_at < ?", wanted.older_than)
+    if not parts and not wanted.everything:
+        parts.append("1 = 0")
+    return (" WHERE " + " AND ".join(parts) if parts else ""), params
+
+
+def like(text: str) -> str:
+    """The text in lower case, as part of a LIKE pattern with ``ESCAPE '!'``."""
+    for special in "!%_":
+        text = text.replace(special, "!" + special)
+    return clean(text).lower()
+
+
+def rows(connection: Connection, wanted: QueueFilter, limit: int, now: float) -> list[QueueRow]:
+    where, params = _conditions(wanted, now, connection.array)
+    found = connection.execute(_LIST + where + " ORDER BY q.id LIMIT ?", (*params, limit)).fetchall()
+    return [_row(row, now) for row in found]
+
+
+def _row(row: Any, now: float) -> QueueRow:
+    number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready = row
+    return QueueRow(
+        row=number,
+        id=QueueId(queue_id),
+        sender=sender or "",
+        recipient=str(Address(local, domain)),
+        state="held" if ready is None else "due" if ready <= now else "leased" if owner else "waiting",
+        attempts=attempts,
+        received_at=received_at,
+        due=due,
+        size=size,
+        last_reply=last_reply,
+        hold=hold,
+    )
+
+
+def _matching(tx: Transaction, wanted: QueueFilter, now: float, extra: str = "1 = 1", *extra_params: Any) -> list[tuple[int, int]]:
+    where, params = _conditions(wanted, now, tx.array)
+    where += (" AND " if where else " WHERE ") + extra
+    found = tx.execute("SELECT q.id, q.message_id" + _FROM + where, (*params, *extra_params)).fetchall()
+    return [(row[0], row[1]) for row in found]
+
+
+def flush(tx: Transaction, wanted: QueueFilter, now: float) -> int:
+    """Rows that wait; held ones and those in somebody's hands stay as they are."""
+    found = _matching(tx, wanted, now, "q.ready IS NOT NULL AND NOT (q.owner <> '' AND q.ready > ?)", now)
+    tx.execute("UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?", (now, now, tx.array([row for row, _ in found])))
+    tx.effects.queued |= bool(found)
+    return len(found)
+
+
+def hold(tx: Transaction, wanted: QueueFilter, reason: str) -> int:
+    found = _matching(tx, wanted, time.time(), "q.hold = ''")
+    tx.execute(
+        "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?",
+        (clean(reason) or "held", tx.array([row for row, _ in found])),
+    )
+    return len(found)
+
+
+def release(tx: Transaction, wanted: QueueFilter, now: float) -> int:
+    found = _matching(tx, wanted, now, "q.hold <> ''")
+    tx.execute(
+        "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '' WHERE id IN ARRAY ?",
+        (now, now, tx.array([row for row, _ in found])),
+    )
+    tx.effects.queued |= bool(found)
+    return len(found)
+
+
+def delete(tx: Transaction, wanted: QueueFilter) -> int:
+    found = _matching(tx, wanted, time.time())
+    messages = sorted({message for _, message in found})
+    step = to_json({"at": time.time(), "stage": "operator", "result": "deleted"})
+    tx.executemany(_STEP, [(step, message) for message in messages])
+    tx.execute("DELETE FROM queue WHERE id IN ARRAY ?", (tx.array([row for row, _ in found]),))
+    remove_messages(tx, messages)
+    return len(found)
+
+
+def stats(connection: Connection, now: float) -> dict[str, int]:
+    row = connection.execute(_STATS, (now, now, now)).fetchone()
+    return dict(zip(("total", "due", "waiting", "leased", "held"), map(int, row), strict=True))

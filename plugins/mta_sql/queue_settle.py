@@ -1,0 +1,79 @@
+"""Results of delivery, written with everything that follows from them.
+
+A row is the right to deliver: whoever removes it delivers, in the same transaction. A row that is gone, or whose attempt was
+counted by somebody else since it was leased, changes nothing; when none of the outcomes changed anything, their submissions are
+not made either. That is what makes a settle repeated after an unknown commit, or by two holders of one lease, harmless.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mta.model.delivery import Outcome
+from mta.model.message import Intake
+from mta_sql.core import Body, Core, loosen
+from mta_sql.events import notify
+from mta_sql.placing import place
+from mta_sql.spool import take
+from mta_sql.text import clean, to_json
+from mta_sql.transaction import Transaction
+
+_REMOVE = "DELETE FROM queue WHERE id = ? RETURNING message_id"
+_DEFER = (
+    "UPDATE queue SET due = ?, ready = CASE WHEN hold = '' THEN ? END, owner = '', attempts = attempts + ?, last_reply = ?, warned = ?"
+    " WHERE id = ? AND attempts = ?"
+)
+_HOLD = "UPDATE queue SET hold = ?, ready = NULL, owner = '', attempts = attempts + ?, last_reply = ?, warned = ? WHERE id = ? AND attempts = ?"
+_REMOVE_MESSAGE = "DELETE FROM queue_messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM queue WHERE message_id = queue_messages.id) RETURNING blob_id"
+_STEP = "INSERT INTO trace_steps (queue_id, step) VALUES (?, ?)"
+
+
+def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions: Sequence[tuple[Intake, Body]]) -> None:
+    """Raises OverQuota or NoSuchUser when a delivery cannot be made: then nothing is written."""
+    changed = [outcome for outcome in outcomes if _apply(tx, core, outcome)]
+    if changed:
+        now = time.time()
+        tx.executemany(_STEP, [(outcome.leased.message.id, to_json(_step(outcome, now))) for outcome in changed])
+        for outcome in changed:
+            if outcome.notifications:
+                notify(tx, core, outcome.notifications)
+    if changed or not outcomes:
+        for intake, body in submissions:
+            take(tx, core, intake, body)
+
+
+def _apply(tx: Transaction, core: Core, outcome: Outcome) -> bool:
+    leased = outcome.leased
+    reply = clean(outcome.reply)[:1000]
+    counts = (int(outcome.attempted), reply, int(outcome.warned or leased.delay_warned), leased.row, leased.attempts)
+    if outcome.result == "deferred":
+        tx.effects.queued = True
+        return tx.execute(_DEFER, (outcome.due, outcome.due, *counts)).rowcount > 0
+    if outcome.result == "held":
+        return tx.execute(_HOLD, (reply or "held", *counts)).rowcount > 0
+    row: Any = tx.one(_REMOVE, (leased.row,))
+    if row is None:
+        return False
+    if outcome.delivery is not None and outcome.result == "delivered":
+        message = leased.message
+        place(tx, core, (outcome.delivery,), message.blob, message.size, int(message.received_at), message.message_id, message.id)
+    remove_messages(tx, (row[0],))
+    return True
+
+
+def remove_messages(tx: Transaction, messages: Sequence[int]) -> None:
+    """Remove those that have no recipient left."""
+    for message in messages:
+        row: Any = tx.one(_REMOVE_MESSAGE, (message,))
+        if row is not None:
+            loosen(tx, (row[0],))
+
+
+def _step(outcome: Outcome, now: float) -> dict[str, Any]:
+    step = {"at": now, "stage": "delivery", "recipient": str(outcome.leased.address), "result": outcome.result}
+    if outcome.reply:
+        step["reply"] = outcome.reply[:1000]
+    if outcome.remote:
+        step["remote"] = outcome.remote
+    return step

@@ -1,0 +1,248 @@
+"""SQLite: connections, the turn between processes, what its errors mean.
+
+WAL and synchronous=FULL: a commit returns after the log is on stable storage. Processes that share the file take turns by
+flock on a file beside it, which the kernel hands over at once and releases when its holder dies, instead of SQLite's
+own polling. Checkpoints run after the commit was announced, still within the turn, so that a checkpoint and a writer never
+meet (SQLite before 3.51.3 can lose data when they do: the WAL-reset bug).
+
+Never open the database file or its -shm by other means in this process: closing any descriptor of a file drops all
+POSIX locks that SQLite holds on it.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mta.model.errors import ConfigError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
+from mta_sql.dialect import Connection, Translation
+from mta_sql.migrate import migrate
+from mta_sql.transaction import Effects
+from mta_sql.writer import Busy
+
+try:
+    from pysqlite3 import dbapi2 as _driver  # brings a newer SQLite than the system's
+except ImportError:
+    import sqlite3 as _driver
+
+driver: Any = _driver
+
+_log = logging.getLogger("mta.sql")
+
+# Primary result codes (https://sqlite.org/rescode.html); extended codes carry them in the low octet.
+_BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
+_IOERR_READ, _IOERR_SHORT_READ = 266, 522
+CHECKPOINT = 8 * 2**20
+"""Octets written to the log after which it is folded back; also about the size the log keeps."""
+
+
+def sound() -> bool:
+    """False when this SQLite has the WAL-reset bug (fixed in 3.51.3, 3.50.7, 3.44.6)."""
+    version = driver.sqlite_version_info
+    minimum = {(3, 50): 7, (3, 44): 6}.get(version[:2])
+    return bool(version >= (3, 51, 3) or (minimum is not None and version[2] >= minimum))
+
+
+def error_code(exc: BaseException) -> int:
+    """The extended result code, 0 when it is no error of SQLite's."""
+    return getattr(exc, "sqlite_errorcode", 0) or 0
+
+
+def meaning(exc: BaseException, place: str) -> Exception | None:
+    """Translate an error of the driver or the system; None when it is neither."""
+    if isinstance(exc, OSError):
+        return os_failure(exc)
+    if not isinstance(exc, driver.Error):
+        return None
+    code = error_code(exc)
+    text = f"{exc} ({getattr(exc, 'sqlite_errorname', code)})"
+    primary = code & 0xFF
+    if primary in (_BUSY, _LOCKED):
+        return TemporaryFailure(f"database locked: {text}")
+    if primary == _FULL:
+        return StorageFull(f"database: {text}")
+    if primary in (_READONLY, _CANTOPEN):
+        return StorageReadOnly(f"database: {text}")
+    if primary == _IOERR and code not in (_IOERR_READ, _IOERR_SHORT_READ):
+        return StorageReadOnly(f"database: {text}") if _is_read_only(place) else StorageDead(f"database: {text}")
+    if primary in (_IOERR, _CORRUPT, _NOTADB):
+        return TemporaryFailure(f"database damaged or unreadable: {text}")
+    return None
+
+
+def os_failure(exc: OSError) -> Exception:
+    """What an error of the file system means."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(str(exc))
+    if exc.errno == errno.EROFS:
+        return StorageReadOnly(str(exc))
+    if exc.errno == errno.EIO:
+        return StorageDead(str(exc))
+    return TemporaryFailure(str(exc))
+
+
+def _is_read_only(place: str) -> bool:
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+class SqliteFile:
+    """The database file: makes connections, knows its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.translation = Translation("sqlite")
+
+    def connect(self, *, busy: float, cache: int) -> Connection:
+        """Open a connection; ``busy`` seconds it waits for locks, ``cache`` octets of pages it keeps."""
+        try:
+            raw = driver.connect(str(self.path), timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=256)
+            for pragma in (
+                "page_size = 8192",  # before the first table; 4 KiB messages in 4 KiB pages all spill to overflow pages
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "wal_autocheckpoint = 0",
+                f"journal_size_limit = {8 * CHECKPOINT}",
+                f"cache_size = {-cache // 1024}",
+                "temp_store = MEMORY",
+            ):
+                raw.execute(f"PRAGMA {pragma}").fetchall()
+        except driver.Error as exc:
+            raise self.unusable(exc) from exc
+        return Connection(raw, "sqlite", self.translation)
+
+    def unusable(self, exc: Any) -> Exception:
+        code = error_code(exc) & 0xFF
+        if code in (_CORRUPT, _NOTADB):
+            return ConfigError(str(self.path), "database", f"not usable: {exc}", "restore a backup: mta restore")
+        if code == _CANTOPEN:
+            return ConfigError(str(self.path), "data_dir", f"cannot open the database: {exc}", "check folder and permissions")
+        return meaning(exc, str(self.path.parent)) or exc
+
+
+class Turn:
+    """The right to write, one holder among all processes. Waiting has no limit of its own: the writer's timer has."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._held = False
+
+    def take(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._held = True
+
+    def give(self) -> None:
+        if self._held:
+            self._held = False
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self.give()
+        os.close(self._descriptor)
+
+
+def prepare(file: SqliteFile) -> Turn:
+    """Make or migrate the file, one process at a time. Raises ConfigError, and what an error of the storage means."""
+    try:
+        file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        turn = Turn(file.path.with_name(file.path.name + ".lock"))
+    except OSError as exc:
+        raise ConfigError(str(file.path), "data_dir", f"cannot be used: {exc.strerror}", "check folder and permissions") from exc
+    try:
+        turn.take()
+        connection = file.connect(busy=10.0, cache=2**20)
+        try:
+            migrate(connection, str(file.path), lambda old: _back_up(connection, file.path, old))
+        except driver.Error as exc:
+            raise file.unusable(exc) from exc
+        finally:
+            connection.raw.close()
+    except BaseException:
+        turn.close()
+        raise
+    turn.give()
+    return turn
+
+
+def _back_up(connection: Connection, path: Path, old: int) -> None:
+    """A copy beside the file, by SQLite itself: a copy of the file alone would miss the log."""
+    target = path.with_name(f"{path.name}.version{old}")
+    target.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(target),))
+    _log.info("sql.backup", extra={"fields": {"file": str(target)}})
+
+
+class SqliteWriteSide:
+    """See ``writer.WriteSide``."""
+
+    def __init__(self, file: SqliteFile, turn: Turn) -> None:
+        self._place = str(file.path.parent)
+        self._turn = turn
+        self._connection = file.connect(busy=1.0, cache=32 * 2**20)
+        self._execute = self._connection.raw.execute
+        self._logged = 0
+        self._rows = 0
+
+    def begin(self, mailboxes: Iterable[int]) -> Connection:
+        self._turn.take()
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        except driver.Error as exc:
+            self._turn.give()
+            if error_code(exc) & 0xFF in (_BUSY, _LOCKED):  # a foreign program; ours hold the turn
+                raise Busy from exc
+            raise (meaning(exc, self._place) or exc) from exc
+        return self._connection
+
+    def restart(self) -> Connection:
+        self._roll_back()
+        self._execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def commit(self, effects: Effects) -> None:
+        self._execute("COMMIT")
+        rows = self._connection.raw.total_changes  # type: ignore[attr-defined]
+        self._logged += effects.octets + 1000 * (rows - self._rows)
+        self._rows = rows
+        self._turn.give()
+
+    def abandon(self) -> None:
+        try:
+            self._roll_back()
+        except driver.Error:
+            _log.error("sql.rollback_failed", exc_info=True)
+        finally:
+            self._turn.give()
+
+    def failure(self, exc: BaseException) -> Exception | None:
+        return meaning(exc, self._place)
+
+    def tidy(self) -> None:
+        if self._logged < CHECKPOINT:
+            return
+        self._logged = 0
+        self._turn.take()
+        try:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except driver.Error as exc:
+            failure = meaning(exc, self._place)
+            if isinstance(failure, StorageDead):
+                raise failure from exc
+            _log.warning("sql.checkpoint_failed", extra={"fields": {"error": str(exc)}})
+        finally:
+            self._turn.give()
+
+    def close(self) -> None:
+        self._connection.raw.close()
+        self._turn.close()
+
+    def _roll_back(self) -> None:
+        if self._connection.raw.in_transaction:  # type: ignore[attr-defined]  # FULL and IOERR roll back by themselves
+            self._execute("ROLLBACK")

@@ -1,0 +1,241 @@
+"""Changing messages: append, flags, copy, move, expunge. Each is one operation in one transaction.
+
+The mailbox row is locked first (PostgreSQL), so that uids and modseqs become visible in their order.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mta.model.errors import NoSuchMailbox, OverQuota
+from mta.model.ids import MailboxId, ModSeq, Uid, UserId
+from mta.model.mailbox import Appended, Copied, NewMessage, Row, Stored
+from mta.model.message import Flags
+from mta_hooks.backends.store import FlagChange
+from mta_sql.core import Body, Core, insert_blob
+from mta_sql.events import record
+from mta_sql.transaction import Transaction
+
+_LOCK = "SELECT user_id, uid_validity, uid_next, highest_modseq FROM mailboxes WHERE id = ? FOR UPDATE"
+_LOCK_TWO = "SELECT id FROM mailboxes WHERE id IN ARRAY ? ORDER BY id FOR UPDATE"
+_COUNT = (
+    "UPDATE mailboxes SET uid_next = uid_next + ?, highest_modseq = highest_modseq + 1, messages = messages + ?, unseen = unseen + ?,"
+    " deleted = deleted + ?, size = size + ?, deleted_size = deleted_size + ? WHERE id = ? RETURNING highest_modseq"
+)
+_INSERT = "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ROWS = "SELECT uid, modseq, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ?"
+_ROWS_OF = _ROWS + " AND uid IN ARRAY ? ORDER BY uid"
+_ROWS_DELETED = _ROWS + " AND flags & 8 <> 0 ORDER BY uid"
+_FLAG = "UPDATE messages SET flags = ?, keywords = ?, modseq = ? WHERE mailbox_id = ? AND uid IN ARRAY ?"
+_BURY = "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE = "DELETE FROM messages WHERE mailbox_id = ? AND uid IN ARRAY ?"
+_QUOTA = "SELECT quota, (SELECT sum(size) FROM mailboxes WHERE user_id = users.id) FROM users WHERE id = ?"
+_RECENT = "UPDATE mailboxes SET recent_uid = uid_next WHERE id = ?"
+_RECENT_UID = "SELECT recent_uid FROM mailboxes WHERE id = ? FOR UPDATE"
+
+
+class _Sums:
+    """What a set of rows means for the counters of its mailbox."""
+
+    __slots__ = ("deleted", "deleted_size", "messages", "size", "unseen")
+
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
+        self.messages = self.unseen = self.deleted = self.size = self.deleted_size = 0
+        for row in rows:
+            self.add(row.flags, row.size)
+
+    def add(self, flags: int, size: int, times: int = 1) -> None:
+        self.messages += times
+        self.size += size * times
+        if not flags & Flags.SEEN:
+            self.unseen += times
+        if flags & Flags.DELETED:
+            self.deleted += times
+            self.deleted_size += size * times
+
+
+def _lock(tx: Transaction, mailbox: int) -> Any:
+    row = tx.one(_LOCK, (mailbox,))
+    if row is None:
+        raise NoSuchMailbox(str(mailbox))
+    return row
+
+
+def _count(tx: Transaction, mailbox: int, sums: _Sums, *, uids: int = 0, sign: int = 1) -> ModSeq:
+    """Take ``uids`` uids and the next modseq, apply the sums; returns the modseq."""
+    row: Any = tx.one(
+        _COUNT,
+        (
+            uids,
+            sign * sums.messages,
+            sign * sums.unseen,
+            sign * sums.deleted,
+            sign * sums.size,
+            sign * sums.deleted_size,
+            mailbox,
+        ),
+    )
+    tx.changed(mailbox)
+    return ModSeq(row[0])
+
+
+def _check_quota(tx: Transaction, user: int) -> None:
+    row: Any = tx.one(_QUOTA, (user,))
+    if row is not None and row[0] and (row[1] or 0) > row[0]:
+        raise OverQuota(f"account {user} over quota", (UserId(user),))
+
+
+def append(
+    tx: Transaction, core: Core, mailbox: MailboxId, messages: Sequence[NewMessage], bodies: Sequence[Body]
+) -> list[Appended]:
+    user, uid_validity, uid_next, _ = _lock(tx, mailbox)
+    sums = _Sums()
+    for message, body in zip(messages, bodies, strict=True):
+        sums.add(message.flags, body.size)
+    modseq = _count(tx, mailbox, sums, uids=len(messages))
+    _check_quota(tx, user)
+    rows = []
+    for number, (message, body) in enumerate(zip(messages, bodies, strict=True)):
+        keywords = " ".join(sorted(message.keywords))
+        blob = insert_blob(tx, body)
+        rows.append((mailbox, uid_next + number, modseq, int(message.flags), keywords, message.date, body.size, blob))
+    tx.executemany(_INSERT, rows)
+    if core.events:
+        for row in rows:
+            record(tx, "MessageAppend", mailbox, (row[1],), flags=row[3], keywords=row[4])
+    return [Appended(mailbox, uid_validity, Uid(row[1]), modseq) for row in rows]
+
+
+def set_flags(
+    tx: Transaction,
+    core: Core,
+    mailbox: MailboxId,
+    uids: Sequence[Uid],
+    change: FlagChange,
+    flags: int,
+    keywords: frozenset[str],
+    unchanged_since: ModSeq | None,
+) -> Stored:
+    highest = ModSeq(_lock(tx, mailbox)[3])
+    rows = [Row(*row) for row in tx.execute(_ROWS_OF, (mailbox, tx.array(uids))).fetchall()]
+    modified: list[Uid] = []
+    if unchanged_since is not None:
+        modified = [row.uid for row in rows if row.modseq > unchanged_since]
+        rows = [row for row in rows if row.modseq <= unchanged_since]
+    groups: dict[tuple[int, str], list[Uid]] = {}
+    sums = _Sums()
+    after: dict[tuple[int, str], tuple[int, str]] = {}
+    for row in rows:
+        old = (row.flags, row.keywords)
+        new = after.get(old)
+        if new is None:
+            new = after[old] = _changed(old, change, int(flags), keywords)
+        if new != old:
+            groups.setdefault(new, []).append(row.uid)
+            sums.add(new[0], row.size)
+            sums.add(old[0], row.size, -1)
+    if not groups:
+        return Stored(rows, modified, highest)
+    modseq = _count(tx, mailbox, sums)
+    for (new_flags, new_keywords), members in groups.items():
+        tx.execute(_FLAG, (new_flags, new_keywords, modseq, mailbox, tx.array(members)))
+        if core.events:
+            name = "FlagsClear" if change == "remove" else "FlagsSet"
+            record(tx, name, mailbox, members, flags=new_flags, keywords=new_keywords)
+    now = {uid: new for new, members in groups.items() for uid in members}
+    rows = [row._replace(modseq=modseq, flags=now[row.uid][0], keywords=now[row.uid][1]) if row.uid in now else row for row in rows]
+    return Stored(rows, modified, modseq)
+
+
+def _changed(old: tuple[int, str], change: FlagChange, flags: int, keywords: frozenset[str]) -> tuple[int, str]:
+    before = frozenset(old[1].split())
+    if change == "set":
+        return flags, " ".join(sorted(keywords))
+    if change == "add":
+        return old[0] | flags, " ".join(sorted(before | keywords))
+    return old[0] & ~flags, " ".join(sorted(before - keywords))
+
+
+def copy(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
+    _source_user, source_modseq, rows = _source(tx, mailbox, uids, target)
+    user, uid_validity, first, _ = _lock(tx, target)
+    if not rows:
+        return Copied(uid_validity, [], [], source_modseq)
+    _copy_rows(tx, core, rows, target, first)
+    _check_quota(tx, user)
+    if target == mailbox:
+        source_modseq = ModSeq(_lock(tx, mailbox)[3])
+    return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
+
+
+def move(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
+    source_user, source_modseq, rows = _source(tx, mailbox, uids, target)
+    user, uid_validity, first, _ = _lock(tx, target)
+    if not rows:
+        return Copied(uid_validity, [], [], source_modseq)
+    _copy_rows(tx, core, rows, target, first)
+    source_modseq = _bury(tx, core, mailbox, rows, keep=False)
+    if user != source_user:
+        _check_quota(tx, user)
+    return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
+
+
+def _source(tx: Transaction, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> tuple[UserId, ModSeq, list[Row]]:
+    tx.execute(_LOCK_TWO, (tx.array(sorted({mailbox, target})),)).fetchall()
+    user, _, _, highest = _lock(tx, mailbox)
+    rows = [Row(*row) for row in tx.execute(_ROWS_OF, (mailbox, tx.array(uids))).fetchall()]
+    return user, ModSeq(highest), rows
+
+
+def _copy_rows(tx: Transaction, core: Core, rows: Sequence[Row], target: MailboxId, first: int) -> None:
+    modseq = _count(tx, target, _Sums(rows), uids=len(rows))
+    tx.executemany(
+        _INSERT,
+        [(target, first + i, modseq, r.flags, r.keywords, r.date, r.size, r.blob) for i, r in enumerate(rows)],
+    )
+    if core.events:
+        record(tx, "MessageAppend", target, range(first, first + len(rows)), details={"copied": True})
+
+
+def move_all(tx: Transaction, core: Core, mailbox: MailboxId, target: MailboxId) -> None:
+    """Rename of INBOX: everything moves, INBOX stays."""
+    rows: list[Any] = tx.execute(_ROWS + " ORDER BY uid", (mailbox,)).fetchall()
+    move(tx, core, mailbox, [Uid(row[0]) for row in rows], target)
+
+
+def remove(
+    tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid] | None, *, marked: bool
+) -> tuple[list[Uid], ModSeq]:
+    """``marked``: only those with \\Deleted."""
+    highest = ModSeq(_lock(tx, mailbox)[3])
+    if uids is None:
+        found: list[Any] = tx.execute(_ROWS_DELETED, (mailbox,)).fetchall()
+    else:
+        found = tx.execute(_ROWS_OF, (mailbox, tx.array(uids))).fetchall()
+    rows = [row for row in (Row(*values) for values in found) if not marked or row.flags & Flags.DELETED]
+    if not rows:
+        return [], highest
+    return [row.uid for row in rows], _bury(tx, core, mailbox, rows, keep=True)
+
+
+def _bury(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], *, keep: bool) -> ModSeq:
+    """Rows become tombstones; ``keep`` their octets for ``undelete`` (a moved message lives on elsewhere)."""
+    modseq = _count(tx, mailbox, _Sums(rows), sign=-1)
+    now = time.time()
+    tx.executemany(
+        _BURY,
+        [(mailbox, r.uid, modseq, r.flags, r.keywords, r.date, r.size, r.blob if keep else None, now) for r in rows],
+    )
+    tx.execute(_DELETE, (mailbox, tx.array([row.uid for row in rows])))
+    if core.events:
+        record(tx, "MessageExpunge", mailbox, [row.uid for row in rows])
+    return modseq
+
+
+def claim_recent(tx: Transaction, mailbox: MailboxId) -> Uid:
+    row: Any = tx.one(_RECENT_UID, (mailbox,))
+    if row is None:
+        raise NoSuchMailbox(str(mailbox))
+    tx.execute(_RECENT, (mailbox,))
+    return Uid(row[0])

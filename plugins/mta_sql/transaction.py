@@ -1,0 +1,54 @@
+"""What an operation is given: the write connection, and a place to say what it changed."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from mta.model.ids import MailboxId
+from mta_sql.dialect import Connection, Cursor, Params
+
+T = TypeVar("T")
+
+
+class Stale(Exception):
+    """Something remembered in this process no longer holds; it was forgotten, run the operation again."""
+
+
+class Effects:
+    """Who has to be told after the commit, and how much was written."""
+
+    __slots__ = ("changed", "octets", "outbox", "queued")
+
+    def __init__(self) -> None:
+        self.changed: dict[MailboxId, None] = {}
+        self.queued = False
+        self.outbox = False
+        self.octets = 0
+
+    def merge(self, other: "Effects") -> None:
+        self.changed.update(other.changed)
+        self.queued |= other.queued
+        self.outbox |= other.outbox
+        self.octets += other.octets
+
+
+class Transaction:
+    """A connection within a transaction, shared by the operations of one batch."""
+
+    __slots__ = ("array", "effects", "execute", "executemany")
+
+    def __init__(self, connection: Connection, effects: Effects) -> None:
+        self.execute: Callable[..., Cursor] = connection.execute
+        self.executemany = connection.executemany
+        self.array = connection.array
+        self.effects = effects
+
+    def changed(self, mailbox: int) -> None:
+        self.effects.changed[MailboxId(mailbox)] = None
+
+    def one(self, sql: str, params: Params = ()) -> tuple[object, ...] | None:
+        return self.execute(sql, params).fetchone()  # type: ignore[no-any-return]
+
+
+Run = Callable[[Transaction], T]
+"""An operation: pure in the database, so that it can be run again after a rollback."""
