@@ -1,0 +1,15 @@
+"""CAPA (RFC 2449 §5): what can be done now, which grows with TLS."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.pop3d.session import Session
+
+
+def capa(session: Session, _argument: bytes) -> bytes:
+    lines = ["+OK capabilities follow", "TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER"]
+    if session.maildrop is None:
+        if session.secure:
+            lines += ["USER", "SASL PLAIN"]
+        if session.server.tls is not None and not session.tls:
+            lines.append("STLS")
+    lines.append(".\r\n")
+    return "\r\n".join(lines).encode("ascii")

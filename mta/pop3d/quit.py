@@ -1,0 +1,28 @@
+"""QUIT and the UPDATE state (RFC 1939 §6): +OK only when the removal is durable; the connection closes in any case."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Awaitable
+
+from mta.model.errors import MailError, NoSuchMailbox
+from mta.pop3d.maildrop import Maildrop
+from mta.pop3d.session import Refusal, Session
+from mta.wire.pop3 import ok
+
+
+def quit_(session: Session, _argument: bytes) -> bytes | Awaitable[bytes]:
+    session.ending = True
+    maildrop = session.maildrop
+    return _update(session, maildrop) if maildrop is not None and maildrop.deleted else ok("bye")
+
+
+async def _update(session: Session, maildrop: Maildrop) -> bytes:
+    server = session.server
+    try:
+        gone, _ = await server.store.remove(maildrop.mailbox, [maildrop.uids[i] for i in sorted(maildrop.deleted)])
+    except NoSuchMailbox:  # with the mailbox the messages went too
+        gone = []
+    except MailError as exc:
+        server.log.warning("pop3.remove", session=session.id, user=session.user, detail=str(exc))
+        raise Refusal("messages not removed", "SYS/TEMP") from exc
+    server.log.info("pop3.removed", session=session.id, user=session.user, messages=len(gone))
+    return ok("bye")

@@ -1,0 +1,109 @@
+"""The POP3 server of one worker: its connections, the locks on maildrops, its clockwork."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from mta.config.sections import Config
+from mta.directory.login import Login
+from mta.model.ids import MailboxId
+from mta.net.listener import ListenerSpec
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.pop3d.connection import Connection
+from mta_hooks.backends import MailStore
+from mta_hooks.services import Clock
+
+_TICK = 5.0
+
+
+class Hooks(Protocol):
+    @property
+    def smtp_connect(self) -> Any | None: ...
+
+
+class Pop3Server:
+    """Made once for each worker; ``factory`` gives the protocol for each listener."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        hooks: Hooks,
+        login: Login,
+        store: MailStore,
+        clock: Clock,
+        log: Log,
+        tls: ssl.SSLContext | None,
+        tasks: Tasks,
+    ) -> None:
+        self.config = config
+        self.hooks = hooks
+        self.login = login
+        self.store = store
+        self.clock = clock
+        self.log = log
+        self.tls = tls
+        self.tasks = tasks
+        self.draining = False
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._locked: set[MailboxId] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def factory(self, listener: ListenerSpec) -> Callable[[], asyncio.Protocol]:
+        return lambda: Connection(self, listener)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def join(self, connection: Connection) -> bool:
+        """A connection was made. False: there is no room for it."""
+        if self.draining or len(self._connections) >= self.config.limits.connections:
+            return False
+        self._connections.add(connection)
+        self._empty.clear()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def lock(self, mailbox: MailboxId) -> bool:
+        """Take the exclusive lock of RFC 1939 §4, within this worker. False: another session has it."""
+        if mailbox in self._locked:
+            return False
+        self._locked.add(mailbox)
+        return True
+
+    def unlock(self, mailbox: MailboxId) -> None:
+        self._locked.discard(mailbox)
+
+    async def drain(self, grace: float) -> None:
+        """Take no new connections, end idle ones; those at work, or with messages to remove, have ``grace`` seconds; then cut off."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.dismiss()
+        if self._connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._empty.wait()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """Every few seconds while there are connections."""
+        now = self.clock.monotonic()
+        for connection in list(self._connections):
+            connection.check_time(now)
+        self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick) if self._connections else None
