@@ -26,7 +26,7 @@ def received(server, subject, user=ALICE, timeout=5):
         wait_until(there, timeout, f"message {subject}")
         assert len(found) == 1
         octets = box.uid("FETCH", found[0].decode(), "(BODY.PEEK[])")[1][0][1]
-    return email.message_from_bytes(octets, policy=email.policy.default)
+    return email.message_from_bytes(octets.replace(b"\r\n", b"\n"), policy=email.policy.default)
 
 
 @pytest.fixture
