@@ -150,6 +150,11 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         return not self._busy and self.reader is None
 
     @property
+    def working(self) -> bool:
+        """Something is under way that needs no octets of the peer."""
+        return self._busy or self._scheduled
+
+    @property
     def buffered(self) -> int:
         """Octets the peer has not read yet."""
         return self._link.get_write_buffer_size() if self._link is not None else 0
