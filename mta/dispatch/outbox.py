@@ -32,6 +32,7 @@ class OutboxRunner:
         self._log = log
         self._owner = owner
         self._tasks = Tasks(log)
+        self._running = 0
         self._woken = asyncio.Event()
         self._succeeded: list[int] = []
         self._dead: StorageDead | None = None
@@ -59,10 +60,11 @@ class OutboxRunner:
     async def _round(self) -> None:
         """Write what succeeded, start what is due as far as there is room; every end of a call asks for another round."""
         await self._settle()
-        free = CONCURRENCY - len(self._tasks)
+        free = CONCURRENCY - self._running
         if free <= 0:
             return
         rows = await self._outbox.lease(self._owner, free, LEASE, now=self._clock.now())
+        self._running += len(rows)
         for row in rows:
             self._tasks.spawn(self._call(row), f"outbox-{row.row}")
 
@@ -91,7 +93,9 @@ class OutboxRunner:
             self._dead = exc
         else:
             self._succeeded.append(row.row)
-        self._woken.set()
+        finally:
+            self._running -= 1
+            self._woken.set()
 
     async def _put_off(self, row: OutboxRow, error: str) -> None:
         attempts = row.attempts + 1

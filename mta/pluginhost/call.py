@@ -63,9 +63,8 @@ class Step:
         options: HookOptions = getattr(function, OPTIONS, _NO_OPTIONS)
         self.spec = spec
         self.plugin = plugin
-        self.function = function
+        self.names, self.function = _fitted(function, spec)
         self.options = options
-        self.names = wanted_names(function, spec)
         self.arguments = _getter(self.names)
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.breaker = plugin.breaker
@@ -96,15 +95,14 @@ def place_of_code(function: Callable[..., Any]) -> tuple[str, int]:
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
-def wanted_names(function: Callable[..., Any], spec: Spec) -> tuple[str, ...]:
-    """The arguments to pass, in the order of the signature. A defaulted one that this version does not know ends the list:
-    that is how a plugin uses a newer argument and still runs on an older server."""
-    names = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in spec.arguments and parameter.name != "ctx":
-            break
-        names.append(parameter.name)
-    return tuple(names)
+def _fitted(function: Callable[..., Any], spec: Spec) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    """The arguments to pass, and the function that takes them by position. A defaulted one that this version does not know
+    keeps its default: that is how a plugin uses a newer argument and still runs on an older server."""
+    parameters = tuple(inspect.signature(function).parameters)
+    names = tuple(n for n in parameters if n in spec.arguments or n == "ctx")
+    if names == parameters[: len(names)]:
+        return names, function
+    return names, lambda *values: function(**dict(zip(names, values, strict=True)))
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:

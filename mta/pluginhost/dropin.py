@@ -129,7 +129,7 @@ class DropIns:
         if settings["order"].get("enabled", True) is not True:
             return None
         object = _module(module, path)
-        plugin = self._host.make_drop_in(name, object, None)
+        plugin = self._host.make(name, object, "drop-in")
         if plugin.offers.jobs or plugin.offers.backends:
             raise PluginRefused("a drop-in hook brings no jobs and no backends; make it a package", str(path))
         common = split({k: v for k, v in settings.items() if k in ("on_error", "timeout")}, "", _where(tree))

@@ -22,7 +22,7 @@ from mta.pluginhost.jobs import jobs_of, run_job
 from mta.pluginhost.load import Find, adopt, find, load_package
 from mta.pluginhost.order import arrange
 from mta.pluginhost.plan import Decision, Plan
-from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
+from mta.pluginhost.plugin import HostOptions, Kind, Plugin, make_plugin
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS, with_ctx
 from mta_hooks.markers import PROJECT
@@ -103,16 +103,14 @@ class HookHost:
                 raise ConfigError("plugins", key, f"brings the {kind} backend {scheme}, and so does {rival.name}", "remove one.")
 
     def add_builtin(self, name: str, object: Any) -> None:
-        """Register a part of the engine that implements hooks; it stands last. Errors are raised."""
-        plugin = make_plugin(name, object, "built-in", _BUILT_INS, self.options)
+        """Register a part of the engine that implements hooks; it stands last."""
+        plugin = self.make(name, object, "built-in", _BUILT_INS)
         plugin.required = True
-        adopt(plugin)
-        plugin.context = PluginContext(name, {}, self.services, plugin.pool)
         self.change(add=[plugin])
 
-    def make_drop_in(self, name: str, object: Any, config: Any) -> Plugin:
-        """A plugin out of a module of ``hooks_dir``, not yet in the set. Raises PluginRefused."""
-        plugin = make_plugin(name, object, "drop-in", _DROP_INS, self.options)
+    def make(self, name: str, object: Any, kind: Kind, place: int = _DROP_INS, config: Any = None) -> Plugin:
+        """A plugin out of an object at hand, checked, not yet in the set. Raises PluginRefused."""
+        plugin = make_plugin(name, object, kind, place, self.options)
         adopt(plugin)
         plugin.context = PluginContext(name, config, self.services, plugin.pool)
         return plugin
@@ -145,7 +143,7 @@ class HookHost:
         for plugin in add:
             self.failed.pop(plugin.name, None)
 
-    def refuse(self, name: str, kind: Any, exc: PluginRefused) -> None:
+    def refuse(self, name: str, kind: Kind, exc: PluginRefused) -> None:
         """Note that a plugin does not run."""
         self.failed[name] = Failed(name, kind, exc.problem, exc.file, exc.line)
         self.services.log.error("plugin.failed", plugin=name, file=exc.file, line=exc.line, reason=exc.problem)

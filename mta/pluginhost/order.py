@@ -4,7 +4,7 @@ A constraint names a plugin or a role; one that names nobody here is ignored. A 
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mta.model.errors import ConfigError
 from mta.pluginhost.call import Step
@@ -17,8 +17,7 @@ def arrange(hook: str, steps: Sequence[Step]) -> list[Step]:
     placed: list[Step] = []
     left = ranked
     while left:
-        waiting = {id(s) for s in left}
-        ready = next((s for s in left if not any(id(p) in waiting for p in first_of[id(s)])), None)
+        ready = _next(left, left, first_of, frozenset())
         if ready is None:
             names = ", ".join(sorted({s.plugin.name for s in left}))
             raise ConfigError("plugins", f"hooks.{hook}", f"before/after of {names} form a circle", "remove one of them.")
@@ -26,6 +25,22 @@ def arrange(hook: str, steps: Sequence[Step]) -> list[Step]:
         placed.append(ready)
         left = [s for s in left if s is not ready]
     return placed
+
+
+def _next(
+    candidates: Sequence[Step], left: Sequence[Step], first_of: Mapping[int, Sequence[Step]], above: frozenset[int]
+) -> Step | None:
+    """The first of the candidates that nothing left must precede. One that says "before X" is pulled up to X; one that says
+    "after X" steps back behind it, and all others keep their places."""
+    for step in candidates:
+        blockers = [s for s in left if s in first_of[id(step)]]
+        if not blockers:
+            return step
+        if id(step) not in above:
+            pulled = [s for s in blockers if {*s.options.before, *s.plugin.before} & step.plugin.known_as]
+            if (found := _next(pulled, left, first_of, above | {id(step)})) is not None:
+                return found
+    return None
 
 
 def _predecessors(step: Step, steps: Sequence[Step]) -> list[Step]:
