@@ -20,7 +20,7 @@ from mta_sql.sqlite import os_failure
 INLINE = 256 * 1024
 """Bodies below this lie in the row: one read, one fsync, no file."""
 
-_KEY = re.compile(r"[a-z0-9-]{2,64}\Z")
+_KEY = re.compile(r"[a-z0-9-]{1,64}\Z")
 
 
 def new_key() -> str:

@@ -9,10 +9,10 @@ from mta.model.address import Address
 from mta.model.directory import Alias, Domain, User
 from mta.model.errors import AlreadyExists, NoSuchUser
 from mta.model.ids import UserId
+from mta.model.mailbox_name import STANDARD
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.mailboxes import drop_mailbox
-from mta_sql.names import STANDARD
 from mta_sql.text import lower_source
 from mta_sql.transaction import Transaction
 

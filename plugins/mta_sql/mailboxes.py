@@ -7,10 +7,10 @@ from typing import Any
 from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
 from mta.model.ids import MailboxId, UserId
 from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
+from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.events import record
-from mta_sql.names import INBOX, normalise_name, parents
 from mta_sql.transaction import Transaction
 
 _INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"

@@ -11,11 +11,11 @@ from typing import Any
 
 from mta.model.errors import MailboxNotAllowed, NoSuchUser, OverQuota
 from mta.model.ids import UserId
+from mta.model.mailbox_name import INBOX, normalise_name
 from mta.model.message import Flags, LocalDelivery
 from mta_sql.core import Core
 from mta_sql.events import record
 from mta_sql.mailboxes import make_mailbox
-from mta_sql.names import INBOX, normalise_name
 from mta_sql.transaction import Stale, Transaction
 
 _SET = (

@@ -1,4 +1,4 @@
-"""Mailbox names: one spelling, and what is refused (RFC 9051 §5.1)."""
+"""Mailbox names: one spelling, what is refused (RFC 9051 §5.1), and what a new account has. Every store keeps to this."""
 # SPDX-License-Identifier: Apache-2.0
 
 import unicodedata

@@ -1,0 +1,259 @@
+"""The state, and the rules that several roles share."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mta.model.delivery import QueuedMessage
+from mta.model.directory import Alias, Domain, User
+from mta.model.errors import MailboxNotAllowed, NoSuchMailbox, NoSuchUser, OverQuota
+from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
+from mta.model.mailbox import Row
+from mta.model.mailbox_name import INBOX, normalise_name, parents
+from mta.model.message import Flags, LocalDelivery, QueuedRecipient
+from mta_hooks.backends.database import DatabaseOptions, OutboxRow, TraceRecord
+
+FLAG_NAMES = {1: "\\Seen", 2: "\\Answered", 4: "\\Flagged", 8: "\\Deleted", 16: "\\Draft"}
+
+
+@dataclass
+class Account:
+    user: User
+    password_hash: str
+
+
+@dataclass
+class Tombstone:
+    modseq: ModSeq
+    blob: BlobId | None
+    gone: float
+
+
+@dataclass
+class Mailbox:
+    id: MailboxId
+    user: UserId
+    name: str
+    uid_validity: int
+    special_use: str = ""
+    uid_next: int = 1
+    modseq: int = 1
+    recent: int = 1
+    rows: dict[Uid, Row] = field(default_factory=dict)
+    vanished: dict[Uid, Tombstone] = field(default_factory=dict)
+
+    def next_modseq(self) -> ModSeq:
+        self.modseq += 1
+        return ModSeq(self.modseq)
+
+    def put(self, flags: int, keywords: str, date: int, size: int, blob: BlobId, modseq: ModSeq) -> Uid:
+        uid = Uid(self.uid_next)
+        self.uid_next += 1
+        self.rows[uid] = Row(uid, modseq, flags, keywords, date, size, blob)
+        return uid
+
+
+@dataclass
+class Queued:
+    row: int
+    message: QueuedMessage
+    recipient: QueuedRecipient
+    due: float
+    attempts: int = 0
+    hold: str = ""
+    until: float = 0.0
+    owner: str = ""
+    last_reply: str = ""
+    warned: bool = False
+
+    @property
+    def ready(self) -> float | None:
+        """When anybody may take it; None while held."""
+        return None if self.hold else max(self.due, self.until) if self.owner else self.due
+
+    @property
+    def site(self) -> str:
+        return "local" if self.recipient.transport == "local" else self.recipient.address.domain
+
+
+@dataclass
+class Noted:
+    row: OutboxRow
+    ready: float | None
+    error: str = ""
+
+
+@dataclass
+class Trace:
+    record: TraceRecord
+    recipients: frozenset[str]
+
+
+@dataclass
+class Data:
+    """Everything that outlives a restart."""
+
+    number: int = 0
+    uid_validity: int = 0
+    domains: dict[str, Domain] = field(default_factory=dict)
+    accounts: dict[UserId, Account] = field(default_factory=dict)
+    aliases: dict[str, Alias] = field(default_factory=dict)
+    mailboxes: dict[MailboxId, Mailbox] = field(default_factory=dict)
+    buried: list[Tombstone] = field(default_factory=list)
+    subscriptions: dict[UserId, set[str]] = field(default_factory=dict)
+    blobs: dict[BlobId, bytes] = field(default_factory=dict)
+    parsed: dict[BlobId, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    queue: dict[int, Queued] = field(default_factory=dict)
+    outbox: dict[int, Noted] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
+    kv: dict[tuple[str, str], tuple[bytes, float | None]] = field(default_factory=dict)
+
+    def next(self) -> int:
+        self.number += 1
+        return self.number
+
+    # ---- mailboxes
+
+    def find(self, user: UserId, name: str) -> Mailbox | None:
+        for mailbox in self.mailboxes.values():
+            if mailbox.user == user and mailbox.name == name:
+                return mailbox
+        return None
+
+    def get(self, mailbox: MailboxId) -> Mailbox:
+        try:
+            return self.mailboxes[mailbox]
+        except KeyError:
+            raise NoSuchMailbox(str(mailbox)) from None
+
+    def make(self, user: UserId, name: str, special_use: str = "") -> Mailbox:
+        for parent in parents(name):
+            if self.find(user, parent) is None:
+                self.make(user, parent)
+        self.uid_validity += 1
+        mailbox = Mailbox(MailboxId(self.next()), user, name, self.uid_validity, special_use)
+        self.mailboxes[mailbox.id] = mailbox
+        return mailbox
+
+    def drop(self, mailbox: Mailbox) -> None:
+        now = time.time()
+        self.buried += [Tombstone(row.modseq, row.blob, now) for row in mailbox.rows.values()]
+        self.buried += mailbox.vanished.values()
+        del self.mailboxes[mailbox.id]
+
+    def used(self, user: UserId) -> int:
+        return sum(row.size for mailbox in self.mailboxes.values() if mailbox.user == user for row in mailbox.rows.values())
+
+    # ---- placing
+
+    def check_room(self, more: Mapping[UserId, int]) -> None:
+        """Raises NoSuchUser, OverQuota with all users that would be full."""
+        full = []
+        for user, size in more.items():
+            account = self.accounts.get(user)
+            if account is None:
+                raise NoSuchUser(f"account {user} is gone")
+            if account.user.quota and self.used(user) + size > account.user.quota:
+                full.append(user)
+        if full:
+            raise OverQuota(f"accounts over quota: {full}", tuple(full))
+
+    def new_blob(self, octets: bytes) -> BlobId:
+        blob = BlobId(self.next())
+        self.blobs[blob] = octets
+        return blob
+
+    def place(
+        self, change: "Change", deliveries: Iterable[LocalDelivery], blob: BlobId, date: int, message_id: str, queue_id: str
+    ) -> None:
+        """Checked before by ``check_room``."""
+        seen: set[MailboxId] = set()
+        for delivery in deliveries:
+            placement = delivery.placement
+            for folder in () if placement.drop else (placement.folder, *placement.copies):
+                name = deliverable(folder)
+                mailbox = self.find(delivery.user, name) or self.make(delivery.user, name)
+                if mailbox.id in seen:
+                    continue
+                seen.add(mailbox.id)
+                keywords = " ".join(sorted(placement.keywords))
+                modseq = mailbox.next_modseq()
+                uid = mailbox.put(int(placement.flags), keywords, date, len(self.blobs[blob]), blob, modseq)
+                change.event("MessageNew", mailbox, [uid], int(placement.flags), keywords, message_id, queue_id)
+
+    def folders(self, delivery: LocalDelivery) -> int:
+        """In how many mailboxes it ends, for quota."""
+        placement = delivery.placement
+        return 0 if placement.drop else len({deliverable(folder) for folder in (placement.folder, *placement.copies)})
+
+
+def deliverable(folder: str) -> str:
+    """A name that cannot be a mailbox means INBOX: mail is never lost to a bad name."""
+    try:
+        return normalise_name(folder)
+    except MailboxNotAllowed:
+        return INBOX
+
+
+class Change:
+    """What one call changed; told to the engine when it is complete, as after a commit."""
+
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
+        self.data = data
+        self.options = options
+        self.mailboxes: dict[MailboxId, None] = {}
+        self.queued = False
+        self.noted = False
+
+    def __enter__(self) -> "Change":
+        return self
+
+    def __exit__(self, kind: object, exc: object, trace: object) -> None:
+        if kind is None:
+            if self.mailboxes:
+                self.options.changed(tuple(self.mailboxes))
+            if self.queued:
+                self.options.queued()
+            if self.noted:
+                self.options.noted()
+
+    def note(self, hook: str, payload: Mapping[str, Any]) -> None:
+        if hook in self.options.durable_hooks:
+            row = self.data.next()
+            self.data.outbox[row] = Noted(OutboxRow(row, hook, payload, 0), 0.0)
+            self.noted = True
+
+    def event(
+        self,
+        event: str,
+        mailbox: Mailbox,
+        uids: Sequence[int] = (),
+        flags: int = 0,
+        keywords: str = "",
+        message_id: str = "",
+        queue_id: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The mailbox changed, and whoever implements ``mailbox_event`` is told what happened."""
+        self.mailboxes[mailbox.id] = None
+        address = self.data.accounts[mailbox.user].user.address
+        names = [name for flag, name in FLAG_NAMES.items() if flags & flag]
+        fields = {
+            "event": event,
+            "user": f"{address.local}@{address.domain}",
+            "mailbox": mailbox.name,
+            "at": time.time(),
+            "uids": list(uids),
+            "flags": names + keywords.split(),
+            "message_id": message_id,
+            "queue_id": queue_id,
+            "details": dict(details or {}),
+        }
+        self.note("mailbox_event", {"event": fields})
+
+
+def deleted(row: Row) -> bool:
+    return bool(row.flags & Flags.DELETED)

@@ -1,0 +1,153 @@
+"""``MemoryDatabase``, and the small roles: blobs, outbox, traces, key-value state."""
+# SPDX-License-Identifier: Apache-2.0
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from mta.model.message import Content
+from mta.testing.memory.data import Data
+from mta.testing.memory.directory import MemoryDirectory
+from mta.testing.memory.queue import MemoryQueue, MemorySpool
+from mta.testing.memory.store import MemoryStore
+from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Traces
+from mta_hooks.backends.database import KeyValues, OutboxRow, TraceRecord
+
+
+class MemoryDatabase:
+    """See ``mta_hooks.backends.Database``."""
+
+    spool: Spool
+    store: MailStore
+    queue: Queue
+    directory: Directory
+    outbox: Outbox
+    traces: Traces
+    kv: KeyValues
+    blobs: Blobs
+
+    def __init__(self, options: DatabaseOptions, data: Data | None = None) -> None:
+        self.data = Data(uid_validity=int(time.time())) if data is None else data
+        self._options = options
+        self.spool = MemorySpool(self.data, options)
+        self.store = MemoryStore(self.data, options)
+        self.queue = MemoryQueue(self.data, options)
+        self.directory = MemoryDirectory(self.data)
+        self.outbox = MemoryOutbox(self.data)
+        self.traces = MemoryTraces(self.data)
+        self.kv = MemoryKeyValues(self.data)
+        self.blobs = MemoryBlobs(self.data)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def housekeep(self, *, now: float) -> None:
+        data = self.data
+        for stones in ([*data.buried], *[list(mailbox.vanished.values()) for mailbox in data.mailboxes.values()]):
+            for stone in stones:
+                if stone.gone < now - self._options.undelete:
+                    stone.blob = None
+        data.buried = [stone for stone in data.buried if stone.blob is not None]
+        held = {row.blob for mailbox in data.mailboxes.values() for row in mailbox.rows.values()}
+        held |= {stone.blob for mailbox in data.mailboxes.values() for stone in mailbox.vanished.values() if stone.blob is not None}
+        held |= {stone.blob for stone in data.buried if stone.blob is not None}
+        held |= {queued.message.blob for queued in data.queue.values()}
+        for blob in data.blobs.keys() - held:
+            del data.blobs[blob]
+            data.parsed.pop(blob, None)
+        for key, (_, expires) in list(data.kv.items()):
+            if expires is not None and expires <= now:
+                del data.kv[key]
+
+    async def verify(self, progress: Callable[[int, int], None]) -> list[str]:
+        damage = []
+        for mailbox in self.data.mailboxes.values():
+            for row in mailbox.rows.values():
+                if row.uid >= mailbox.uid_next or row.modseq > mailbox.modseq:
+                    damage.append(f"mailbox {mailbox.id}: uid {row.uid} or its modseq is not below the mailbox's next")
+                if len(self.data.blobs.get(row.blob, b"")) != row.size:
+                    damage.append(f"message {mailbox.id}/{row.uid}: size differs from its octets")
+        progress(len(self.data.blobs), len(self.data.blobs))
+        return damage
+
+
+class MemoryBlobs:
+    def __init__(self, data: Data) -> None:
+        self._files = data.files
+
+    def put(self, key: str, content: Content) -> None:
+        if not re.fullmatch(r"[a-z0-9-]{1,64}", key):
+            raise KeyError(key)
+        self._files[key] = content.raw()
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        return self._files[key][start : None if length is None else start + length]
+
+    def delete(self, key: str) -> None:
+        self._files.pop(key, None)
+
+    def keys(self) -> Iterator[str]:
+        yield from list(self._files)
+
+
+class MemoryOutbox:
+    def __init__(self, data: Data) -> None:
+        self._rows = data.outbox
+
+    async def lease(self, owner: str, limit: int, seconds: float, *, now: float) -> list[OutboxRow]:
+        due = sorted(
+            (noted for noted in self._rows.values() if noted.ready is not None and noted.ready <= now),
+            key=lambda noted: (noted.ready or 0.0, noted.row.row),
+        )[:limit]
+        for noted in due:
+            noted.ready = now + seconds
+        return [noted.row for noted in due]
+
+    async def done(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self._rows.pop(row, None)
+
+    async def retry(self, row: int, *, due: float, error: str) -> None:
+        self._fail(row, due, error)
+
+    async def bury(self, row: int, *, error: str) -> None:
+        self._fail(row, None, error)
+
+    def _fail(self, row: int, ready: float | None, error: str) -> None:
+        if noted := self._rows.get(row):
+            noted.ready, noted.error = ready, error
+            noted.row = dataclasses.replace(noted.row, attempts=noted.row.attempts + 1)
+
+
+class MemoryTraces:
+    def __init__(self, data: Data) -> None:
+        self._traces = data.traces
+
+    async def find(self, text: str, *, limit: int = 50) -> list[TraceRecord]:
+        if text in self._traces:
+            return [self._traces[text].record]
+        bare = text.strip("<>")
+        found = [
+            trace.record
+            for trace in self._traces.values()
+            if bare == trace.record.message_id.strip("<>") or bare.lower() in {trace.record.sender.lower(), *trace.recipients}
+        ]
+        found.reverse()
+        return sorted(found, key=lambda record: -record.at)[:limit]
+
+
+class MemoryKeyValues:
+    def __init__(self, data: Data) -> None:
+        self._values = data.kv
+
+    async def get(self, plugin: str, key: str, *, now: float) -> bytes | None:
+        value, expires = self._values.get((plugin, key), (None, None))
+        return None if expires is not None and expires <= now else value
+
+    async def set(self, plugin: str, key: str, value: bytes, *, expires: float | None) -> None:
+        self._values[(plugin, key)] = (value, expires)
+
+    async def delete(self, plugin: str, key: str) -> None:
+        self._values.pop((plugin, key), None)

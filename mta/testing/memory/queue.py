@@ -1,0 +1,242 @@
+"""``Queue`` and ``Spool`` in memory."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow
+from mta.model.errors import NoSuchUser, TemporaryFailure
+from mta.model.ids import BlobId, UserId
+from mta.model.message import Intake, LocalDelivery
+from mta.testing.memory.data import Change, Data, Queued, Trace
+from mta_hooks.backends.database import DatabaseOptions, TraceRecord
+from mta_hooks.backends.queue import QueueFilter
+
+
+def _room(data: Data, parts: Iterable[tuple[Iterable[LocalDelivery], int]]) -> None:
+    more: Counter[UserId] = Counter()
+    for deliveries, size in parts:
+        for delivery in deliveries:
+            more[delivery.user] += size * data.folders(delivery)
+    data.check_room(more)
+
+
+def take(data: Data, change: Change, intake: Intake) -> None:
+    """Checked before; an id that was taken before changes nothing."""
+    if intake.id in data.traces:
+        return
+    sender = "" if intake.sender is None else str(intake.sender)
+    record = TraceRecord(
+        intake.id,
+        intake.received_at,
+        intake.origin,
+        sender,
+        intake.message_id,
+        intake.content.size,
+        intake.client,
+        intake.user,
+        list(intake.trace),
+    )
+    recipients = [str(d.recipient).lower() for d in intake.deliveries] + [str(q.address).lower() for q in intake.queued]
+    data.traces[intake.id] = Trace(record, frozenset(recipients))
+    blob = data.new_blob(intake.content.raw())
+    data.place(change, intake.deliveries, blob, int(intake.received_at), intake.message_id, intake.id)
+    message = QueuedMessage(
+        id=intake.id,
+        origin=intake.origin,
+        sender=intake.sender,
+        blob=blob,
+        size=intake.content.size,
+        skip=intake.skip,
+        received_at=intake.received_at,
+        envid=intake.envid,
+        ret=intake.ret,
+        smtputf8=intake.smtputf8,
+        eightbit=intake.eightbit,
+        message_id=intake.message_id,
+        user=intake.user,
+    )
+    for recipient in intake.queued:
+        row = data.next()
+        data.queue[row] = Queued(row, message, recipient, recipient.due or intake.received_at, hold=recipient.hold)
+        change.queued = True
+    for notification in intake.notifications:
+        change.note(notification.hook, notification.payload)
+
+
+class MemorySpool:
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
+        self._data = data
+        self._options = options
+
+    async def accept(self, intake: Intake) -> None:
+        if intake.id in self._data.traces:
+            return
+        try:
+            _room(self._data, [(intake.deliveries, intake.content.size)])
+        except NoSuchUser as exc:
+            raise TemporaryFailure(str(exc)) from exc
+        with Change(self._data, self._options) as change:
+            take(self._data, change, intake)
+
+
+class MemoryQueue:
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
+        self._data = data
+        self._options = options
+
+    async def lease(
+        self, owner: str, limit: int, seconds: float, *, now: float, exclude: Collection[str] = (), sites: Collection[str] = ()
+    ) -> list[Leased]:
+        due = [
+            q
+            for q in self._data.queue.values()
+            if q.ready is not None and q.ready <= now and q.site not in exclude and (not sites or q.site in sites)
+        ]
+        due.sort(key=lambda q: (q.ready or 0.0, q.row))
+        for queued in due[:limit]:
+            queued.owner, queued.until = owner, now + seconds
+        return [_leased(queued) for queued in due[:limit]]
+
+    async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
+        data = self._data
+        delivered = {o.leased.row: o for o in outcomes if o.delivery is not None and o.result == "delivered"}
+        parts = [((o.delivery,), o.leased.message.size) for row, o in delivered.items() if o.delivery and row in data.queue]
+        new = [(intake.deliveries, intake.content.size) for intake in submissions if intake.id not in data.traces]
+        _room(data, [*parts, *new])
+        with Change(data, self._options) as change:
+            changed = [outcome for outcome in outcomes if self._apply(change, outcome)]
+            if changed or not outcomes:
+                for intake in submissions:
+                    take(data, change, intake)
+
+    def _apply(self, change: Change, outcome: Outcome) -> bool:
+        data, leased = self._data, outcome.leased
+        queued = data.queue.get(leased.row)
+        if queued is None:
+            return False
+        if outcome.result in ("deferred", "held"):
+            if queued.attempts != leased.attempts:
+                return False
+            queued.attempts += outcome.attempted
+            queued.owner, queued.until, queued.last_reply = "", 0.0, outcome.reply[:1000]
+            queued.warned = outcome.warned or leased.delay_warned
+            if outcome.result == "held":
+                queued.hold = outcome.reply[:1000] or "held"
+            else:
+                queued.due = outcome.due
+                change.queued = True
+        else:
+            del data.queue[leased.row]
+            if outcome.delivery is not None and outcome.result == "delivered":
+                message = leased.message
+                date = int(message.received_at)
+                data.place(change, (outcome.delivery,), message.blob, date, message.message_id, message.id)
+        step = {"at": time.time(), "stage": "delivery", "recipient": str(leased.address), "result": outcome.result}
+        more = {"reply": outcome.reply[:1000], "remote": outcome.remote}
+        self._step(leased.message.id, step | {key: value for key, value in more.items() if value})
+        for notification in outcome.notifications:
+            change.note(notification.hook, notification.payload)
+        return True
+
+    def _step(self, queue_id: str, step: Mapping[str, object]) -> None:
+        if trace := self._data.traces.get(queue_id):
+            trace.record.steps.append(step)
+
+    async def next_due(self, *, now: float) -> float | None:
+        return min((q.ready for q in self._data.queue.values() if q.ready is not None), default=None)
+
+    async def content(self, blob: BlobId, start: int = 0, length: int | None = None) -> bytes:
+        return self._data.blobs[blob][start : None if length is None else start + length]
+
+    async def count(self) -> int:
+        return len(self._data.queue)
+
+    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float) -> list[QueueRow]:
+        return [_listed(queued, now) for queued in self._matching(wanted, now)[:limit]]
+
+    def _matching(self, wanted: QueueFilter, now: float) -> Sequence[Queued]:
+        return [queued for queued in self._data.queue.values() if _matches(wanted, _listed(queued, now))]
+
+    async def flush(self, wanted: QueueFilter, *, now: float) -> int:
+        found = [q for q in self._matching(wanted, now) if _listed(q, now).state in ("due", "waiting")]
+        return self._make_due(found, now)
+
+    def _make_due(self, found: Sequence[Queued], now: float) -> int:
+        with Change(self._data, self._options) as change:
+            for queued in found:
+                queued.due, queued.hold, queued.owner, queued.until = now, "", "", 0.0
+                change.queued = True
+        return len(found)
+
+    async def hold(self, wanted: QueueFilter, reason: str) -> int:
+        found = [q for q in self._matching(wanted, time.time()) if not q.hold]
+        for queued in found:
+            queued.hold, queued.owner = reason or "held", ""
+        return len(found)
+
+    async def release(self, wanted: QueueFilter, *, now: float) -> int:
+        return self._make_due([q for q in self._matching(wanted, now) if q.hold], now)
+
+    async def delete(self, wanted: QueueFilter) -> int:
+        found = self._matching(wanted, time.time())
+        for queued in found:
+            del self._data.queue[queued.row]
+        for queue_id in {queued.message.id for queued in found}:
+            self._step(queue_id, {"at": time.time(), "stage": "operator", "result": "deleted"})
+        return len(found)
+
+    async def stats(self, *, now: float) -> Mapping[str, int]:
+        states = Counter(_listed(queued, now).state for queued in self._data.queue.values())
+        return {"total": len(self._data.queue), **{state: states[state] for state in ("due", "waiting", "leased", "held")}}
+
+
+def _leased(queued: Queued) -> Leased:
+    recipient = queued.recipient
+    return Leased(
+        row=queued.row,
+        message=queued.message,
+        address=recipient.address,
+        transport=recipient.transport,
+        site=queued.site,
+        user=recipient.user,
+        orcpt=recipient.orcpt,
+        notify=recipient.notify,
+        attempts=queued.attempts,
+        due=queued.due,
+        last_reply=queued.last_reply,
+        delay_warned=queued.warned,
+    )
+
+
+def _listed(queued: Queued, now: float) -> QueueRow:
+    ready, message = queued.ready, queued.message
+    return QueueRow(
+        row=queued.row,
+        id=message.id,
+        sender="" if message.sender is None else str(message.sender),
+        recipient=str(queued.recipient.address),
+        state="held" if ready is None else "due" if ready <= now else "leased" if queued.owner else "waiting",
+        attempts=queued.attempts,
+        received_at=message.received_at,
+        due=queued.due,
+        size=message.size,
+        last_reply=queued.last_reply,
+        hold=queued.hold,
+    )
+
+
+def _matches(wanted: QueueFilter, row: QueueRow) -> bool:
+    text = wanted.text.lower()
+    conditions = (
+        (wanted.ids, row.id in wanted.ids),
+        (wanted.domain, row.recipient.rpartition("@")[2] == wanted.domain.lower()),
+        (wanted.sender is not None, row.sender.lower() == (wanted.sender or "").lower()),
+        (wanted.recipient, row.recipient.lower() == wanted.recipient.lower()),
+        (text, any(text in value.lower() for value in (row.recipient, row.sender, row.last_reply))),
+        (wanted.state, row.state == wanted.state),
+        (wanted.older_than is not None, row.received_at < (wanted.older_than or 0.0)),
+    )
+    given = [holds for condition, holds in conditions if condition]
+    return all(given) if given else wanted.everything
