@@ -162,7 +162,7 @@ class Dispatcher:
         counter.seconds += seconds
         if seconds > self._block_seconds and not waited:
             self._stalled(step, seconds)
-        if step.breaker.open_until:
+        if step.breaker.probe_ends:
             self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
             step.breaker.succeeded()
         if answer is None:
@@ -292,7 +292,6 @@ class Dispatcher:
         step.counter.blocked += 1
         if plugin.stalls < self._options.block_limit:
             return
-        plugin.stalls = 0
         if step.is_async:
             step.breaker.trip(now)
             self._log.error("plugin.suspended", plugin=plugin.name, hook=step.spec.name, seconds=self._options.breaker_pause)

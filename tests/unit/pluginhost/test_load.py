@@ -113,7 +113,7 @@ def test_config_is_checked_and_reaches_ctx() -> None:
     host = loaded({"dnsbl": {"zones": ["a"], "timeout": "3s"}}, entry)
     assert host.plugins["dnsbl"].context.config == Config(zones=["a"])
     assert host.smtp_mail.steps[0].timeout == 3.0
-    with pytest.raises(ConfigError, match="mta.yaml:19: plugins.dnsbl.zonez: unknown key; did you mean zones"):
+    with pytest.raises(ConfigError, match=r"mta.yaml:19: plugins.dnsbl.zonez: unknown key; did you mean zones"):
         loaded({"dnsbl": {"zonez": []}}, entry)
 
 
@@ -121,18 +121,18 @@ def test_backends_are_found_and_make_their_plugin_required() -> None:
     host = loaded({"sql": {}}, Entry("sql", backend_plugin))
     assert host.backend("database", "sqlite")("u", "o") == ("u", "o")
     assert host.plugins["sql"].required
-    with pytest.raises(ConfigError, match="no plugin offers the database backend oracle.*one of: sqlite"):
+    with pytest.raises(ConfigError, match=r"no plugin offers the database backend oracle.*one of: sqlite"):
         host.backend("database", "oracle")
 
 
 def test_a_missing_backend_names_the_plugin_that_failed() -> None:
     host = loaded({"sql": {}}, Entry("sql", raising(ImportError("psycopg"))))
-    with pytest.raises(ConfigError, match="plugin sql failed: ImportError: psycopg"):
+    with pytest.raises(ConfigError, match=r"plugin sql failed: ImportError: psycopg"):
         host.backend("database", "sqlite")
 
 
 def test_two_plugins_with_one_backend_are_an_error() -> None:
-    with pytest.raises(ConfigError, match="mta.yaml:12: plugins.sql2: brings the database backend sqlite, and so does sql"):
+    with pytest.raises(ConfigError, match=r"mta.yaml:12: plugins.sql2: brings the database backend sqlite, and so does sql"):
         loaded({"sql": {}, "sql2": {}}, Entry("sql", backend_plugin), Entry("sql2", backend_plugin))
 
 
@@ -158,5 +158,5 @@ def test_a_circle_in_the_config_s_order_names_the_section() -> None:
 
         return Entry(name, lambda: plugin_of(smtp_mail, name=name))
 
-    with pytest.raises(ConfigError, match="mta.yaml:9: hooks.smtp_mail: before/after of a, b form a circle"):
+    with pytest.raises(ConfigError, match=r"mta.yaml:9: hooks.smtp_mail: before/after of a, b form a circle"):
         loaded({"a": {}, "b": {}}, plugin("a", before="b"), plugin("b", before="a"))

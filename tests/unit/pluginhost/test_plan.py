@@ -197,7 +197,7 @@ BAD = [
 
 @pytest.mark.parametrize("answer", BAD, ids=repr)
 def test_an_answer_that_the_hook_may_not_give_raises_in_tests_and_is_a_logged_failure_live(answer) -> None:
-    with pytest.raises(ContractError, match="one: smtp_mail: "):
+    with pytest.raises(ContractError, match=r"one: smtp_mail: "):
         mail(host_with(smtp_mail(answer)))
     log = RecordingLog()
     decision = mail(host_with(smtp_mail(answer), strict=False, log=log))
@@ -268,20 +268,20 @@ def test_first_takes_the_first_answer() -> None:
 
 def test_first_raises_when_one_before_the_answer_failed() -> None:
     target = MailboxTarget(UserId(1), A)
-    with pytest.raises(TemporaryFailure, match="a: recipient_lookup: ValueError: x"):
+    with pytest.raises(TemporaryFailure, match=r"a: recipient_lookup: ValueError: x"):
         lookup(host_with(recipient_lookup(ValueError("x"), name="a"), recipient_lookup(target, name="b")))
     assert (
         lookup(host_with(recipient_lookup(ValueError("x"), name="a", on_error="continue"), recipient_lookup(target, name="b")))
         == target
     )
-    with pytest.raises(ContractError, match="must answer .*MailboxTarget.* not str"):
+    with pytest.raises(ContractError, match=r"must answer .*MailboxTarget.* not str"):
         lookup(host_with(recipient_lookup("bob", name="a")))
 
 
 def test_a_database_that_is_away_is_no_fault_of_the_plugin() -> None:
     host = host_with(recipient_lookup(TemporaryFailure("locked"), name="a"))
     for _ in range(20):
-        with pytest.raises(TemporaryFailure, match="locked"):
+        with pytest.raises(TemporaryFailure, match=r"locked"):
             lookup(host)
     assert host.health()[0].state == "ok"
     assert host.health()[0].hooks[0].errors == 20
@@ -313,7 +313,7 @@ def test_all_raises_where_the_default_is_to_defer() -> None:
     def message_sign():
         raise ValueError("no key")
 
-    with pytest.raises(TemporaryFailure, match="no key"):
+    with pytest.raises(TemporaryFailure, match=r"no key"):
         asyncio.run(host_with(message_sign).message_sign.all(message=FakeMessage()))
 
 
@@ -350,7 +350,7 @@ def test_startup_refuses_only_for_required_plugins() -> None:
     host.plugins["startup"].required = True
     plugin = host.plugins["startup"]
     host.change(remove=[plugin], add=[plugin])
-    with pytest.raises(TemporaryFailure, match="no licence"):
+    with pytest.raises(TemporaryFailure, match=r"no licence"):
         asyncio.run(host.startup.all(server=None))
 
 
