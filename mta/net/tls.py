@@ -113,4 +113,6 @@ def _write(name: str, octets: bytes, mode: int) -> None:
     with os.fdopen(fd, "wb") as stream:
         os.fchmod(fd, mode)
         stream.write(octets)
+        stream.flush()
+        os.fsync(fd)  # else a power cut leaves an empty file under the final name, and the server cannot start
     os.replace(temporary, name)
