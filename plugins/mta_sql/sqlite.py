@@ -86,10 +86,14 @@ def os_failure(exc: OSError) -> Exception:
 
 
 def _is_read_only(place: str) -> bool:
+    """Ask, then try: ext4 that stopped writing after an error still calls itself writable (Linux 6.15 and later)."""
     try:
-        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            return True
+        os.close(os.open(place, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        return exc.errno == errno.EROFS
+    return False
 
 
 class SqliteFile:
