@@ -153,10 +153,13 @@ class Pipeline:
         skip: int = 0,
     ) -> Intake:
         message_id = _message_id(message)
-        deliveries = tuple(d for d in dispositions.deliveries.values() if not d.placement.drop)
+        deliveries = tuple(dispositions.deliveries.values())  # dropped ones too: the trace names them
         notifications: tuple[Notification, ...] = ()
         if deliveries and "delivered" in self._hooks.durable:
-            notifications = tuple(_delivered(d, session, transaction, message_id, content.size - skip, now) for d in deliveries)
+            size = content.size - skip
+            notifications = tuple(
+                _delivered(d, session, transaction, message_id, size, now) for d in deliveries if not d.placement.drop
+            )
         return Intake(
             id=transaction.id,
             origin=transaction.origin,

@@ -20,9 +20,13 @@ def build_results(hostname: str, results: Sequence[AuthResult]) -> bytes:
 
 
 def strip_forged(head: bytes, hostname: str) -> bytes:
-    """The header without fields that carry our authserv-id, in whatever spelling."""
+    """The header without fields that carry our authserv-id, in whatever spelling, and without Return-Path: final delivery
+    writes that (RFC 5321 §4.4), so a reader may believe the one it finds.
+    """
     kept = []
     for name, field in split_fields(head):
+        if name == b"return-path":
+            continue
         if name == b"authentication-results" and _server(field) in ("", hostname.lower()):
             continue
         kept.append(field)
