@@ -299,6 +299,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     @property
+    def working(self) -> bool:
+        """A verb is at work and does not wait for the client."""
+        return self._busy and (self._more is None or self._more.done())
+
+    @property
     def idle(self) -> bool:
         """Can be told to go away without harm: nothing is at work, nothing is marked that QUIT would remove."""
         maildrop = self.session.maildrop

@@ -29,12 +29,12 @@ class TopCutter:
             self._tail = None
             body = found.end() - seen
         at = body
-        if octets.count(b"\n", body) > self._left:
+        there = octets.count(b"\n", body)
+        if there >= self._left:
             while self._left:
                 at = octets.index(b"\n", at) + 1
                 self._left -= 1
             self.done = True
             return octets[:at]
-        self._left -= octets.count(b"\n", body)
-        self.done = self._left == 0 and octets.endswith(b"\n")
+        self._left -= there
         return octets
