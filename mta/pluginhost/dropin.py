@@ -165,7 +165,7 @@ def _settings(tree: Tree) -> dict[str, Any]:
 
 def _names(tree: Tree, order: Mapping[str, Any], word: str) -> tuple[str, ...]:
     value = order.get(word, ())
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else (None,)
     if not all(isinstance(n, str) for n in names):
         raise ConfigError(
             tree.where(("order", word)), f"order.{word}", "must be names of plugins or roles", "a name, or a list of names."

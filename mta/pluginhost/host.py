@@ -19,7 +19,7 @@ from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.durable import record_of
 from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
-from mta.pluginhost.load import Find, adopt, find, load_package
+from mta.pluginhost.load import Find, adopt, find, guarded, load_package
 from mta.pluginhost.order import arrange
 from mta.pluginhost.plan import Decision, Plan
 from mta.pluginhost.plugin import HostOptions, Kind, Plugin, make_plugin
@@ -110,7 +110,7 @@ class HookHost:
 
     def make(self, name: str, object: Any, kind: Kind, place: int = _DROP_INS, config: Any = None) -> Plugin:
         """A plugin out of an object at hand, checked, not yet in the set. Raises PluginRefused."""
-        plugin = make_plugin(name, object, kind, place, self.options)
+        plugin: Plugin = guarded(make_plugin, name, object, kind, place, self.options)
         adopt(plugin)
         plugin.context = PluginContext(name, config, self.services, plugin.pool)
         return plugin

@@ -41,7 +41,7 @@ def load_package(
         raise PluginRefused(f"several distributions provide this name: {owners}")
     target = guarded(found[0].load)
     object = guarded(target) if inspect.isclass(target) else target
-    plugin = make_plugin(name, object, "package", place, options)
+    plugin: Plugin = guarded(make_plugin, name, object, "package", place, options)
     plugin.version = found[0].dist.version if found[0].dist else ""
     adopt(plugin)
     plugin.on_error, plugin.timeout = common.on_error, common.timeout
@@ -53,7 +53,7 @@ def load_package(
 
 def adopt(plugin: Plugin) -> None:
     """Check the plugin and let it register its offers. Raises PluginRefused."""
-    check(plugin.object)
+    guarded(check, plugin.object)
     for hook, function in implementations(plugin.object):
         if hook == "register":
             wanted = (plugin.offers,) if inspect.signature(function).parameters else ()

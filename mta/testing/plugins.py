@@ -187,7 +187,7 @@ def host_with(
 
 def plugin_of(*functions: Callable[..., Any], name: str = "", **attributes: Any) -> ModuleType:
     """A plugin module out of functions marked with ``hookimpl``; ``attributes`` such as ``roles`` and ``api``."""
-    module = ModuleType(name or functions[0].__name__)
+    module = ModuleType(name or (functions[0].__name__ if functions else "plugin"))
     for function in functions:
         setattr(module, function.__name__, function)
     for key, value in attributes.items():
