@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_size = 0
         self._busy = False
+        self._waits_turn = False
         self._task: asyncio.Task[None] | None = None
         self._more: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
             return
         if self._more is not None and not self._more.done():
             self._more.set_result(None)
-        if self._busy or self._writable is not None:
+        if self._busy or self._waits_turn or self._writable is not None:
             if self._lines.size > _READ_AHEAD:
                 self._hold_reading()
         else:
@@ -189,10 +190,12 @@ class Connection(asyncio.Protocol):
                 return
             self.write(step)
         else:
+            self._waits_turn = True
             asyncio.get_running_loop().call_soon(self._again)
         self._pause()
 
     def _again(self) -> None:
+        self._waits_turn = False
         if not self._busy and not self.session.ending:
             self._turn()
 
@@ -300,8 +303,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def working(self) -> bool:
-        """A verb is at work and does not wait for the client."""
-        return self._busy and (self._more is None or self._more.done())
+        """There is something to do, and it does not wait for the client."""
+        return self._waits_turn or (self._busy and (self._more is None or self._more.done()))
 
     @property
     def idle(self) -> bool:
