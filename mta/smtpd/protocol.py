@@ -166,9 +166,9 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self._out.append(reply.encode())
         if reply.code >= 500:
             self.errors += 1
-            if self.errors >= self.server.max_errors and not reply.close:
-                self._out.append(replies.TOO_MANY_ERRORS.encode())
-                self.close()
+        if self.errors >= self.server.max_errors and not reply.close:
+            self._out.append(replies.TOO_MANY_ERRORS.encode())
+            self.close()
         if reply.close:
             self.close()
 
@@ -200,6 +200,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             self._link.close()
 
     def abort(self) -> None:
+        """Cut the connection at once; nothing buffered is obeyed or sent."""
+        self._closing = True
         if self._link is not None:
             self._link.abort()
 
