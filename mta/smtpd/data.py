@@ -8,6 +8,7 @@ from mta.model.reply import Reply
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.verdicts import refused
 from mta.spool.accept import reply_for
 from mta.spool.content import SpooledContent
 from mta.wire.smtp.command import Data
@@ -80,7 +81,8 @@ class Incoming:
         link.reader = link.transaction = None
         link.lines.put_back(rest)
         if self._refusal is not None:
-            return self._told(self._refusal)
+            sender = self._transaction.sender or ""
+            return self._told(refused(link, "smtp.data.refused", self._refusal, id=self._transaction.id, sender=sender))
         self._content.finish()
         return self._submit()
 

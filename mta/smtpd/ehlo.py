@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.model.reply import Reply
+from mta.pipeline.hooks import Plan
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import refusal
@@ -15,14 +16,14 @@ def greet(link: SmtpProtocol, command: Ehlo | Helo | Lhlo) -> Step:
         return replies.UNKNOWN
     if (plan := link.server.hooks.smtp_ehlo) is None:
         return _welcome(link, verb, command.name)
-    return _judged(link, plan.verdict(session=link.peer, name=command.name, verb=verb), verb, command.name)
+    return _judged(link, plan, verb, command.name)
 
 
-async def _judged(link: SmtpProtocol, asked, verb: str, name: str) -> Reply:  # type: ignore[no-untyped-def]
-    decision = await asked
+async def _judged(link: SmtpProtocol, plan: Plan, verb: str, name: str) -> Reply:
+    decision = await plan.verdict(session=link.peer, name=name, verb=verb)
     link.peer.score += decision.score
     link.peer.steps = (*link.peer.steps, *decision.steps)
-    return refusal(decision) or _welcome(link, verb, name)
+    return refusal(link, "smtp.ehlo.refused", decision, name=name) or _welcome(link, verb, name)
 
 
 def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply:

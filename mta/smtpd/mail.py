@@ -9,7 +9,7 @@ from mta.model.reply import Reply
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
-from mta.smtpd.verdicts import refusal
+from mta.smtpd.verdicts import refusal, refused
 from mta.spool.ids import new_queue_id
 from mta.wire.smtp.command import Mail
 from mta.wire.smtp.params import read_body, read_envid, read_ret, read_size
@@ -40,13 +40,13 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
 async def _judged(link: SmtpProtocol, transaction: MailTransaction, foreign: bool) -> Reply:
     server, peer, sender = link.server, link.peer, transaction.sender
     if foreign and sender is not None and not await _belongs(link, sender):
-        return replies.NOT_YOURS
+        return refused(link, "smtp.mail.refused", replies.NOT_YOURS, sender=sender)
     if (plan := server.hooks.smtp_mail) is not None:
         decision = await plan.verdict(session=peer, transaction=transaction, sender=sender, params=transaction.params)
         transaction.score += decision.score
         transaction.steps.extend(decision.steps)
-        if (refused := refusal(decision)) is not None:
-            return refused
+        if (reply := refusal(link, "smtp.mail.refused", decision, sender=sender or "")) is not None:
+            return reply
     link.transaction = transaction
     return replies.MAIL_OK
 

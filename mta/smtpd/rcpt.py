@@ -16,6 +16,7 @@ from mta.pipeline.hooks import Plan
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.verdicts import refused
 from mta.wire.smtp.command import Rcpt
 from mta.wire.smtp.params import read_notify, read_orcpt
 
@@ -50,10 +51,10 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
     let_in = verdict is not None and verdict.action is Action.ACCEPT
     if resolution.refusal is not None:
         if not let_in:
-            return resolution.refusal
+            return _refuse(link, transaction, recipient, resolution.refusal)
         resolution = Resolution(local=(HookTarget(recipient.address),))
     elif not resolution.is_ours and not let_in and not link.trusted and not link.peer.user:
-        return replies.NO_RELAY
+        return _refuse(link, transaction, recipient, replies.NO_RELAY)
     quarantine = hold = ""
     if verdict is not None and verdict.action is Action.QUARANTINE:
         quarantine = verdict.reason or "smtp_rcpt"
@@ -72,7 +73,7 @@ async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Re
         return await _resolve(link, transaction, recipient)
     match verdict.action:
         case Action.REJECT | Action.DEFER:
-            return verdict.reply()
+            return _refuse(link, transaction, recipient, verdict.reply(), plugin=decision.plugin, reason=verdict.reason)
         case Action.DISCARD:
             transaction.accepted.append(Accepted(recipient, Resolution()))
             return replies.RCPT_OK
@@ -92,8 +93,14 @@ async def _redirect(link: SmtpProtocol, transaction: MailTransaction, recipient:
             raise TemporaryFailure(f"smtp_rcpt redirected to {text!r}: {exc}") from exc
         resolution = await link.server.resolver.resolve(address)
         if resolution.refusal is not None:
-            return resolution.refusal
+            return _refuse(link, transaction, recipient, resolution.refusal, target=text)
         moved = Recipient(address, recipient.original, recipient.orcpt, recipient.notify, recipient.params)
         accepted.append(Accepted(moved, resolution))
     transaction.accepted.extend(accepted)
     return replies.RCPT_OK
+
+
+def _refuse(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, reply: Reply, **about: object) -> Reply:
+    return refused(
+        link, "smtp.rcpt.refused", reply, sender=transaction.sender or "", recipient=recipient.original, id=transaction.id, **about
+    )

@@ -142,6 +142,7 @@ class SmtpServer:
             peer.tls, peer.cipher = True, link.tls_cipher
         if spec.proxy_protocol and peer.client_ip and any(ip_address(peer.client_ip) in net for net in spec.proxy_protocol):
             link.reader = ProxyHeader(link)
+            link.deadline = link.reader.deadline
             return
         link.start(self.admit(link))
 
@@ -169,9 +170,9 @@ class SmtpServer:
         decision = await plan.verdict(session=link.peer)
         link.peer.score += decision.score
         link.peer.steps = decision.steps
-        if (refused := refusal(decision)) is not None:
-            code = 421 if refused.temporary else 554  # RFC 5321 §4.3.2: the only refusals a greeting knows
-            return Reply(code, refused.enhanced, refused.text, close=True)
+        if (reply := refusal(link, "smtp.connect.refused", decision)) is not None:
+            code = 421 if reply.temporary else 554  # RFC 5321 §4.3.2: the only refusals a greeting knows
+            return Reply(code, reply.enhanced, reply.text, close=True)
         return self._greeting(link)
 
     def _greeting(self, link: SmtpProtocol) -> Reply:

@@ -1,12 +1,22 @@
-"""Verdicts of connection and envelope hooks, as replies."""
+"""Verdicts of connection and envelope hooks, as replies; and the log line of every refusal."""
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.pipeline.hooks import Decision
+from mta.smtpd.protocol import SmtpProtocol
 
 
-def refusal(decision: Decision) -> Reply | None:
-    """The reply for reject and defer; None: go on."""
+def refusal(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
+    """The reply for reject and defer, logged as ``event``; None: go on."""
     verdict = decision.verdict
-    return verdict.reply() if verdict is not None and verdict.action in (Action.REJECT, Action.DEFER) else None
+    if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
+        return None
+    return refused(link, event, verdict.reply(), plugin=decision.plugin, reason=verdict.reason, **about)
+
+
+def refused(link: SmtpProtocol, event: str, reply: Reply, **about: object) -> Reply:
+    """Log one refusal, and return it."""
+    peer = link.peer
+    link.server.log.info(event, session=peer.id, client=peer.client_ip, helo=peer.helo, user=peer.user, reply=str(reply), **about)
+    return reply
