@@ -1,0 +1,41 @@
+"""What every storage backend has to keep: run these suites on yours.
+
+    import pytest
+    from mta.testing.conformance import Backend, MailStoreConformance, QueueConformance   # and the others
+
+    @pytest.fixture
+    def backend(tmp_path):
+        return Backend(lambda options: MyDatabase("mine://…", options), tmp_path)
+
+    class TestMailStore(MailStoreConformance): ...
+    class TestQueue(QueueConformance): ...
+
+Two databases made by one ``Backend`` share their data, as two processes do, and so do one closed and one opened later.
+Call ``pytest.register_assert_rewrite("mta.testing.conformance")`` in conftest.py to see values in failures.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.testing.conformance.backend import Backend, Told, append, arrive, intake, rows
+from mta.testing.conformance.blobs import BlobsConformance
+from mta.testing.conformance.database import DatabaseConformance
+from mta.testing.conformance.directory import DirectoryConformance
+from mta.testing.conformance.mailboxes import MailboxesConformance
+from mta.testing.conformance.mailstore import MailStoreConformance
+from mta.testing.conformance.queue import QueueConformance
+from mta.testing.conformance.spool import SpoolConformance
+
+__all__ = [
+    "Backend",
+    "BlobsConformance",
+    "DatabaseConformance",
+    "DirectoryConformance",
+    "MailStoreConformance",
+    "MailboxesConformance",
+    "QueueConformance",
+    "SpoolConformance",
+    "Told",
+    "append",
+    "arrive",
+    "intake",
+    "rows",
+]

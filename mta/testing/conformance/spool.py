@@ -1,0 +1,238 @@
+"""``Spool``, ``Outbox``, ``Traces``, ``KeyValues``."""
+# SPDX-License-Identifier: Apache-2.0
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from mta.model.address import Address
+from mta.model.errors import OverQuota, TemporaryFailure
+from mta.model.ids import ModSeq
+from mta.model.message import Flags, Intake, LocalDelivery, Notification, Placement
+from mta.testing.conformance.backend import NOW, Backend, append, arrive, intake, rows
+from mta_hooks.backends import Database
+
+
+class SpoolConformance:
+    # ---- acceptance
+
+    def test_a_message_is_in_every_mailbox_when_accept_returns(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            people = [await arrive(db, name) for name in ("alice", "bob", "carol")]
+            octets = b"Return-Path: <>\r\nSubject: x\r\n\r\nbody\r\n"
+            await db.spool.accept(intake(*[user for user, _ in people], octets=octets, received_at=NOW + 0.7))
+            for _, inbox in people:
+                [row] = await rows(db, inbox)
+                assert (row.uid, row.flags, row.keywords, row.date, row.size) == (1, 0, "", int(NOW), len(octets))
+                assert await db.store.read(row.blob) == octets
+                assert (await db.store.status(inbox.id)).unseen == 1
+            assert set(backend.told.mailboxes) == {inbox.id for _, inbox in people}
+            assert len({(await rows(db, inbox))[0].blob for _, inbox in people}) == 1  # stored once
+
+        backend.run(scenario)
+
+    def test_the_same_id_twice_is_delivered_once(self, backend: Backend) -> None:
+        message = intake(id="SAME")
+
+        async def twice(db: Database) -> None:
+            user, inbox = await arrive(db)
+            delivery = LocalDelivery(user.id, user.address)
+            again = dataclasses.replace(message, deliveries=(delivery,), queued=intake(queued=["far@example.org"]).queued)
+            await db.spool.accept(again)
+            await db.spool.accept(again)
+            assert len(await rows(db, inbox)) == 1
+            assert await db.queue.count() == 1
+
+        backend.run(twice, twice)
+
+    def test_placement_chooses_folder_flags_and_copies(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            placement = Placement("new/folder", Flags.FLAGGED | Flags.SEEN, frozenset({"b", "a"}), copies=("Archive", "new/folder"))
+            await db.spool.accept(intake(user, placement=placement))
+            for name in ("new/folder", "Archive"):
+                [row] = await rows(db, await db.store.mailbox(user.id, name))
+                assert (row.flags, row.keywords) == (5, "a b")
+            assert await rows(db, inbox) == []
+            assert (await db.store.mailbox(user.id, "new")).exists
+            await db.spool.accept(intake(user, placement=Placement("bad//name%")))
+            assert len(await rows(db, inbox)) == 1  # never lost to a name that cannot be
+
+        backend.run(scenario)
+
+    def test_one_mailbox_gets_a_message_once(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await db.spool.accept(intake(user, user))
+            assert len(await rows(db, inbox)) == 1
+
+        backend.run(scenario)
+
+    def test_dropped_messages_leave_only_a_trace(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await db.spool.accept(intake(user, placement=Placement(drop=True), id="DROPPED"))
+            assert await rows(db, inbox) == []
+            assert len(await db.traces.find("DROPPED")) == 1
+            await db.housekeep(now=NOW)
+
+        backend.run(scenario)
+
+    def test_deliveries_follow_renamed_and_deleted_folders(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+
+            def message() -> Intake:
+                return intake(user, placement=Placement("list"))
+
+            await db.spool.accept(message())
+            first = await db.store.mailbox(user.id, "list")
+            await db.store.rename(user.id, "list", "other")
+            await db.spool.accept(message())
+            second = await db.store.mailbox(user.id, "list")
+            assert second.id != first.id
+            assert (len(await rows(db, first)), len(await rows(db, second))) == (1, 1)
+            await db.store.delete(user.id, "list")
+            await db.spool.accept(message())
+            third = await db.store.mailbox(user.id, "list")
+            assert third.uid_validity > second.uid_validity
+            assert [row.uid for row in await rows(db, third)] == [1]
+
+        backend.run(scenario)
+
+    def test_over_quota_names_everybody_who_is_full_and_changes_nothing(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            people = [await arrive(db, name) for name in ("alice", "bob", "carol")]
+            for user, _ in people[:2]:
+                await db.directory.set_quota(user.id, 10)
+            users = [user for user, _ in people]
+            with pytest.raises(OverQuota) as caught:
+                await db.spool.accept(intake(*users, octets=b"x" * 11, queued=["far@example.org"], id="BIG"))
+            assert set(caught.value.users) == {users[0].id, users[1].id}
+            assert all([await rows(db, inbox) == [] for _, inbox in people])
+            assert await db.queue.count() == 0
+            assert await db.traces.find("BIG") == []
+            await db.spool.accept(intake(*users, octets=b"x" * 10, id="BIG"))
+            assert all([len(await rows(db, inbox)) == 1 for _, inbox in people])
+
+        backend.run(scenario)
+
+    def test_an_account_that_is_gone_is_a_temporary_failure(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+            other, inbox = await arrive(db, "bob")
+            await db.spool.accept(intake(user))
+            await db.directory.delete_user(user.id)
+            with pytest.raises(TemporaryFailure):
+                await db.spool.accept(intake(other, user))
+            assert await rows(db, inbox) == []
+
+        backend.run(scenario)
+
+    # ---- outbox
+
+    def test_only_wanted_notifications_are_written(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            notes = (Notification("delivered", {"n": 1, "text": "ä\x00"}), Notification("bounced", {"n": 2}))
+            await db.spool.accept(intake(queued=["far@example.org"], notifications=notes))
+            [row] = await db.outbox.lease("me", 10, 60.0, now=NOW)
+            assert (row.hook, dict(row.payload), row.attempts) == ("delivered", {"n": 1, "text": "ä\x00"}, 0)
+            assert backend.told.noted == 1
+
+        backend.run(scenario, durable_hooks=frozenset({"delivered"}))
+
+    def test_outbox_rows_are_leased_retried_and_buried(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            notes = tuple(Notification("delivered", {"n": n}) for n in range(3))
+            await db.spool.accept(intake(queued=["far@example.org"], notifications=notes))
+            outbox = db.outbox
+            first = await outbox.lease("a", 2, 60.0, now=NOW)
+            assert [row.payload["n"] for row in first] == [0, 1]
+            assert [row.payload["n"] for row in await outbox.lease("b", 5, 60.0, now=NOW)] == [2]
+            assert await outbox.lease("b", 5, 60.0, now=NOW + 59) == []
+            await outbox.done([first[0].row])
+            await outbox.retry(first[1].row, due=NOW + 10, error="no")
+            assert await outbox.lease("a", 5, 60.0, now=NOW + 9) == []
+            [again] = await outbox.lease("a", 5, 60.0, now=NOW + 10)
+            assert (again.row, again.attempts) == (first[1].row, 1)
+            await outbox.bury(again.row, error="never")
+            left = await outbox.lease("a", 5, 60.0, now=NOW + 1000)  # the lease of b ended
+            assert [row.payload["n"] for row in left] == [2]
+            await outbox.done([row.row for row in left])
+            await outbox.done([])
+            assert await outbox.lease("a", 5, 60.0, now=NOW + 10**6) == []
+
+        backend.run(scenario, durable_hooks=frozenset({"delivered"}))
+
+    def test_mailbox_events_say_what_happened(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await db.spool.accept(intake(user, id="EVENT", message_id="<m@x>"))
+            await append(db, inbox, flags=Flags.SEEN, keywords="k")
+            [row, _] = await rows(db, inbox)
+            await db.store.set_flags(inbox.id, [row.uid], "add", Flags.DELETED, frozenset())
+            await db.store.expunge(inbox.id)
+            payloads = [row.payload["event"] for row in await db.outbox.lease("me", 10, 60.0, now=NOW)]
+            assert [p["event"] for p in payloads] == ["MessageNew", "MessageAppend", "FlagsSet", "MessageExpunge"]
+            assert {(p["user"], p["mailbox"]) for p in payloads} == {("alice@example.test", "INBOX")}
+            assert [p["uids"] for p in payloads] == [[1], [2], [1], [1]]
+            assert (payloads[0]["queue_id"], payloads[0]["message_id"]) == ("EVENT", "<m@x>")
+            assert payloads[1]["flags"] == ["\\Seen", "k"]
+
+        backend.run(scenario, durable_hooks=frozenset({"mailbox_event"}))
+
+    # ---- traces
+
+    def test_traces_are_found_by_id_message_id_and_addresses(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+            steps = ({"at": NOW, "stage": "check", "plugin": "p", "verdict": "accept"},)
+            more: dict[str, Any] = {"message_id": "<100%_x@y>", "client": "192.0.2.1", "user": "u@x.test", "trace": steps}
+            await db.spool.accept(intake(user, queued=["Far_Away@example.org"], id="ONE", **more))
+            await db.spool.accept(intake(user, id="TWO", sender=Address("other", "example.net"), received_at=NOW + 1))
+            [one] = await db.traces.find("ONE")
+            assert (one.id, one.at, one.origin, one.sender) == ("ONE", NOW, "smtp", "sender@example.net")
+            assert (one.message_id, one.client, one.user, one.steps) == ("<100%_x@y>", "192.0.2.1", "u@x.test", list(steps))
+            for text in ("<100%_x@y>", "100%_x@y", "sender@example.net", "far_away@example.org"):
+                assert [record.id for record in await db.traces.find(text)] == ["ONE"]
+            assert [record.id for record in await db.traces.find("Alice@example.test")] == ["TWO", "ONE"]
+            assert [record.id for record in await db.traces.find("alice@example.test", limit=1)] == ["TWO"]
+            for text in ("lice@example.test", "far%away@example.org", "farxaway@example.org", "nobody@x"):
+                assert await db.traces.find(text) == []
+
+        backend.run(scenario)
+
+    def test_text_from_the_wire_is_taken_whatever_it_is(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            odd = "\udc80\x00ü'\"; DROP TABLE messages; --"
+            await db.spool.accept(intake(user, message_id=odd, client=odd, user=odd, trace=({"x": odd},), id="ODD"))
+            assert len(await rows(db, inbox)) == 1
+            [record] = await db.traces.find("ODD")
+            assert "DROP TABLE" in record.message_id
+            assert (await db.store.changes(inbox.id, ModSeq(0))).rows
+
+        backend.run(scenario)
+
+    # ---- key-value state
+
+    def test_values_are_private_to_a_plugin_and_expire(self, backend: Backend) -> None:
+        async def write(db: Database) -> None:
+            await db.kv.set("a", "k", b"\x00one", expires=None)
+            await db.kv.set("b", "k", b"two", expires=NOW + 10)
+
+        async def read(db: Database) -> None:
+            assert await db.kv.get("a", "k", now=NOW + 10**9) == b"\x00one"
+            assert await db.kv.get("b", "k", now=NOW + 9) == b"two"
+            assert await db.kv.get("b", "k", now=NOW + 10) is None
+            assert await db.kv.get("c", "k", now=NOW) is None
+            await db.kv.set("a", "k", b"three", expires=None)
+            assert await db.kv.get("a", "k", now=NOW) == b"three"
+            await db.kv.delete("a", "k")
+            await db.kv.delete("a", "k")
+            assert await db.kv.get("a", "k", now=NOW) is None
+            await db.housekeep(now=NOW + 20)
+            assert await db.kv.get("b", "k", now=NOW) is None
+
+        backend.run(write, read)

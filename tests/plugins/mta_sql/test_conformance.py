@@ -1,0 +1,25 @@
+"""The public suites on our backends."""
+# SPDX-License-Identifier: Apache-2.0
+
+from mta.testing import conformance
+
+
+class TestMailboxes(conformance.MailboxesConformance): ...
+
+
+class TestMailStore(conformance.MailStoreConformance): ...
+
+
+class TestDirectory(conformance.DirectoryConformance): ...
+
+
+class TestSpool(conformance.SpoolConformance): ...
+
+
+class TestQueue(conformance.QueueConformance): ...
+
+
+class TestBlobs(conformance.BlobsConformance): ...
+
+
+class TestDatabase(conformance.DatabaseConformance): ...
