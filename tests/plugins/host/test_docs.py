@@ -1,0 +1,102 @@
+"""Every hook has a page, as generated, in exactly one group of the index; every page's example loads and runs."""
+
+import asyncio
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mta.model.address import Address
+from mta.model.delivery import Delivered, DeliveryRecord
+from mta.model.ids import QueueId
+from mta.model.message import Placement
+from mta.pluginhost.specs import SPECS
+from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
+from mta_hooks import AuthOk, MailboxEvent
+from mta_hooks.services import HttpReply
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+DOCS = tool("hook_docs")
+A = Address("support", "example.org")
+RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
+
+
+class Server:
+    hostname, data_dir, workers, worker = "mx", "/x", 1, 0
+
+
+ARGUMENTS = {
+    "server": Server(),
+    "session": FakeSession(),
+    "transaction": FakeTransaction(),
+    "message": FakeMessage(b"List-Id: <a.b>\r\nSubject: LOUD\r\n\r\n"),
+    "sender": A,
+    "recipient": A,
+    "recipients": (),
+    "address": A,
+    "domain": "x.customers.example",
+    "params": {"SIZE": "100"},
+    "results": (),
+    "service": "imap",
+    "username": "a@example.org",
+    "credential": "x",
+    "name": "localhost",
+    "verb": "EHLO",
+    "user": "a@example.org",
+    "placement": Placement(),
+    "record": RECORD,
+    "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
+}
+
+
+def test_the_pages_are_what_the_specifications_say() -> None:
+    wanted = DOCS.pages()
+    found = {p.name: p.read_text("utf-8") for p in (ROOT / "docs/hooks").glob("*.md")}
+    assert sorted(found) == sorted(wanted)
+    assert [name for name in wanted if found[name] != wanted[name]] == [], "run: python tools/hook_docs.py"
+
+
+def test_every_hook_is_in_one_group() -> None:
+    grouped = [name for names in DOCS.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(SPECS)
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_the_example_on_the_page_loads_by_itself(hook) -> None:
+    text = (ROOT / f"docs/hooks/{hook}.md").read_text("utf-8")
+    code = text.split("```python\n")[1].split("\n```")[0]
+    names = {"__name__": f"example_{hook}"}
+    exec(compile(code, f"docs/hooks/{hook}.md", "exec"), names)
+    host = host_with(names[hook], config={"url": "http://x/"})
+    assert hook == "register" or host.order(hook)
+
+
+@pytest.mark.parametrize("hook", [name for name, spec in SPECS.items() if spec.mode != "load"])
+def test_the_example_runs_strictly(hook) -> None:
+    http = FakeHttp(HttpReply(200, {}, b""))
+    examples = tool("hook_examples")
+    functions = [getattr(examples, name) for name in SPECS if name != "register"]
+    host = host_with(plugin_of(*functions, name="examples"), http=http, config={"url": "http://x/", "blocked": ["192.0.2.9"]})
+    spec, plan = SPECS[hook], getattr(host, hook)
+    arguments = {name: ARGUMENTS[name] for name in spec.arguments}
+    call = {
+        "verdict": plan.verdict,
+        "first": plan.first,
+        "all": plan.all,
+        "durable": plan.notify,
+        "pipeline": lambda **kw: plan.pipeline("placement", **kw),
+    }[spec.mode]
+    answer = asyncio.run(call(**arguments))
+    (step,) = plan.steps
+    assert (step.counter.calls, step.counter.errors) == (1, 0)
+    expected = {"deliver": Delivered("ticket made"), "auth_verify": AuthOk("a@example.org")}
+    assert hook not in expected or answer == expected[hook]

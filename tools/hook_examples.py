@@ -1,0 +1,177 @@
+"""One working example of every hook: shown on its page in docs/hooks, loaded and called by tests/plugins/host/test_docs.py."""
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG001, RET503  # as short as an administrator writes them
+
+import dataclasses
+import json
+
+from pydantic import BaseModel
+
+from mta_hooks import (
+    AddHeader,
+    AliasTarget,
+    AuthFail,
+    AuthOk,
+    AuthResult,
+    Deferred,
+    Delivered,
+    Domain,
+    HookTarget,
+    RemoveHeader,
+    Route,
+    TemporaryFailure,
+    User,
+    add_score,
+    hookimpl,
+    reject,
+)
+
+
+class Config(BaseModel):
+    url: str
+    blocked: list[str] = []
+
+
+@hookimpl
+def register(registry):
+    registry.config(Config)
+
+
+@hookimpl
+async def startup(server, ctx):
+    ctx.log.info("example.ready", worker=server.worker, url=ctx.config["url"])
+
+
+@hookimpl
+async def shutdown(ctx):
+    ctx.log.info("example.bye")
+
+
+@hookimpl
+def smtp_connect(session, ctx):
+    if session.client_ip in ctx.config["blocked"]:
+        return reject("your address is blocked here", code=554).disconnect()
+
+
+@hookimpl
+def smtp_ehlo(session, name):
+    if session.protocol == "smtp" and name.lower() in ("localhost", "localhost.localdomain"):
+        return reject("say your real name", code=550, enhanced="5.5.2")
+
+
+@hookimpl
+async def auth_verify(service, username, credential, ctx):
+    reply = await ctx.http.request("POST", ctx.config["url"], data=json.dumps([service, username, credential]).encode())
+    if reply.status == 404:
+        return None  # not an account of ours: the next plugin is asked
+    return AuthOk(username) if reply.status == 200 else AuthFail(f"status {reply.status}")
+
+
+@hookimpl
+def smtp_mail(sender, params):
+    if sender is None:
+        return None  # the null sender: a bounce
+    if sender.domain == "spam.example" or int(params.get("SIZE") or 0) > 25_000_000:
+        return reject("we do not take that")
+
+
+@hookimpl
+async def smtp_rcpt(session, recipient, ctx):
+    key = f"seen/{session.client_ip}/{recipient}"
+    if await ctx.kv.get(key) is None:
+        await ctx.kv.set(key, b"1", ttl=86400)
+        ctx.log.info("example.first_contact", client=session.client_ip)
+
+
+@hookimpl
+async def message_authenticate(session, message, ctx):
+    listed = await ctx.dns.a(f"{session.client_ip}.allow.example")
+    return AuthResult("dnswl", "pass" if listed else "none", properties=(("policy.ip", session.client_ip),))
+
+
+@hookimpl
+def message_check(message, results):
+    if any(r.method == "spf" and r.result == "fail" for r in results):
+        return add_score(3.0, "SPF failed")
+    if (message.header("Subject") or "").isupper():
+        return add_score(0.5, "shouting")
+
+
+@hookimpl
+def message_modify(message, recipients):
+    edits = [RemoveHeader("X-Originating-IP")]
+    if len(recipients) > 50:
+        edits.append(AddHeader("Precedence", "bulk", top=False))
+    return edits
+
+
+@hookimpl
+async def message_sign(message, ctx):
+    digest = await ctx.threads.run(hash, message.raw)  # heavy work leaves the event loop
+    return AddHeader("X-Example-Seal", f"{digest & 0xFFFFFFFF:08x}")
+
+
+@hookimpl
+def domain_lookup(domain):
+    return Domain(domain, "relay") if domain.endswith(".customers.example") else None
+
+
+@hookimpl
+def recipient_lookup(address):
+    return HookTarget(address) if address.local == "support" else None
+
+
+@hookimpl
+def alias_expand(address):
+    return AliasTarget(("alice@example.org", "bob@example.com")) if address.local == "team" else None
+
+
+@hookimpl
+async def user_lookup(service, username, ctx) -> User | None:
+    ctx.log.debug("example.asked", service=service, user=username)
+    return None  # not ours: the next plugin is asked, last of all the built-in directory
+
+
+@hookimpl
+def route(sender, recipient):
+    if recipient.domain == "partner.example":
+        return Route("smtp", host="mail.partner.example", port=2525, tls="encrypt")
+
+
+@hookimpl(timeout=20)
+async def deliver(recipient, message, ctx):
+    if recipient.local != "support":
+        return None  # not mine: the mailbox, or the next plugin
+    reply = await ctx.http.request("POST", ctx.config["url"], data=message.raw)
+    return Delivered("ticket made") if reply.status < 300 else Deferred(f"ticket system said {reply.status}")
+
+
+@hookimpl
+def mailbox_deliver(message, placement):
+    if message.header("List-Id"):
+        return dataclasses.replace(placement, folder="Lists", keywords=placement.keywords | {"list"})
+
+
+@hookimpl
+async def delivered(record, ctx):
+    line = f"{record.recipient} has {record.message_id} from {record.sender or '<>'}"
+    reply = await ctx.http.request("POST", ctx.config["url"], data=line.encode())
+    if reply.status >= 300:
+        raise TemporaryFailure(f"status {reply.status}")  # called again later
+
+
+@hookimpl
+async def deferred(record, ctx):
+    if record.attempts == 3:
+        ctx.log.warning("example.stuck", to=record.recipient, reply=record.reply, next=record.next_attempt)
+
+
+@hookimpl
+async def bounced(record, ctx):
+    await ctx.kv.set(f"bounced/{record.recipient}", record.reply.encode(), ttl=30 * 86400)
+
+
+@hookimpl
+async def mailbox_event(event, ctx):
+    if event.event == "MessageNew" and event.mailbox == "INBOX":
+        await ctx.http.request("POST", ctx.config["url"], data=f"new mail for {event.user}".encode())
