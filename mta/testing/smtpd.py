@@ -166,7 +166,10 @@ class FakeTransport(asyncio.Transport):
 
 
 class SmtpSite:
-    """``users``: address to password; ``aliases``: address to targets. Domain ``example.test`` is ours."""
+    """``users``: address to password; ``aliases``: address to targets. Domain ``example.test`` is ours.
+
+    ``hooks`` and ``database`` take the place of the fakes, and of ``users`` and ``aliases``.
+    """
 
     def __init__(
         self,
@@ -179,6 +182,8 @@ class SmtpSite:
         spam: Spam | None = None,
         tls: ssl.SSLContext | None = None,
         data_dir: str = "/nonexistent",
+        hooks: Any = None,
+        database: Any = None,
     ) -> None:
         self.users = dict(users or {"alice@example.test": "secret", "bob@example.test": "hidden"})
         self.aliases = dict(aliases or {})
@@ -190,6 +195,7 @@ class SmtpSite:
         self.hooks.recipient_lookup = FakePlan(self._recipient)
         self.hooks.alias_expand = FakePlan(self._alias)
         self.hooks.auth_verify = FakePlan(self._verify)
+        self.hooks = hooks or self.hooks
         self.config = Config(
             hostname="mx.example.test",
             domains=("example.test",),
@@ -200,12 +206,11 @@ class SmtpSite:
             spam=spam or Spam(),
         )
         resolver = Resolver(self.hooks, frozenset(self.config.domains), self.log, self.config.hostname)
-        database: Any = SimpleNamespace(spool=self.spool)
         self.pipeline = Pipeline(
             config=self.config,
             hooks=self.hooks,
             resolver=resolver,
-            database=database,
+            database=database or SimpleNamespace(spool=self.spool),
             clock=self.clock,
             log=self.log,
             hostname=self.config.hostname,
