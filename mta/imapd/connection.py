@@ -341,7 +341,7 @@ class Connection(asyncio.Protocol):
             reply = await verb.run(session, command.value)
             if reply is None:
                 return
-            if session.selected is not None and (session.selected.behind or session.selected.view.dirty):
+            if session.selected is not None:
                 await session.catch_up(expunge=verb.expunge)
         except answer.Answer as exc:
             reply = exc.octets
@@ -374,12 +374,18 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     @property
-    def busy(self) -> bool:
+    def working(self) -> bool:
+        """A command runs."""
         return self._task is not None
+
+    @property
+    def waiting(self) -> bool:
+        """The command at work waits for a line of the client."""
+        return self._more is not None and not self._more.done()
 
     def dismiss(self) -> None:
         """The server drains: a client that waits is told at once, a busy one after its commands."""
-        if not self.busy:
+        if not self.working:
             self._end(b"* BYE [UNAVAILABLE] server is shutting down\r\n")
 
     def abort(self) -> None:
@@ -402,11 +408,11 @@ class Connection(asyncio.Protocol):
         limits = self.server.config.limits
         if self.session.user is None:
             longest = min(_BEFORE_LOGIN, limits.command_timeout)
-        elif self._decoder.amid and not self.busy:
+        elif self._decoder.amid and not self.working:
             longest = limits.data_timeout
         else:
             longest = limits.imap_idle_timeout
-        if now - self.heard > longest and (not self.busy or self._more is not None):
+        if now - self.heard > longest and (not self.working or self._more is not None):
             self._end(b"* BYE [UNAVAILABLE] idle for too long\r\n")
 
     def push(self) -> None:

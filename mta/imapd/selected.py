@@ -18,7 +18,7 @@ class Selected:
     """Message n of this session is row n-1 of ``columns``, for n <= ``count``, until ``catch_up`` says EXPUNGE."""
 
     __slots__ = (
-        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "mailbox", "name", "own", "push", "qresync", "read_only",
+        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "heard", "mailbox", "name", "push", "qresync", "read_only",
         "recent_from", "rev2", "saved", "uid_validity", "view",
     )  # fmt: skip
 
@@ -36,7 +36,8 @@ class Selected:
         self.count = view.messages
         self.push: Callable[[], None] | None = None
         """In IDLE: tells the client what changed."""
-        self.own: set[ModSeq] = set()
+        self.heard: dict[Uid, ModSeq] = {}
+        """Messages whose flags the client knows from an answer of ours, as of this mod-sequence."""
         self.saved: list[Uid] = []
         self._told = view.highest
         self._told_entry = view.log_end
@@ -160,12 +161,15 @@ class Selected:
 
     def _tell_flags(self, out: list[bytes]) -> None:
         view = self.view
-        uids = view.changed_after(self._told_entry, self._told, self.own)
+        uids = view.changed_after(self._told_entry, self._told)
         self._told_entry, self._told = view.log_end, view.highest
-        self.own.clear()
+        heard, self.heard = self.heard, {}
         if uids and self.columns is not None:
             columns, count = self.columns, self.count
-            at = [p for p in map(columns.position, sorted(uids)) if 0 <= p < count]
+            found = [(u, columns.position(u)) for u in sorted(uids)]
+            at = [p for u, p in found if 0 <= p < count and columns.modseqs[p] != heard.get(u)]
+            if not at:
+                return
             out += self.new_keywords()
             out += [self.flag_line(columns, p) for p in at]
 

@@ -10,6 +10,7 @@ from mta.imapd.fetch_columns import CHUNK, lines
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.model.ids import ModSeq
+from mta.model.mailbox import Stored
 from mta.wire.imap.command import Command
 from mta.wire.imap.sequence import encode_numbers
 from mta.wire.imap.store import Store
@@ -39,8 +40,7 @@ async def store(session: Session, command: Store) -> bytes:
     together = commands[0][2] if len(commands) == 1 else sorted({at for _, _, positions in commands for at in positions})
     try:
         if together:
-            stored = await _change(session, selected, columns, command, together)
-            selected.own.add(stored)
+            await _change(session, selected, columns, command, together)
     except BaseException:
         # The others are tried again, and fail one by one, each with its own answer.
         session.put_back([Command(tag, "UID STORE" if each.uid else "STORE", each) for tag, each, _ in commands[1:]])
@@ -64,13 +64,34 @@ def _alike(first: Store, other: object) -> bool:
     )
 
 
-async def _change(session: Session, selected: Selected, columns: Columns, command: Store, positions: Positions) -> ModSeq:
+async def _change(
+    session: Session, selected: Selected, columns: Columns, command: Store, positions: Positions, since: ModSeq | None = None
+) -> Stored:
+    """Make the change; what the client can know from the answer, or from .SILENT, it is not told again."""
     keywords = _spelt(columns, command)
-    result = await session.server.store.set_flags(
-        selected.mailbox, selected.uids(positions), command.change, command.flags.flags, keywords
-    )
+    before = [columns.sets[at] for at in positions] if command.silent else []
+    uids = selected.uids(positions)
+    result = await session.server.store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
     selected.view.took(result.rows, result.modseq)
-    return result.modseq
+    if command.silent:
+        expected = {n: _after(columns, n, command, keywords) for n in set(before)}
+        wanted = dict(zip(uids, (expected[n] for n in before), strict=True))
+        selected.heard.update((row.uid, row.modseq) for row in result.rows if wanted[row.uid] == (row.flags, row.keywords))
+    else:
+        selected.heard.update((row.uid, row.modseq) for row in result.rows)
+    return result
+
+
+def _after(columns: Columns, number: int, command: Store, keywords: frozenset[str]) -> tuple[int, str]:
+    """Flags and keywords that a client expects who saw flag set ``number`` before."""
+    flags, words = columns.table.flags[number], frozenset(columns.table.keywords[number].split())
+    if command.change == "set":
+        flags, words = command.flags.flags, keywords
+    elif command.change == "add":
+        flags, words = flags | command.flags.flags, words | keywords
+    else:
+        flags, words = flags & ~command.flags.flags, words - keywords
+    return flags, " ".join(sorted(words))
 
 
 def _spelt(columns: Columns, command: Store) -> frozenset[str]:
@@ -86,16 +107,7 @@ def _spelt(columns: Columns, command: Store) -> frozenset[str]:
 async def _store_unchanged(session: Session, selected: Selected, columns: Columns, command: Store, since: int) -> bytes:
     """Each message only if nobody changed it meanwhile."""
     positions = selected.positions(command.sequence, uid=command.uid)
-    result = await session.server.store.set_flags(
-        selected.mailbox,
-        selected.uids(positions),
-        command.change,
-        command.flags.flags,
-        _spelt(columns, command),
-        ModSeq(since),
-    )
-    selected.own.add(result.modseq)
-    selected.view.took(result.rows, result.modseq)
+    result = await _change(session, selected, columns, command, positions, ModSeq(since))
     for octets in selected.new_keywords():
         session.out.write(octets)
     failed = set(result.modified)

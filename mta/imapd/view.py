@@ -45,7 +45,7 @@ class View:
         self._messages = status.messages
         self._older: list[Columns] = []
         self._lock = asyncio.Lock()
-        self._log: deque[tuple[ModSeq, Sequence[Uid]]] = deque()
+        self._log: deque[Sequence[Uid]] = deque()
         self._log_uids = 0
         self.log_start = 0  # number of the first entry still there
 
@@ -127,7 +127,7 @@ class View:
             session.adopt(columns)
         changed = [row.uid for row in rows[: known + len(gone)] if row.modseq > self.highest]
         if changed:
-            self._note(full.highest_modseq, changed)
+            self._note(changed)
         self.uid_next, self.highest = max(self.uid_next, full.uid_next), full.highest_modseq
         if gone:
             self.remove(gone)
@@ -147,16 +147,14 @@ class View:
             return
         last = columns.uids[-1] if columns.uids else 0
         new = bisect_left(rows, last + 1, key=_uid)
-        changed: dict[ModSeq, list[Uid]] = {}
+        changed: list[Uid] = []
         for row in rows[:new]:
             if columns.patch(row):
-                changed.setdefault(row.modseq, []).append(row.uid)
+                changed.append(row.uid)
             for older in self._older:
                 older.patch(row)
-        if len(changed) > _LOG_ENTRIES // 10:
-            changed = {ModSeq(0): [uid for uids in changed.values() for uid in uids]}
-        for modseq, uids in changed.items():
-            self._note(modseq, uids)
+        if changed:
+            self._note(changed)
         columns.extend(rows[new:])
         if len(rows) > new:
             self.uid_next = max(self.uid_next, Uid(rows[-1].uid + 1))
@@ -194,25 +192,23 @@ class View:
 
     # ---- what changed
 
-    def _note(self, modseq: ModSeq, uids: Sequence[Uid]) -> None:
-        self._log.append((modseq, uids))
+    def _note(self, uids: Sequence[Uid]) -> None:
+        self._log.append(uids)
         self._log_uids += len(uids)
         while self._log and (len(self._log) > _LOG_ENTRIES or self._log_uids > _LOG_UIDS):
-            self._log_uids -= len(self._log.popleft()[1])
+            self._log_uids -= len(self._log.popleft())
             self.log_start += 1
 
-    def changed_after(self, entry: int, modseq: ModSeq, own: set[ModSeq]) -> set[Uid]:
-        """Uids whose flags changed since log entry ``entry``; when the log is too short, since ``modseq``. ``own`` are left out."""
+    def changed_after(self, entry: int, modseq: ModSeq) -> set[Uid]:
+        """Uids whose flags changed since log entry ``entry``; when the log is too short, since ``modseq``."""
         if entry < self.log_start:
             columns = self.columns
             if columns is None:
                 return set()
-            return {Uid(u) for u, m in zip(columns.uids, columns.modseqs, strict=True) if m > modseq and m not in own}
+            return {Uid(u) for u, m in zip(columns.uids, columns.modseqs, strict=True) if m > modseq}
         uids: set[Uid] = set()
         for at in range(entry - self.log_start, len(self._log)):
-            made, changed = self._log[at]
-            if made not in own:
-                uids.update(changed)
+            uids.update(self._log[at])
         return uids
 
 
