@@ -151,7 +151,7 @@ class HooksSection(Section):
         Field(ge=1, le=1000, description="Stalls after which a plugin's def functions run in threads, and its async ones pause."),
     ] = 3
     errors: Annotated[
-        int, Field(ge=1, le=1000, description="Errors within a minute after which a plugin is not called for a while.")
+        int, Field(ge=1, le=1000, description="Errors in a row, within a minute, after which a plugin is not called for a while.")
     ] = 5
     pause: Annotated[Seconds, Field(ge=1, le=3600, description="How long it is then not called; on_error answers for it.")] = 30.0
 

@@ -1,48 +1,64 @@
-"""Circuit breaker of one plugin: after too many errors it is not called for a while, then tried with one call."""
+"""Circuit breaker of one plugin: after too many errors in a row it is not called for a while, then tried with one call.
+
+In a row, so that a peer who knows how to make one call fail cannot switch a plugin off for everybody else's mail.
+"""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections import deque
+import math
 
 
 class Breaker:
-    """Closed, open until a time, or half open (one probe is out). Times are monotonic seconds.
+    """Closed, open until a time, or half open (one probe is out). Times are monotonic seconds; ``errors`` 0: never opens.
 
-    ``open_until`` is 0.0 while closed, so that the path of every call costs one test.
+    open_until  0.0 while closed: one test on the path of every call
+    troubled    there is something for ``succeeded`` to clear: one more
+    opened      how often it has opened
     """
 
-    __slots__ = ("_errors", "_pause", "probe_ends", "_window", "open_until", "opened")
+    __slots__ = ("_count", "_limit", "_pause", "_probe_ends", "_since", "_window", "open_until", "opened", "troubled")
 
     def __init__(self, errors: int, window: float, pause: float) -> None:
-        self._errors: deque[float] = deque(maxlen=errors)
+        self._limit = errors or math.inf
         self._window = window
         self._pause = pause
+        self._count = 0
+        self._since = 0.0
+        self._probe_ends = 0.0
         self.open_until = 0.0
-        self.probe_ends = 0.0
-        """Not 0.0: the one probe is out, until then."""
+        self.troubled = False
         self.opened = 0
-        """How often it has opened."""
 
     def may_call(self, now: float) -> bool:
         """Asked while open: True for the one probe after the pause. A probe that never reports back expires after a pause."""
-        if now < self.open_until or now < self.probe_ends:
+        if now < self.open_until or now < self._probe_ends:
             return False
-        self.probe_ends = now + self._pause
+        self._probe_ends = now + self._pause
         return True
 
-    def succeeded(self) -> None:
-        """Called when the probe succeeded."""
-        self.open_until = self.probe_ends = 0.0
-        self._errors.clear()
+    def succeeded(self) -> bool:
+        """A call succeeded. True when it was the probe, and the breaker has closed."""
+        probed = self._probe_ends > 0.0
+        if probed:
+            self.open_until = self._probe_ends = 0.0
+        self._count = 0
+        self.troubled = self.open_until > 0.0
+        return probed
 
     def failed(self, now: float) -> bool:
         """Count an error. True when this one opened it (again)."""
-        self._errors.append(now)
-        if self.probe_ends or (len(self._errors) == self._errors.maxlen and now - self._errors[0] <= self._window):
-            self.trip(now)
-            return True
-        return False
+        if now - self._since > self._window:
+            self._count, self._since = 0, now
+        self._count += 1
+        self.troubled = True
+        return (self._probe_ends > 0.0 or self._count >= self._limit) and self.trip(now)
 
-    def trip(self, now: float) -> None:
+    def trip(self, now: float) -> bool:
+        """Open. False for one that never opens."""
+        if self._limit == math.inf:
+            return False
         self.open_until = now + self._pause
-        self.probe_ends = 0.0
+        self._probe_ends = 0.0
+        self._count = 0
+        self.troubled = True
         self.opened += 1
+        return True

@@ -83,10 +83,16 @@ class Step:
 
     def move_to_threads(self) -> None:
         """From now on a ``def`` runs in the plugin's threads; an ``async def`` cannot be moved."""
-        if not self.is_async:
-            function, pool = self.function, self.plugin.pool
-            self.is_async = True
-            self.function = lambda *args: pool.run(function, *args)
+        if self.is_async:
+            return
+        function, pool = self.function, self.plugin.pool
+
+        async def in_thread(*values: Any) -> Any:
+            answer = await pool.run(function, *values)
+            return await answer if inspect.iscoroutine(answer) else answer
+
+        self.is_async = True
+        self.function = in_thread
 
 
 def place_of_code(function: Callable[..., Any]) -> tuple[str, int]:
@@ -162,9 +168,8 @@ class Dispatcher:
         counter.seconds += seconds
         if seconds > self._block_seconds and not waited:
             self._stalled(step, seconds)
-        if step.breaker.probe_ends:
+        if step.breaker.troubled and step.breaker.succeeded():
             self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
-            step.breaker.succeeded()
         if answer is None:
             return None
         return self._checked(step, answer)
@@ -283,13 +288,21 @@ class Dispatcher:
             self._log.error("plugin.suspended", plugin=step.plugin.name, hook=step.spec.name, seconds=self._options.breaker_pause)
 
     def _stalled(self, step: Step, seconds: float) -> None:
-        """It held up the loop: count, and take it off the loop when it does so again and again."""
+        """It held up the loop: count, and take it off the loop when it does so again and again.
+
+        Held against it when the watchdog saw it in the act, or when it was ten times too long. What the watchdog did not see
+        may well be a machine with too much to do: a thread that is put aside in the middle of a call keeps the interpreter.
+        """
         plugin, now = step.plugin, monotonic()
+        step.counter.blocked += 1
         if self.pulse.reported != self.pulse.started:
+            if seconds < 10 * self._block_seconds:
+                return
             self.watchdog.report(step, seconds, step.file, step.line)
+        if plugin.kind == "built-in":
+            return
         plugin.stalls = plugin.stalls + 1 if now - plugin.last_stall <= self._options.block_window else 1
         plugin.last_stall = now
-        step.counter.blocked += 1
         if plugin.stalls < self._options.block_limit:
             return
         if step.is_async:

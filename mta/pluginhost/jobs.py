@@ -30,6 +30,7 @@ def _step(plugin: Plugin, offer: JobOffer) -> Step:
 
     step = Step(spec, plugin, call)
     step.file, step.line = place_of_code(run)
+    step.is_async = True  # what it returns is awaited here: it is never moved to a thread
     return step
 
 

@@ -20,7 +20,7 @@ class HostOptions:
 
     block_seconds   longest stall of the event loop that is not held against a plugin
     block_limit     stalls, not more than ``block_window`` apart, after which its ``def`` functions run in threads
-    breaker_errors  errors within ``breaker_window`` seconds that open the circuit breaker for ``breaker_pause`` seconds
+    breaker_errors  errors in a row within ``breaker_window`` seconds that open the circuit breaker for ``breaker_pause`` seconds
     threads         threads of one plugin
     """
 
@@ -89,7 +89,8 @@ class Plugin:
 
 
 def make_plugin(name: str, object: Any, kind: Kind, place: int, options: HostOptions) -> Plugin:
-    breaker = Breaker(options.breaker_errors, options.breaker_window, options.breaker_pause)
+    errors = 0 if kind == "built-in" else options.breaker_errors  # without the directory nothing works: better to go on asking
+    breaker = Breaker(errors, options.breaker_window, options.breaker_pause)
     roles = getattr(object, "roles", ())
     return Plugin(
         name,

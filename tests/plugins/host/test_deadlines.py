@@ -216,7 +216,7 @@ def test_many_overdue_calls_at_once_leave_the_others_alone() -> None:
 def blocking():
     @hookimpl
     def smtp_connect():
-        time.sleep(0.12)  # this very line is named
+        time.sleep(0.2)  # this very line is named
         return reject("slow")
 
     return plugin_of(smtp_connect, name="blocking")
@@ -243,8 +243,8 @@ def test_a_blocking_function_is_named_with_file_and_line_and_then_runs_in_a_thre
         return gaps
 
     gaps = in_loop(host, work)
-    assert all(gap > 0.1 for gap in gaps[:3])
-    assert all(gap < 0.1 for gap in gaps[3:])
+    assert all(gap > 0.15 for gap in gaps[:3])
+    assert all(gap < 0.15 for gap in gaps[3:])
     lines = log.named("plugin.blocked")
     assert len(lines) == 3
     assert {(line["plugin"], line["hook"], line["line"]) for line in lines} == {("blocking", "smtp_connect", BLOCKING_LINE)}
@@ -286,7 +286,7 @@ def test_an_async_function_that_blocks_is_suspended() -> None:
     @hookimpl
     async def smtp_connect():
         await asyncio.sleep(0)
-        time.sleep(0.07)
+        time.sleep(0.2)
 
     log = RecordingLog()
     host = host_with(plugin_of(smtp_connect, name="blocking"), log=log)
@@ -383,3 +383,56 @@ def test_send_and_keys_reach_the_services() -> None:
 
     host.change(add=[host.make("s", plugin_of(shutdown), "drop-in")])
     asyncio.run(host.shutdown.all(server=None))
+
+
+def test_a_stall_that_nobody_saw_is_not_held_against_the_plugin() -> None:
+    """On a machine with too much to do any thread may be put aside for a tenth of a second, in the middle of any call."""
+
+    @hookimpl
+    def smtp_connect():
+        time.sleep(0.06)
+
+    log = RecordingLog()
+    host = host_with(plugin_of(smtp_connect, name="p"), log=log)
+
+    async def without_watchdog():
+        for _ in range(5):
+            await connect(host)
+
+    asyncio.run(without_watchdog())
+    assert host.health()[0].state == "ok"
+    assert host.health()[0].hooks[0].blocked == 5
+    assert log.lines == []
+
+
+def test_the_engine_s_own_parts_are_never_suspended_or_moved() -> None:
+    @hookimpl
+    def smtp_connect():
+        time.sleep(0.51)
+        raise ValueError
+
+    log = RecordingLog()
+    host = host_with(log=log, options=HostOptions(breaker_errors=1, block_limit=1))
+    host.add_builtin("part", plugin_of(smtp_connect))
+
+    async def work():
+        return [await connect(host) for _ in range(2)]
+
+    assert [d.steps[0]["error"] for d in asyncio.run(work())] == ["ValueError"] * 2
+    assert not host.plugins["part"].threaded
+    assert not log.named("plugin.suspended")
+
+
+def test_a_function_that_hands_back_a_coroutine_works_in_a_thread_too() -> None:
+    async def later():
+        await asyncio.sleep(0)
+        return reject("later")
+
+    @hookimpl
+    def smtp_connect():
+        return later()
+
+    host = host_with(plugin_of(smtp_connect, name="p"))
+    assert asyncio.run(connect(host)).verdict.text == "later"
+    host.smtp_connect.steps[0].move_to_threads()
+    assert asyncio.run(connect(host)).verdict.text == "later"

@@ -10,9 +10,32 @@ from mta_hooks import hookimpl
 
 def test_opens_after_errors_within_the_window_only() -> None:
     breaker = Breaker(3, 60.0, 30.0)
-    assert [breaker.failed(t) for t in (0.0, 50.0, 100.0)] == [False, False, False]
-    assert breaker.failed(105.0)
-    assert breaker.open_until == 135.0
+    assert [breaker.failed(t) for t in (100.0, 110.0, 161.0, 162.0)] == [False, False, False, False]
+    assert breaker.failed(163.0)
+    assert breaker.open_until == 193.0
+
+
+def test_a_success_between_errors_keeps_it_closed() -> None:
+    breaker = Breaker(2, 60.0, 30.0)
+    for t in range(100, 110):
+        assert not breaker.failed(float(t))
+        assert not breaker.succeeded()
+    assert not breaker.troubled
+
+
+def test_one_that_never_opens() -> None:
+    breaker = Breaker(0, 60.0, 30.0)
+    assert not any(breaker.failed(100.0) for _ in range(100))
+    assert not breaker.trip(100.0)
+    assert breaker.open_until == 0.0
+
+
+def test_a_call_from_before_it_opened_does_not_close_it() -> None:
+    breaker = Breaker(1, 60.0, 30.0)
+    assert breaker.failed(100.0)
+    assert not breaker.succeeded()
+    assert breaker.open_until == 130.0
+    assert breaker.troubled
 
 
 def test_one_probe_after_the_pause() -> None:
@@ -24,7 +47,7 @@ def test_one_probe_after_the_pause() -> None:
     assert breaker.failed(32.0)
     assert not breaker.may_call(61.0)
     assert breaker.may_call(62.0)
-    breaker.succeeded()
+    assert breaker.succeeded()
     assert breaker.open_until == 0.0
     assert breaker.opened == 2
 
