@@ -131,7 +131,9 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     def resume_writing(self) -> None:
         self._stalled = False
         self.lines.progressed = True
-        if not self._busy:
+        if self._busy:
+            self.deadline = NEVER
+        else:
             self._again()
 
     # ---- called by the verbs and the server
@@ -284,7 +286,11 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     async def _work(self, step: Coroutine[Any, Any, Reply | None] | None) -> None:
         """Finish a step that waits, then obey what came meanwhile."""
+        steps = 0
         while step is not None:
+            steps += 1
+            if steps % TURN == 0:  # steps may find their answer without waiting, one after the other
+                await asyncio.sleep(0)
             try:
                 reply = await step
             except Exception as exc:  # noqa: BLE001  # a bug costs the command, not the connection

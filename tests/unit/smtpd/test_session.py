@@ -442,6 +442,41 @@ def test_a_peer_that_reads_nothing_stops_being_obeyed() -> None:
     session(site, play)
 
 
+def test_a_stall_that_ends_during_a_wait_leaves_no_deadline() -> None:
+    async def play(talk: Talk, link: SmtpProtocol, transport: FakeTransport) -> None:
+        await talk(ENVELOPE)
+        gate = asyncio.get_running_loop().create_future()
+        site.spool.gate = gate
+        link.data_received(BODY)
+        link.pause_writing()
+        link.resume_writing()
+        site.clock.advance(1000)
+        site.server._look()
+        assert not transport.gone
+        gate.set_result(None)
+        await site.settle(link)
+        assert transport.take().startswith(b"250")
+
+    site = SmtpSite()
+    session(site, play)
+
+
+def test_a_flood_that_asks_hooks_gives_way_to_others() -> None:
+    async def play(talk: Talk, link: SmtpProtocol, transport: FakeTransport) -> None:
+        await talk(HELLO)
+        link.data_received((MAIL + b"RSET\r\n") * 2000)
+        turns = 0
+        while link.working:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= 10
+        assert transport.take().count(b"250") == 4000
+
+    site = SmtpSite()
+    site.hook("smtp_mail", lambda **_: None)
+    session(site, play)
+
+
 def test_a_flood_is_read_in_turns_and_bounded() -> None:
     async def play(talk: Talk, link: SmtpProtocol, transport: FakeTransport) -> None:
         flood = b"RSET\r\n" * 20_000
