@@ -43,23 +43,20 @@ class Parsed:
 
 def parsed(root: Entity, octets: bytes) -> Parsed:
     """``octets`` is the whole message that ``root`` was made from."""
-    return Parsed(
-        root.body_start,
-        encode_envelope(root, octets),
-        _Writer(octets, extended=False).structure(root),
-        _Writer(octets, extended=True).structure(root),
-    )
+    body, bodystructure = _Writer(octets).structure(root)
+    return Parsed(root.body_start, encode_envelope(root, octets), body, bodystructure)
 
 
 def encode_envelope(message: Entity, octets: bytes) -> bytes:
     found = envelope(message, octets)
+    author = _addresses(found.from_)
     return b"(%b)" % b" ".join(
         (
             nstring(found.date),
             nstring(found.subject),
-            _addresses(found.from_),
-            _addresses(found.sender),
-            _addresses(found.reply_to),
+            author,
+            author if found.sender is found.from_ else _addresses(found.sender),
+            author if found.reply_to is found.from_ else _addresses(found.reply_to),
             _addresses(found.to),
             _addresses(found.cc),
             _addresses(found.bcc),
@@ -76,46 +73,47 @@ def _addresses(entries: Sequence[Mailbox]) -> bytes:
 
 
 class _Writer:
-    """BODY, or with ``extended`` BODYSTRUCTURE. Depth is bounded by the parser (100 levels)."""
+    """BODY and BODYSTRUCTURE, which says more, in one walk. Depth is bounded by the parser (100 levels)."""
 
-    def __init__(self, octets: bytes, *, extended: bool) -> None:
+    def __init__(self, octets: bytes) -> None:
         self._octets = octets
-        self._extended = extended
         self._left = _MOST_PARTS
 
-    def structure(self, part: Entity) -> bytes:
+    def structure(self, part: Entity) -> tuple[bytes, bytes]:
         self._left -= 1
         if part.children:
             return self._multipart(part)
         return self._single(part)
 
-    def _multipart(self, part: Entity) -> bytes:
+    def _multipart(self, part: Entity) -> tuple[bytes, bytes]:
         inner = [self.structure(child) for child in part.children if self._left > 0]
-        out = b"%b %b" % (b"".join(inner), string(part.subtype.upper().encode("latin-1")))
-        if self._extended:
-            out += b" %b %b" % (_pairs(part.raw_parameters), self._tail(part))
-        return b"(%b)" % out
+        subtype = string(part.subtype.upper().encode("latin-1"))
+        plain = b"(%b %b)" % (b"".join([body for body, _ in inner]), subtype)
+        parts = b"".join([structure for _, structure in inner])
+        return plain, b"(%b %b %b %b)" % (parts, subtype, _pairs(part.raw_parameters), self._tail(part))
 
-    def _single(self, part: Entity) -> bytes:
+    def _single(self, part: Entity) -> tuple[bytes, bytes]:
         parameters = part.raw_parameters
         if part.maintype == "text" and not any(name == b"charset" for name, _ in parameters):
             parameters = [*parameters, (b"charset", b"us-ascii")]  # RFC 2045 §5.2: what absent means
-        words = [
+        start = b"%b %b %b %b %b %b %d" % (
             string(part.maintype.upper().encode("latin-1")),
             string(part.subtype.upper().encode("latin-1")),
             _pairs(parameters),
             nstring(part.content_id),
             nstring(part.description),
             string(part.encoding.upper().encode("latin-1", "replace")),
-            b"%d" % part.body_size,
-        ]
+            part.body_size,
+        )
+        tail = b"%b %b" % (nstring(part.md5), self._tail(part))
         if part.message is not None:
-            words += [encode_envelope(part.message, self._octets), self.structure(part.message), b"%d" % part.lines]
-        elif part.maintype == "text":
-            words.append(b"%d" % part.lines)
-        if self._extended:
-            words += [nstring(part.md5), self._tail(part)]
-        return b"(%b)" % b" ".join(words)
+            shown = encode_envelope(part.message, self._octets)
+            body, structure = self.structure(part.message)
+            plain = b"(%b %b %b %d)" % (start, shown, body, part.lines)
+            return plain, b"(%b %b %b %d %b)" % (start, shown, structure, part.lines, tail)
+        if part.maintype == "text":
+            start += b" %d" % part.lines
+        return b"(%b)" % start, b"(%b %b)" % (start, tail)
 
     def _tail(self, part: Entity) -> bytes:
         """Disposition, language, location."""
