@@ -28,7 +28,7 @@ from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import check, migrate
 from mta_sql.reader import THREADS, Read, Reader
 from mta_sql.transaction import Effects
-from mta_sql.writer import Again, WriteSide
+from mta_sql.writer import Again, Busy, WriteSide
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ def connect(url: str) -> tuple[WriteSide, Reader]:
     where = target.render_as_string(hide_password=True)
     try:
         borrowed = engine.raw_connection()
-    except DBAPIError as exc:
-        raise TemporaryFailure(f"{where}: {exc.orig}") from exc
+    except (psycopg.Error, DBAPIError) as exc:
+        raise TemporaryFailure(f"{where}: {exc}") from exc
     try:
         connection = Connection(_driver(borrowed), "postgresql", translation)
         if not check(connection, where):
@@ -99,23 +99,25 @@ def failure(exc: BaseException) -> Exception | None:
 class PostgresWriteSide:
     """See ``writer.WriteSide``."""
 
+    late = False
+
     def __init__(self, engine: Engine, translation: Translation) -> None:
         self._engine = engine
         self._translation = translation
         self._borrowed: Any = None
         self._connection: Connection | None = None
         self._token = ""
-        self._locks = ""
+        self._mailboxes: set[int] = set()
 
     def begin(self, mailboxes: Iterable[int]) -> Connection:
-        listed = ",".join(map(str, mailboxes))
-        self._locks = f"; SELECT 1 FROM mailboxes WHERE id IN ({listed}) ORDER BY id FOR UPDATE" if listed else ""  # noqa: S608
+        self._mailboxes = set(mailboxes)
         try:
             return self._begin()
         except psycopg.Error as exc:
             if self._connection is not None and not self._connection.raw.closed:  # type: ignore[attr-defined]
                 self.abandon()
-                raise (failure(exc) or exc) from exc
+                meaning = failure(exc)
+                raise (Busy() if isinstance(meaning, Again) else meaning or exc) from exc
         self._drop()  # the server went away since the last batch
         try:
             return self._begin()
@@ -131,11 +133,15 @@ class PostgresWriteSide:
             raw.execute(_DURABLE)
             self._connection = Connection(raw, "postgresql", self._translation)
         self._token = secrets.token_hex(12)
-        self._connection.raw.execute("BEGIN; " + _MARK.format(self._token, time.time()) + self._locks)
+        begin = "BEGIN; " + _MARK.format(self._token, time.time())
+        if self._mailboxes:
+            begin += f"; SELECT 1 FROM mailboxes WHERE id IN ({','.join(map(str, self._mailboxes))}) ORDER BY id FOR UPDATE"  # noqa: S608
+        self._connection.raw.execute(begin)
         return self._connection
 
-    def restart(self) -> Connection:
+    def restart(self, mailboxes: Iterable[int]) -> Connection:
         assert self._connection is not None
+        self._mailboxes.update(mailboxes)
         self._connection.raw.execute("ROLLBACK")
         return self._begin()
 

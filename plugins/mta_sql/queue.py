@@ -60,7 +60,9 @@ class SqlQueue:
 
     async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
         bodies = [(intake, await self._core.body(intake.content)) for intake in submissions]
-        mailboxes = [mailbox for intake in submissions for mailbox in mailboxes_of(self._core, intake)]
+        deliveries = [outcome.delivery for outcome in outcomes if outcome.delivery is not None]
+        deliveries += [delivery for intake in submissions for delivery in intake.deliveries]
+        mailboxes = mailboxes_of(self._core, deliveries)
         await self._core.write(lambda tx: settle(tx, self._core, outcomes, bodies), mailboxes)
 
     async def next_due(self, *, now: float) -> float | None:

@@ -6,10 +6,11 @@ maildrop file read twice, a settle run again.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Iterable
 from typing import Any
 
 from mta.model.errors import NoSuchUser, TemporaryFailure
-from mta.model.message import Intake, QueuedRecipient
+from mta.model.message import Intake, LocalDelivery, QueuedRecipient
 from mta_sql.core import Body, Core, insert_blob, loosen
 from mta_sql.events import notify
 from mta_sql.placing import place
@@ -44,13 +45,13 @@ class SqlSpool:
             except NoSuchUser as exc:  # deleted since RCPT: the peer asks again and is told so
                 raise TemporaryFailure(str(exc)) from exc
 
-        await core.write(run, mailboxes_of(core, intake))
+        await core.write(run, mailboxes_of(core, intake.deliveries))
 
 
-def mailboxes_of(core: Core, intake: Intake) -> list[int]:
-    """Those that it will change, as far as this process has seen them."""
+def mailboxes_of(core: Core, deliveries: Iterable[LocalDelivery]) -> list[int]:
+    """Those that will change, as far as this process has seen them."""
     known = core.inboxes.get
-    found = [known((int(d.user), d.placement.folder)) for d in intake.deliveries]
+    found = [known((int(d.user), d.placement.folder)) for d in deliveries]
     return [mailbox for mailbox in found if mailbox is not None]
 
 

@@ -186,6 +186,8 @@ def _back_up(connection: Connection, path: Path, old: int) -> None:
 class SqliteWriteSide:
     """See ``writer.WriteSide``."""
 
+    late = True
+
     def __init__(self, file: SqliteFile, turn: Turn) -> None:
         self._place = str(file.path.parent)
         self._turn = turn
@@ -205,7 +207,7 @@ class SqliteWriteSide:
             raise (meaning(exc, self._place) or exc) from exc
         return self._connection
 
-    def restart(self) -> Connection:
+    def restart(self, mailboxes: Iterable[int]) -> Connection:
         self._roll_back()
         self._execute("BEGIN IMMEDIATE")
         return self._connection

@@ -40,14 +40,19 @@ class Again(Exception):
 
 
 class WriteSide(Protocol):
-    """One database's way to begin and end a transaction. All methods are called from the writer's thread."""
+    """One database's way to begin and end a transaction. All methods are called from the writer's thread.
+
+    late  operations that arrive while ``begin`` waits may join; False: only those whose mailboxes it was told
+    """
+
+    late: bool
 
     def begin(self, mailboxes: Iterable[int]) -> Connection:
         """Wait for the turn and open a transaction. Raises Busy, or what ``failure`` makes of an error."""
         ...
 
-    def restart(self) -> Connection:
-        """Roll back and open the next transaction without giving up the turn."""
+    def restart(self, mailboxes: Iterable[int]) -> Connection:
+        """Roll back and open the next transaction without giving up the turn. ``mailboxes``: more that will be changed."""
         ...
 
     def commit(self, effects: Effects) -> None:
@@ -158,7 +163,8 @@ class Writer:
                     self._wake.wait()
                 if not self._waiting:
                     break
-                mailboxes = {mailbox for operation in list(self._waiting)[:BATCH] for mailbox in operation.mailboxes}
+                first = list(self._waiting)[:BATCH]
+            mailboxes = {mailbox for operation in first for mailbox in operation.mailboxes}
             try:
                 connection = self._side.begin(mailboxes)
             except Busy:
@@ -166,7 +172,7 @@ class Writer:
             except Exception as exc:  # noqa: BLE001  # whatever it is, nobody may wait for ever
                 self._fail(self._take(len(self._waiting)), exc)
                 continue
-            batch = self._take(BATCH)
+            batch = self._take(BATCH if self._side.late else len(first))
             try:
                 settled, effects = self._transact(connection, batch)
             except Exception as exc:  # noqa: BLE001
@@ -189,28 +195,30 @@ class Writer:
             return [waiting.popleft() for _ in range(min(most, len(waiting)))]
 
     def _transact(self, connection: Connection, batch: list[Operation]) -> tuple[Settled, Effects]:
-        for _ in range(RERUNS):
+        effects = Effects()
+        for run in range(RERUNS):
             try:
-                settled, effects = self._run(connection, batch)
+                if run:
+                    connection = self._side.restart(effects.changed)
+                    effects = Effects()
+                settled, effects = self._run(connection, batch, effects)
                 self._side.commit(effects)
             except Exception as exc:
                 failure = self._side.failure(exc)
                 if not isinstance(failure, Again):
                     raise (failure or exc) from exc
-                connection = self._side.restart()
             else:
                 return settled, effects
         raise TemporaryFailure("the database asked too often to run the transaction again")
 
-    def _run(self, connection: Connection, batch: list[Operation]) -> tuple[Settled, Effects]:
-        effects = Effects()
+    def _run(self, connection: Connection, batch: list[Operation], effects: Effects) -> tuple[Settled, Effects]:
         transaction = Transaction(connection, effects)
         try:
             return [(op.future, op.run(transaction), None) for op in batch if not op.future.cancelled()], effects
         except Exception as exc:
             if self._side.failure(exc) is not None:
                 raise
-        return self._run_each(self._side.restart(), batch)
+        return self._run_each(self._side.restart(effects.changed), batch)
 
     def _run_each(self, connection: Connection, batch: list[Operation]) -> tuple[Settled, Effects]:
         settled: Settled = []

@@ -116,7 +116,7 @@ async def append(
     count: int = 1,
     *,
     octets: bytes = b"x\r\n",
-    flags: Flags = Flags(0),
+    flags: Flags = NO_FLAGS,
     keywords: str = "",
 ) -> list[Uid]:
     """Append ``count`` messages, each in its own call; returns their uids."""
