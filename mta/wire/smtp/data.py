@@ -35,18 +35,18 @@ class DataDecoder:
     def feed(self, octets: bytes) -> tuple[bytes, bytes | None]:
         """Return the next content octets, and what follows the end of the message, or None before the end."""
         data = self._held + octets
-        end = data.find(_END)
-        if end >= 0:
-            return self._content(data[: end + 2]), data[end + 5 :]
+        dot = data.find(b"\r\n.")  # most pieces have none: one search finds out that there is neither end nor doubled dot
+        if dot >= 0 and (end := data.find(_END, dot)) >= 0:
+            return self._content(data[: end + 2], dotted=dot < end), data[end + 5 :]
         held = b""
         for candidate in _HOLD:
             if data.endswith(candidate):
                 held = candidate
                 break
         self._held = held
-        return self._content(data[: len(data) - len(held)] if held else data), None
+        return self._content(data[: len(data) - len(held)] if held else data, dotted=dot >= 0), None
 
-    def _content(self, piece: bytes) -> bytes:
+    def _content(self, piece: bytes, *, dotted: bool) -> bytes:
         if self.fault or not piece:
             return b""
         pairs = piece.count(b"\r\n")  # pieces never part a CR from its LF, so counts that differ are bare ones
@@ -58,7 +58,7 @@ class DataDecoder:
             self.fault = "NUL"
         if self.fault:
             return b""
-        content = piece.replace(b"\r\n.", b"\r\n") if b"\r\n." in piece else piece
+        content = piece.replace(b"\r\n.", b"\r\n") if dotted else piece
         if not self._started:
             self._started = True
             content = content[2:]
