@@ -1,0 +1,129 @@
+"""One worker's share of the listening sockets, which all workers have in common.
+
+One connection for each turn of the loop, and a worker that has more connections than another waits a millisecond first:
+so sessions spread evenly, and a busy worker does not hoard them. No free file descriptors, or as many connections as
+``limits.connections`` allows: the listeners rest, clients wait in the backlog, sessions that exist go on.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from mta.app.sockets import Listening
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+
+Factory = Callable[[], asyncio.Protocol]
+
+_POLITE = 0.001
+_REST = 0.25
+_HANDSHAKE = 30.0  # seconds for the TLS handshake of an implicit-TLS port
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """``others_least()``: connections of the least loaded other worker, None when alone; ``count()``: our own."""
+
+    def __init__(
+        self,
+        doors: Sequence[tuple[Listening, Factory]],
+        *,
+        tls: ssl.SSLContext,
+        count: Callable[[], int],
+        others_least: Callable[[], int | None],
+        limit: int,
+        tasks: Tasks,
+        log: Log,
+    ) -> None:
+        self._doors = doors
+        self._tls = tls
+        self._count = count
+        self._others_least = others_least
+        self._limit = limit
+        self._tasks = tasks
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._arriving = 0
+        self._open = False
+
+    @property
+    def arriving(self) -> int:
+        """Accepted, and not yet with a protocol (TLS handshakes among them)."""
+        return self._arriving
+
+    def start(self) -> None:
+        self._open = True
+        for door in self._doors:
+            self._listen(door)
+
+    def stop(self) -> None:
+        """No further connection; who waits in the backlog is another worker's, or the next process's."""
+        self._open = False
+        for listening, _ in self._doors:
+            self._loop.remove_reader(listening.sock.fileno())
+
+    def _listen(self, door: tuple[Listening, Factory]) -> None:
+        if self._open:
+            self._loop.add_reader(door[0].sock.fileno(), self._knock, door)
+
+    def _pause(self, door: tuple[Listening, Factory], seconds: float, then: Callable[[tuple[Listening, Factory]], None]) -> None:
+        self._loop.remove_reader(door[0].sock.fileno())
+        self._loop.call_later(seconds, then, door)
+
+    def _knock(self, door: tuple[Listening, Factory]) -> None:
+        mine = self._count() + self._arriving
+        if mine >= self._limit:
+            self._rest("listener.full", mine)
+            return
+        least = self._others_least()
+        if least is not None and mine > least:
+            self._pause(door, _POLITE, self._after_waiting)
+            return
+        self._accept(door)
+
+    def _after_waiting(self, door: tuple[Listening, Factory]) -> None:
+        if self._open and self._accept(door):
+            self._listen(door)
+
+    def _accept(self, door: tuple[Listening, Factory]) -> bool:
+        """False when the listeners were sent to rest."""
+        listening, factory = door
+        try:
+            sock, _ = listening.sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return True
+        except OSError as exc:
+            if exc.errno not in _EXHAUSTED:
+                self._log.warning("listener.failed", url=listening.spec.url, problem=exc.strerror)
+                return True
+            self._rest("listener.no_files", self._count())
+            return False
+        sock.setblocking(False)
+        self._arriving += 1
+        self._tasks.spawn(self._attach(sock, factory, implicit=listening.spec.tls), "accept")
+        return True
+
+    async def _attach(self, sock: socket.socket, factory: Factory, *, implicit: bool) -> None:
+        try:
+            if implicit:
+                await self._loop.connect_accepted_socket(factory, sock, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE)
+            else:
+                await self._loop.connect_accepted_socket(factory, sock)
+        except (OSError, EOFError, TimeoutError) as exc:  # ssl.SSLError is an OSError; the peer's business
+            self._log.debug("tls.handshake_failed", problem=str(exc))
+            sock.close()
+        finally:
+            self._arriving -= 1
+
+    def _rest(self, event: str, connections: int) -> None:
+        self._log.warning(event, connections=connections, seconds=_REST)
+        for listening, _ in self._doors:
+            self._loop.remove_reader(listening.sock.fileno())
+        self._loop.call_later(_REST, self._wake)
+
+    def _wake(self) -> None:
+        for door in self._doors:
+            self._listen(door)

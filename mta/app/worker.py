@@ -1,0 +1,167 @@
+"""One worker process: an event loop that serves the shared sockets, and, when it holds the lock, the queue.
+
+It says "ready" to the supervisor when it accepts; SIGTERM drains it; the end of the lifeline (the supervisor died) too.
+StorageDead ends it at once, with no further word to any peer: what was answered is durable, the rest was not answered.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mta.app.accept import Acceptor
+from mta.app.board import Board, Line
+from mta.app.build import Assembly, assemble
+from mta.app.places import Places
+from mta.app.privileges import Account, become
+from mta.app.sockets import Listening
+from mta.config.load import LoadedConfig
+from mta.model.errors import ConfigError, MailError, StorageDead
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+
+EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 70, 74, 75, 78
+_TOLD_EVERY = 0.5  # seconds between looks at our own numbers
+_ORPHAN_GRACE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the supervisor gives one worker. ``number`` from 0; ``slot``: row of the board; ``ready`` and ``lifeline``: fds."""
+
+    loaded: LoadedConfig
+    listening: Sequence[Listening]
+    tls: ssl.SSLContext
+    places: Places
+    account: Account | None
+    board: Board
+    slots: int
+    number: int
+    slot: int
+    ready: int
+    lifeline: int
+    log: Log
+
+
+def main(job: Job) -> int:
+    """The whole life of the process. Returns the exit status."""
+    faulthandler.enable()
+    if job.account is not None:
+        become(job.account)
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+            return runner.run(Worker(job).run())
+    except ConfigError as exc:
+        return _failed(job, exc, EX_CONFIG)
+    except StorageDead as exc:
+        return _failed(job, exc, EX_IOERR)
+    except (MailError, OSError) as exc:
+        return _failed(job, exc, EX_TEMPFAIL)
+
+
+def _new_loop():  # type: ignore[no-untyped-def]  # uvloop has no types
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _failed(job: Job, exc: Exception, status: int) -> int:
+    job.log.error("worker.failed", problem=str(exc) or type(exc).__name__, status=status)
+    os.write(job.ready, json.dumps({"failed": str(exc) or type(exc).__name__, "status": status}).encode() + b"\n")
+    return status
+
+
+class Worker:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._log = job.log
+        self._tasks = Tasks(job.log)
+        self._stopping = asyncio.Event()
+        self._grace = job.loaded.config.drain
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._loop_exception)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends these to the whole group; the supervisor acts on them
+            loop.add_signal_handler(number, _nothing)
+        loop.add_reader(self._job.lifeline, self._orphaned)
+        assembly = await assemble(self._job.loaded, self._job.places, self._job.number, self._tasks, self._log, dead=self._dead)
+        acceptor = self._acceptor(assembly)
+        gc.collect()
+        gc.freeze()
+        acceptor.start()
+        self._tell(assembly, acceptor, accepting=1)
+        os.write(self._job.ready, b'{"ready": true}\n')
+        telling = self._tasks.spawn(self._keep_telling(assembly, acceptor), "board")
+        await self._stopping.wait()
+        telling.cancel()
+        acceptor.stop()
+        self._tell(assembly, acceptor, accepting=0)
+        await assembly.close(self._grace)
+        await self._tasks.close()
+        return 0
+
+    def _acceptor(self, assembly: Assembly) -> Acceptor:
+        job = self._job
+        return Acceptor(
+            [(one, assembly.factory(one.spec)) for one in job.listening],
+            tls=job.tls,
+            count=assembly.connections,
+            others_least=lambda: job.board.least_connections(job.slot, job.slots),
+            limit=job.loaded.config.limits.connections,
+            tasks=self._tasks,
+            log=self._log,
+        )
+
+    def _tell(self, assembly: Assembly, acceptor: Acceptor, accepting: int) -> None:
+        smtp, imap, pop3 = assembly.counts()
+        line = Line(os.getpid(), smtp + acceptor.arriving, imap, pop3, int(assembly.dispatching), accepting)
+        self._job.board.write(self._job.slot, line)
+
+    async def _keep_telling(self, assembly: Assembly, acceptor: Acceptor) -> None:
+        while True:
+            await asyncio.sleep(_TOLD_EVERY)
+            self._tell(assembly, acceptor, accepting=1)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+
+    def _orphaned(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._job.lifeline)
+        self._log.error("worker.orphaned", problem="the supervisor is gone")
+        self._grace = min(self._grace, _ORPHAN_GRACE)
+        self._stopping.set()
+
+    def _dead(self, problem: str) -> None:
+        """The disk's state is unknown: not one more octet to anybody."""
+        self._log.error("storage.dead", problem=problem)
+        sys.stderr.flush()
+        os._exit(EX_IOERR)
+
+    def _loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Exceptions of callbacks and protocols that nobody caught: a bug, or the disk."""
+        exc = context.get("exception")
+        if isinstance(exc, StorageDead):
+            self._dead(str(exc))
+        if isinstance(exc, BaseException):
+            try:
+                raise exc
+            except BaseException:  # noqa: BLE001  # logged with its traceback, whatever it is
+                self._log.error("loop.exception", message=context.get("message"), exc_info=True)
+        else:
+            self._log.error("loop.exception", message=context.get("message"))
+
+
+def _nothing() -> None:
+    """Signals that are the supervisor's."""
