@@ -112,7 +112,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     def eof_received(self) -> bool:
         """A peer may send everything, close its half and read the replies: what is under way is finished first."""
         self._ended = True
-        return self._busy and not self.peer.tls
+        return self.working and not self.peer.tls
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
@@ -175,15 +175,20 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             self.close()
 
     def start(self, step: Step) -> None:
-        """Begin the dialogue with the greeting's step."""
-        self._run(step)
+        """Take a step that no octets caused: the greeting."""
+        if isinstance(step, CoroutineType):
+            self._begin(step)
+            return
+        if isinstance(step, Reply):
+            self.say(step)
+        self._advance()
 
     def flush(self) -> None:
         if self._out and self._link is not None:
             self._link.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out.clear()
 
-    def close(self, *, linger: bool = True) -> None:
+    def close(self) -> None:
         """Send what is to be sent, then hang up; the watchdog cuts a peer that does not let go."""
         self.flush()
         if self._closing:
@@ -193,7 +198,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.deadline = self.server.time() + LINGER
         if self._link is None:
             return
-        if linger and not self._ended and self._link.can_write_eof():
+        if not self._ended and self._link.can_write_eof():
             if self._paused:
                 self._paused = False
                 self._link.resume_reading()
@@ -243,20 +248,12 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     def _advance(self) -> None:
         step = self._turn()
         if step is not None:
-            self._busy = True
-            self.deadline = NEVER
-            self.server.tasks.spawn(self._work(step), "smtp")
+            self._begin(step)
 
-    def _run(self, step: Step) -> None:
-        """Take a step that no octets caused."""
-        if isinstance(step, CoroutineType):
-            self._busy = True
-            self.deadline = NEVER
-            self.server.tasks.spawn(self._work(step), "smtp")
-        else:
-            if isinstance(step, Reply):
-                self.say(step)
-            self._advance()
+    def _begin(self, step: Coroutine[Any, Any, Reply | None]) -> None:
+        self._busy = True
+        self.deadline = NEVER
+        self.server.tasks.spawn(self._work(step), "smtp")
 
     def _turn(self) -> Coroutine[Any, Any, Reply | None] | None:
         """Obey buffered octets until one step has to wait, and return that one; else send the replies and return None."""
@@ -299,12 +296,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
                 self.say(reply)
             step = self._turn()
         self._busy = False
-        if self._ended:
-            self.close()
-            if self._link is not None:
-                self._link.close()
-        else:
-            self._release()
+        self._rest()
 
     def _next_turn(self) -> None:
         self._scheduled = False
@@ -314,7 +306,16 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         if self._busy or self._stalled or self._closing or self._scheduled:
             return
         self._advance()
-        self._release()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing more can be done without the peer: read on, or hang up when it has said its last."""
+        if self._ended and not self.working:
+            self.close()
+            if self._link is not None:
+                self._link.close()
+        else:
+            self._release()
 
     def _obey(self, line: bytes) -> Step:
         if line is Lines.TOO_LONG or line is Lines.BARE_LF:

@@ -566,6 +566,31 @@ def test_a_client_that_closes_its_half_hears_the_rest() -> None:
     session(site, play)
 
 
+def test_many_commands_before_a_closed_half_are_all_answered() -> None:
+    async def play(talk: Talk, link: SmtpProtocol, transport: FakeTransport) -> None:
+        await talk(HELLO)
+        link.data_received((MAIL + b"RSET\r\n") * 500)
+        assert link.eof_received() is True
+        await site.settle(link)
+        assert transport.take().count(b"250") == 1000
+        assert transport.closed
+
+    site = SmtpSite()
+    session(site, play)
+
+
+def test_postmaster_needs_no_domain() -> None:
+    async def play(talk: Talk, link: SmtpProtocol, transport: FakeTransport) -> None:
+        await talk(HELLO + MAIL)
+        assert (await talk(b"RCPT TO:<Postmaster>\r\n")).startswith("250")
+        await talk(b"DATA\r\n")
+        await talk(BODY)
+        assert [d.user for d in site.spool.accepted[0].deliveries] == [1]
+
+    site = SmtpSite(users={"postmaster@example.test": "x"})
+    session(site, play)
+
+
 def test_drain_lets_a_message_finish() -> None:
     async def run() -> None:
         site = SmtpSite()
