@@ -90,23 +90,11 @@ def _upgrade(connection: Connection, steps: tuple[Step, ...]) -> None:
     from sqlalchemy.pool import StaticPool
 
     url = "sqlite://" if connection.dialect == "sqlite" else "postgresql+psycopg://"
-    keep: Any = _Kept(connection.raw)
-    engine = create_engine(url, creator=lambda: keep, poolclass=StaticPool)
+    raw: Any = connection.raw
+    engine = create_engine(url, creator=lambda: raw, poolclass=StaticPool)
+    for ending in ("do_commit", "do_rollback", "do_close", "do_terminate"):  # the transaction is ours to end
+        setattr(engine.dialect, ending, lambda _connection: None)
     with engine.connect() as borrowed:
         operations = Operations(MigrationContext.configure(borrowed))
         for step in steps:
             step(operations)
-
-
-class _Kept:
-    """The driver's connection without the calls by which SQLAlchemy would end our transaction."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-    def commit(self) -> None: ...
-    def rollback(self) -> None: ...
-    def close(self) -> None: ...

@@ -117,7 +117,7 @@ def test_a_crash_under_load_loses_nothing_acknowledged(server: PostgreSql, postg
 
 @pytest.mark.parametrize(
     ("url", "error"),
-    [("postgresql://nobody@127.0.0.1:1/none", TemporaryFailure), ("postgresql://[", ConfigError)],
+    [("postgresql://nobody@127.0.0.1:1/none", TemporaryFailure), ("postgresql://host:port/name", ConfigError)],
 )
 def test_a_server_that_is_not_there(tmp_path: Path, url: str, error: type[Exception]) -> None:
     backend = Backend(lambda options: open_database(url, options), tmp_path)
