@@ -1,0 +1,101 @@
+"""How commands reach the data: the database directly, whether the server runs or not, then a word on the bus."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+
+from mta.app.bus import Topic, tell
+from mta.app.places import Places
+from mta.app.privileges import Account, account_of
+from mta.config.load import LoadedConfig, load
+from mta.model.address import Address
+from mta.model.errors import ConfigError
+from mta.net.clock import SystemClock
+from mta.obs import log as obs_log
+from mta.obs.log import Log
+from mta.pluginhost.context import Services
+from mta.pluginhost.host import HookHost
+from mta_hooks.backends.database import Database, DatabaseOptions
+
+T = TypeVar("T")
+
+
+def loaded(ctx: click.Context) -> LoadedConfig:
+    """The config named on the command line. Raises ConfigError with every problem."""
+    return load(ctx.find_root().obj)
+
+
+def host_of(config: LoadedConfig) -> HookHost:
+    """The plugins of the config, loaded but not started."""
+    obs_log.configure("error")
+    host = HookHost(Services(config.config.hostname, SystemClock(), Log()))
+    host.load(config.config.plugins, config.where)
+    return host
+
+
+@asynccontextmanager
+async def database(config: LoadedConfig) -> AsyncIterator[Database]:
+    """The open database; made when it is not there yet."""
+    settings = config.config
+    places = Places(settings.data_dir)
+    account = account_of(settings.user)
+    try:
+        places.prepare(account)
+    except OSError as exc:
+        fix = "run the command as root or as the server's user, or name another folder."
+        raise config.error("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
+    host = host_of(config)
+    factory = host.backend("database", settings.database.partition(":")[0])
+    opened: Database = factory(settings.database, DatabaseOptions(data_dir=settings.data_dir, reserve=0))
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.close()
+        if account is not None:
+            _give_back(places, account)
+
+
+def _give_back(places: Places, account: Account) -> None:
+    """Files that this command made as root belong to the server's user."""
+    for entry in places.data_dir.iterdir():
+        if entry.is_file() and not entry.is_symlink() and entry.stat().st_uid == 0:
+            os.chown(entry, account.uid, account.gid, follow_symlinks=False)
+
+
+def with_database(ctx: click.Context, work: Callable[[Database], Awaitable[T]], topic: Topic | None = None) -> T:
+    """Run ``work`` over the open database; then wake the running server with ``topic``."""
+    config = loaded(ctx)
+
+    async def run() -> T:
+        async with database(config) as opened:
+            return await work(opened)
+
+    result = asyncio.run(run())
+    if topic is not None:
+        tell(Places(config.config.data_dir).bus, topic)
+    return result
+
+
+class AddressParam(click.ParamType[Address]):
+    """``local@domain``."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(value)
+        except ValueError as exc:
+            self.fail(f"{value!r} is no mail address: {exc}", param, ctx)
+
+
+ADDRESS = AddressParam()
+
+__all__ = ["ADDRESS", "ConfigError", "database", "host_of", "loaded", "with_database"]

@@ -1,0 +1,100 @@
+"""Entry point of ``mta``: finds the command's module when it is asked for, so that ``--help`` imports nothing else."""
+# SPDX-License-Identifier: Apache-2.0
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from mta import __version__
+
+COMMANDS = {
+    "serve": ("mta.cli.server", "serve"),
+    "reload": ("mta.cli.server", "reload"),
+    "status": ("mta.cli.server", "status"),
+    "config": ("mta.cli.config", "config"),
+    "doctor": ("mta.cli.doctor", "doctor"),
+    "domain": ("mta.cli.domain", "domain"),
+    "user": ("mta.cli.user", "user"),
+    "alias": ("mta.cli.alias", "alias"),
+    "queue": ("mta.cli.queue", "queue"),
+    "plugins": ("mta.cli.plugins", "plugins"),
+    "hooks": ("mta.cli.hooks", "hooks"),
+    "trace": ("mta.cli.trace", "trace"),
+    "mailbox": ("mta.cli.mailbox", "mailbox"),
+}
+HELP = {
+    "serve": "Run the server in the foreground.",
+    "reload": "Read the config again and replace the workers one by one.",
+    "status": "Show processes, connections and the queue of the running server.",
+    "config": "Check, show and explain the config.",
+    "doctor": "Look for what would go wrong: config, ports, disk, names, plugins.",
+    "domain": "Domains of ours.",
+    "user": "Accounts.",
+    "alias": "Addresses that stand for others.",
+    "queue": "Messages that wait.",
+    "plugins": "What plugins run, and how they fare.",
+    "hooks": "Hooks, and in which order plugins are asked.",
+    "trace": "What became of a message.",
+    "mailbox": "Mailboxes, and whether they are sound.",
+}
+
+
+class Lazy(click.Group):
+    """Sub-commands by name; only the one that runs is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(HELP.items()))
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "file", metavar="FILE", help="Config file; else $MTA_CONFIG, else /etc/mta/mta.yaml.")
+@click.version_option(__version__, prog_name="mta")
+@click.pass_context
+def cli(ctx: click.Context, file: str | None) -> None:
+    """A mail server whose every decision is a hook.
+
+    Example: mta --config /etc/mta/mta.yaml user add alice@example.org
+    """
+    ctx.obj = file
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run ``mta``. Exit status as in sysexits.h: 64 usage, 67 unknown address, 73 exists already, 75 try again, 78 config."""
+    from mta.cli.failure import status_of, text_of
+
+    try:
+        result = cli.main(argv, prog_name="mta", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(64)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except Exception as exc:
+        status = status_of(exc)
+        if status is None:
+            raise
+        click.echo(f"mta: {text_of(exc)}", err=True)
+        sys.exit(status)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

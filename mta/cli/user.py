@@ -1,0 +1,186 @@
+"""``mta user``."""
+# SPDX-License-Identifier: Apache-2.0
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
+
+import click
+
+from mta.cli.access import ADDRESS, with_database
+from mta.cli.output import json_option, progress, show
+from mta.config.units import parse_size
+from mta.directory.passwords import hash_password
+from mta.model.address import Address
+from mta.model.directory import User
+from mta.model.errors import MailError, NoSuchUser
+from mta_hooks.backends.database import Database
+
+_password_option = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+
+
+@click.group()
+def user() -> None:
+    """Accounts: an address with a password and mailboxes.
+
+    Example: mta user add alice@example.org
+    """
+
+
+@user.command()
+@click.argument("address", type=ADDRESS)
+@_password_option
+@click.option("--quota", metavar="SIZE", help='Octets, or "2 GiB"; none: unlimited.')
+@click.pass_context
+def add(ctx: click.Context, address: Address, password_stdin: bool, quota: str | None) -> None:
+    """Add an account with its standard mailboxes; its domain is made when missing.
+
+    Example: printf 's3cret\\n' | mta user add alice@example.org --password-stdin
+    """
+    octets = _size(quota) if quota else 0
+    entry = (address, _hash(_read_password(password_stdin)))
+
+    async def work(db: Database) -> None:
+        made = await db.directory.add_users([entry])
+        if octets:
+            await db.directory.set_quota(made[0].id, octets)
+
+    with_database(ctx, work, "directory")
+
+
+@user.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.pass_context
+def import_(ctx: click.Context, file: TextIO) -> None:
+    """Add many accounts, all or none. Lines of FILE: address TAB password (further fields are ignored).
+
+    Example: mta user import users.tsv
+    """
+    entries = list(_entries(file))
+    tell = progress(len(entries), "hashing")
+    hashed: list[tuple[Address, str]] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for (address, _), phc in zip(entries, pool.map(_hash, [password for _, password in entries]), strict=True):
+            hashed.append((address, phc))
+            tell(len(hashed))
+    with_database(ctx, lambda db: db.directory.add_users(hashed, progress(len(hashed), "adding")), "directory")
+    click.echo(f"{len(hashed)} users added", err=True)
+
+
+def _entries(file: TextIO) -> Iterator[tuple[Address, str]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.rstrip("\r\n").split("\t")
+        try:
+            if len(fields) < 2 or not fields[1]:
+                raise ValueError("must be address TAB password")
+            yield Address.parse(fields[0]), fields[1]
+        except ValueError as exc:
+            raise click.ClickException(f"{file.name}:{number}: {exc}. Nothing was added.") from exc
+
+
+@user.command()
+@click.argument("address", type=ADDRESS)
+@_password_option
+@click.pass_context
+def passwd(ctx: click.Context, address: Address, password_stdin: bool) -> None:
+    """Change the password.
+
+    Example: printf 'n3w\\n' | mta user passwd alice@example.org --password-stdin
+    """
+    phc = _hash(_read_password(password_stdin))
+
+    async def work(db: Database) -> None:
+        await db.directory.set_password((await _known(db, address)).id, phc)
+
+    with_database(ctx, work, "directory")
+
+
+@user.command("list")
+@click.argument("domain", default="")
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, domain: str, as_json: bool) -> None:
+    """List accounts, of one domain or all.
+
+    Example: mta user list example.org --json
+    """
+    found = with_database(ctx, lambda db: db.directory.users(domain))
+    rows = [
+        {"address": str(u.address), "enabled": u.enabled, "quota": u.quota or None, "used": u.used}
+        for u in sorted(found, key=lambda u: (u.address.domain, u.address.local))
+    ]
+    show(rows, ("address", "enabled", "quota", "used"), as_json)
+
+
+@user.command()
+@click.argument("address", type=ADDRESS)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def delete(ctx: click.Context, address: Address, yes: bool) -> None:
+    """Delete an account and its mailboxes.
+
+    Example: mta user delete alice@example.org --yes
+    """
+    if not yes:
+        click.confirm(f"Delete {address} and all its mail?", abort=True)
+
+    async def work(db: Database) -> None:
+        await db.directory.delete_user((await _known(db, address)).id)
+
+    with_database(ctx, work, "directory")
+
+
+@user.command()
+@click.argument("address", type=ADDRESS)
+@click.argument("size")
+@click.pass_context
+def quota(ctx: click.Context, address: Address, size: str) -> None:
+    """Set how much an account may hold; 0: unlimited.
+
+    Example: mta user quota alice@example.org "2 GiB"
+    """
+    octets = _size(size)
+
+    async def work(db: Database) -> None:
+        await db.directory.set_quota((await _known(db, address)).id, octets)
+
+    with_database(ctx, work, "directory")
+
+
+async def _known(db: Database, address: Address) -> User:
+    found = await db.directory.user(address)
+    if found is None:
+        raise NoSuchUser(f"{address}: no such user; mta user list shows them")
+    return found
+
+
+def _size(text: str) -> int:
+    try:
+        size = parse_size(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
+    if not isinstance(size, int) or size < 0:
+        raise click.BadParameter("must be a whole number of octets")
+    return size
+
+
+def _hash(password: str) -> str:
+    try:
+        return hash_password(password)
+    except ValueError as exc:
+        raise MailError(str(exc)) from exc
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.readline().rstrip("\r\n")
+        if not line:
+            raise click.ClickException("standard input has no password on its first line")
+        return line
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    assert isinstance(password, str)
+    return password
