@@ -161,7 +161,7 @@ def test_dns_failure_is_no_bounce(server):
     send(server, "x@broken.test")
     time.sleep(2.5)
     assert server.queue_count() == before + 1
-    server.cli("queue", "delete", "--recipient", "x@broken.test")
+    server.cli("queue", "delete", "--recipient", "x@broken.test", "--yes")
 
 
 @pytest.mark.peer("smtp-sink")
