@@ -216,24 +216,29 @@ class Connection(asyncio.Protocol):
 
     async def _greet(self) -> None:
         """Ask the ``smtp_connect`` hooks before anything is said."""
-        session = self.session
+        refusal = await self._refusal()
+        if refusal:
+            self._task = None
+            self._end(b"* BYE %b\r\n" % refusal)
+            return
+        self.write(greeting(self.session))
+        await self._run()
+
+    async def _refusal(self) -> bytes:
+        """Why this client is not served, or nothing."""
         try:
             plan = self.server.hooks.smtp_connect
-            verdict = None if plan is None else (await plan.verdict(session=session.peer)).verdict
-            if verdict is not None and verdict.action in (Action.REJECT, Action.DEFER):
-                code = b"UNAVAILABLE" if verdict.action is Action.DEFER else b"CONTACTADMIN"
-                text = "".join(c if " " <= c <= "~" else "?" for c in verdict.text).encode("ascii")
-                self._end(b"* BYE [%b] %b\r\n" % (code, text or b"not welcome"))
-                return
-            self.write(greeting(session))
+            verdict = None if plan is None else (await plan.verdict(session=self.session.peer)).verdict
         except TemporaryFailure:
-            self._end(b"* BYE [UNAVAILABLE] try again later\r\n")
-            return
+            return b"[UNAVAILABLE] try again later"
         except Exception:  # noqa: BLE001  # a bug of ours or of a hook's plan; the client hears nothing of it
-            self.server.log.error("imap.failed", session=session.peer.id, command="greeting", exc_info=True)  # noqa: G201
-            self._end(b"* BYE [SERVERBUG] internal error\r\n")
-            return
-        await self._run()
+            self.server.log.error("imap.failed", session=self.session.peer.id, command="greeting", exc_info=True)  # noqa: G201
+            return b"[SERVERBUG] internal error"
+        if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
+            return b""
+        code = b"UNAVAILABLE" if verdict.action is Action.DEFER else b"CONTACTADMIN"
+        text = "".join(c if " " <= c <= "~" else "?" for c in verdict.text).encode("ascii")
+        return b"[%b] %b" % (code, text or b"not welcome")
 
     async def _run(self) -> None:
         """Run the commands that are here, then end; the next octets start another task."""

@@ -72,6 +72,6 @@ async def _mark_seen(session: Session, selected: Selected, positions: Positions,
     except TemporaryFailure as exc:
         session.server.log.warning("imap.seen", session=session.peer.id, user=session.peer.user, detail=str(exc))
         return set()
-    selected.view.took(stored.rows, stored.modseq)
+    selected.view.took(stored)
     selected.heard.update((row.uid, row.modseq) for row in stored.rows)  # their FETCH responses say FLAGS
     return set(unseen)

@@ -159,17 +159,22 @@ class Selected:
             return min(self.count, self.view.uid_next - self.recent_from)
         return self.count - bisect_left(self.columns.uids, self.recent_from, 0, self.count)
 
+    def untold(self) -> set[Uid]:
+        """Messages whose flags changed without this client knowing."""
+        columns = self.columns
+        if columns is None or self._told_entry == self.view.log_end:
+            return set()
+        found = self.view.changed_after(self._told_entry, self._told)
+        return {u for u in found if (p := columns.position(u)) >= 0 and columns.modseqs[p] != self.heard.get(u)}
+
     def _tell_flags(self, out: list[bytes]) -> None:
         view = self.view
-        uids = view.changed_after(self._told_entry, self._told)
+        uids = self.untold()
         self._told_entry, self._told = view.log_end, view.highest
-        heard, self.heard = self.heard, {}
+        self.heard.clear()
         if uids and self.columns is not None:
             columns, count = self.columns, self.count
-            found = [(u, columns.position(u)) for u in sorted(uids)]
-            at = [p for u, p in found if 0 <= p < count and columns.modseqs[p] != heard.get(u)]
-            if not at:
-                return
+            at = [p for p in map(columns.position, sorted(uids)) if p < count]
             out += self.new_keywords()
             out += [self.flag_line(columns, p) for p in at]
 

@@ -70,13 +70,16 @@ async def _change(
     """Make the change; what the client can know from the answer, or from .SILENT, it is not told again."""
     keywords = _spelt(columns, command)
     before = [columns.sets[at] for at in positions] if command.silent else []
+    untold = selected.untold() if command.silent else set()
     uids = selected.uids(positions)
     result = await session.server.store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
-    selected.view.took(result.rows, result.modseq)
+    selected.view.took(result)
     if command.silent:
         expected = {n: _after(columns, n, command, keywords) for n in set(before)}
         wanted = dict(zip(uids, (expected[n] for n in before), strict=True))
-        selected.heard.update((row.uid, row.modseq) for row in result.rows if wanted[row.uid] == (row.flags, row.keywords))
+        for row in result.rows:
+            if wanted[row.uid] == (row.flags, row.keywords) and row.uid not in untold:
+                selected.heard[row.uid] = row.modseq
     else:
         selected.heard.update((row.uid, row.modseq) for row in result.rows)
     return result

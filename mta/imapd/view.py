@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mta.imapd.columns import Columns, FlagTable
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
-from mta.model.mailbox import Changes, MailboxStatus, Row
+from mta.model.mailbox import Changes, MailboxStatus, Row, Stored
 from mta_hooks.backends import MailStore
 
 if TYPE_CHECKING:
@@ -161,11 +161,11 @@ class View:
         if len(columns.table) > 2 * len(columns) + 1000:
             self._replace(columns.renumbered())
 
-    def took(self, rows: Sequence[Row], modseq: ModSeq) -> None:
-        """A command of ours made these changes: take them over without asking the store, if nothing lies between."""
-        self.take_rows(rows)
-        if modseq == self.highest + 1:
-            self.highest = modseq
+    def took(self, stored: Stored) -> None:
+        """A command of ours made these changes: take them over, and need not ask the store, if nothing lies between."""
+        self.take_rows(stored.rows)
+        if stored.made and stored.modseq == self.highest + 1:
+            self.highest = stored.modseq
 
     def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None) -> None:
         """Messages went."""
@@ -177,7 +177,7 @@ class View:
         if positions:
             positions.sort()
             self._replace(columns.without(positions))
-        if modseq == self.highest + 1:
+        if uids and modseq == self.highest + 1:
             self.highest = modseq
 
     def _replace(self, columns: Columns) -> None:

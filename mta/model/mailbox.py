@@ -92,11 +92,15 @@ class Copied(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """STORE: rows as they are now (changed or not), and the uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)."""
+    """STORE: rows as they are now (changed or not), and the uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3).
+
+    made  ``modseq`` was taken by this very call; False: nothing changed, and it is whoever's came last
+    """
 
     rows: list[Row]
     modified: list[Uid]
     modseq: ModSeq
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)

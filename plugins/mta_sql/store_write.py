@@ -145,7 +145,7 @@ def set_flags(
             record(tx, name, mailbox, members, flags=new_flags, keywords=new_keywords)
     now = {uid: new for new, members in groups.items() for uid in members}
     rows = [row._replace(modseq=modseq, flags=now[row.uid][0], keywords=now[row.uid][1]) if row.uid in now else row for row in rows]
-    return Stored(rows, modified, modseq)
+    return Stored(rows, modified, modseq, made=True)
 
 
 def _changed(old: tuple[int, str], change: FlagChange, flags: int, keywords: frozenset[str]) -> tuple[int, str]:

@@ -164,7 +164,7 @@ class MemoryStore:
                     after[i] = box.rows[new.uid] = new._replace(modseq=modseq)
                     name = "FlagsClear" if change == "remove" else "FlagsSet"
                     changed.event(name, box, [new.uid], new.flags, new.keywords)
-        return Stored(after, modified, modseq)
+        return Stored(after, modified, modseq, made=True)
 
     async def copy(self, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
         box, to = self._data.get(mailbox), self._data.get(target)
