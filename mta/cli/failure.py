@@ -23,4 +23,5 @@ def status_of(exc: BaseException) -> int | None:
 
 def text_of(exc: BaseException) -> str:
     """What the operator reads."""
-    return f"{exc}: exists already, nothing was changed" if isinstance(exc, AlreadyExists) else str(exc)
+    text = str(exc)
+    return f"{text}: exists already, nothing was changed" if isinstance(exc, AlreadyExists) and " " not in text else text
