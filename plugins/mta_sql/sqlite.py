@@ -2,8 +2,7 @@
 
 WAL and synchronous=FULL: a commit returns after the log is on stable storage. Processes that share the file take turns by
 flock on a file beside it, which the kernel hands over at once and releases when its holder dies, instead of SQLite's
-own polling. Checkpoints run after the commit was announced, still within the turn, so that a checkpoint and a writer never
-meet (SQLite before 3.51.3 can lose data when they do: the WAL-reset bug).
+own polling.
 
 Never open the database file or its -shm by other means in this process: closing any descriptor of a file drops all
 POSIX locks that SQLite holds on it.
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mta.model.errors import ConfigError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
+from mta_sql import checkpoint
+from mta_sql.checkpoint import Checkpoint
 from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import migrate
 from mta_sql.transaction import Effects
@@ -36,8 +37,6 @@ _log = logging.getLogger("mta.sql")
 # Primary result codes (https://sqlite.org/rescode.html); extended codes carry them in the low octet.
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 _IOERR_READ, _IOERR_SHORT_READ = 266, 522
-CHECKPOINT = 8 * 2**20
-"""Octets written to the log after which it is folded back; also about the size the log keeps."""
 
 
 def sound() -> bool:
@@ -113,7 +112,7 @@ class SqliteFile:
                 "synchronous = FULL",
                 "foreign_keys = ON",
                 "wal_autocheckpoint = 0",
-                f"journal_size_limit = {8 * CHECKPOINT}",
+                f"journal_size_limit = {8 * checkpoint.OCTETS}",
                 f"cache_size = {-cache // 1024}",
                 "temp_store = MEMORY",
             ):
@@ -193,8 +192,10 @@ class SqliteWriteSide:
         self._turn = turn
         self._connection = file.connect(busy=1.0, cache=32 * 2**20)
         self._execute = self._connection.raw.execute
-        self._logged = 0
         self._rows = 0
+        self._checkpoint = Checkpoint(
+            turn, self._connection, lambda: file.connect(busy=0.0, cache=2**20), self.failure, beside=sound()
+        )
 
     def begin(self, mailboxes: Iterable[int]) -> Connection:
         self._turn.take()
@@ -215,7 +216,7 @@ class SqliteWriteSide:
     def commit(self, effects: Effects) -> None:
         self._execute("COMMIT")
         rows = self._connection.raw.total_changes  # type: ignore[attr-defined]
-        self._logged += effects.octets + 1000 * (rows - self._rows)
+        self._checkpoint.wrote(effects.octets + 1000 * (rows - self._rows))
         self._rows = rows
         self._turn.give()
 
@@ -231,21 +232,10 @@ class SqliteWriteSide:
         return meaning(exc, self._place)
 
     def tidy(self) -> None:
-        if self._logged < CHECKPOINT:
-            return
-        self._logged = 0
-        self._turn.take()
-        try:
-            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except driver.Error as exc:
-            failure = meaning(exc, self._place)
-            if isinstance(failure, StorageDead):
-                raise failure from exc
-            _log.warning("sql.checkpoint_failed", extra={"fields": {"error": str(exc)}})
-        finally:
-            self._turn.give()
+        self._checkpoint.run()
 
     def close(self) -> None:
+        self._checkpoint.close()
         self._connection.raw.close()
         self._turn.close()
 

@@ -9,10 +9,11 @@ from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
 from mta.model.mailbox import Changes, MailboxStatus, Row
 from mta_sql.core import Core
-from mta_sql.dialect import Connection
+from mta_sql.dialect import Connection, Cursor
 
 SHORT = 500
 """Rows read inline at most: about half a millisecond of the event loop."""
+PIECE = 2000
 COUNTED = 10_000
 """Index entries counted inline at most: about a quarter of a millisecond."""
 
@@ -31,6 +32,7 @@ _ALL = _HEAD + " UNION ALL SELECT 1, uid, modseq, flags, keywords, date, size, b
 _SINCE = (
     _ALL + " AND modseq > ? UNION ALL SELECT 2, uid, modseq, 0, '', 0, 0, 0 FROM tombstones WHERE mailbox_id = ? AND modseq > ?"  # noqa: S608
 )
+_ORDER = " ORDER BY kind, uid"
 _UIDS = "SELECT uid FROM messages WHERE mailbox_id = ?"
 _BLOBS = "SELECT id, body, file FROM blobs WHERE id IN ARRAY ?"
 _PARSED = "SELECT blob_id, octets FROM parsed WHERE blob_id IN ARRAY ?"
@@ -77,39 +79,47 @@ def _mailbox(connection: Connection, mailbox: MailboxId) -> Any:
 
 
 def _first(connection: Connection, mailbox: MailboxId) -> Changes:
-    rows: list[Any] = connection.execute(_ALL, (mailbox, mailbox)).fetchall()
-    uid_validity, uid_next, highest, _ = _head(rows, mailbox)
-    found = [Row(*row[1:]) for row in rows if row[0] == 1]
-    found.sort()
-    return Changes(uid_validity, uid_next, highest, found, [])
+    head, rows, _ = _split(connection.execute(_ALL + _ORDER, (mailbox, mailbox)), mailbox)
+    return Changes(head[0], head[1], head[2], rows, [])
 
 
 def _since(connection: Connection, mailbox: MailboxId, since: ModSeq, limit: int | None) -> Changes | None:
     """None: more than ``limit``."""
     params: tuple[int, ...] = (mailbox, mailbox, since, mailbox, since)
     if limit is None:
-        rows: list[Any] = connection.execute(_SINCE, params).fetchall()
+        cursor = connection.execute(_SINCE + _ORDER, params)
     else:
-        rows = connection.execute(_SINCE + " LIMIT ?", (*params, limit + 1)).fetchall()
-        if len(rows) > limit:
-            return None
-    uid_validity, uid_next, highest, forgotten = _head(rows, mailbox)
-    found = [Row(*row[1:]) for row in rows if row[0] == 1]
-    found.sort()
-    vanished = sorted(row[1] for row in rows if row[0] == 2)
+        cursor = connection.execute(_SINCE + _ORDER + " LIMIT ?", (*params, limit + 1))
+    (uid_validity, uid_next, highest, forgotten), rows, vanished = _split(cursor, mailbox)
+    if limit is not None and len(rows) + len(vanished) >= limit:
+        return None
     if since < forgotten:  # tombstones of that time are gone: name every uid that is not there (RFC 7162 §3.2.5.2)
         if limit is not None and uid_next > limit:
             return None
         present = {row[0] for row in connection.execute(_UIDS, (mailbox,)).fetchall()}
         vanished = [Uid(uid) for uid in range(1, uid_next) if uid not in present]
-    return Changes(uid_validity, uid_next, highest, found, vanished)
+    return Changes(uid_validity, uid_next, highest, rows, vanished)
 
 
-def _head(rows: list[Any], mailbox: MailboxId) -> tuple[int, Uid, ModSeq, int]:
-    for kind, uid_validity, uid_next, _, _, highest, forgotten, _ in rows:
-        if kind == 0:
-            return uid_validity, uid_next, highest, forgotten
-    raise NoSuchMailbox(str(mailbox))
+def _split(cursor: Cursor, mailbox: MailboxId) -> tuple[tuple[int, Uid, ModSeq, int], list[Row], list[Uid]]:
+    """The mailbox, its rows, what vanished. In pieces: no single step keeps the interpreter from the event loop."""
+    head: tuple[int, Uid, ModSeq, int] | None = None
+    rows: list[Row] = []
+    vanished: list[Uid] = []
+    while piece := cursor.fetchmany(PIECE):
+        if head is None:
+            kind, uid_validity, uid_next, _, _, highest, forgotten, _ = piece.pop(0)
+            if kind != 0:
+                break
+            head = (uid_validity, uid_next, highest, forgotten)
+        if piece and piece[-1][0] == 1:
+            rows += [Row._make(row[1:]) for row in piece]
+        else:
+            rows += [Row._make(row[1:]) for row in piece if row[0] == 1]
+            vanished += [row[1] for row in piece if row[0] == 2]
+    if head is None:
+        raise NoSuchMailbox(str(mailbox))
+    return head, rows, vanished
 
 
 async def read_many(core: Core, blobs: Sequence[BlobId]) -> list[bytes]:
