@@ -13,12 +13,12 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mta.app.accept import Acceptor
 from mta.app.board import Board, Line
-from mta.app.build import Assembly, assemble
+from mta.app.build import Assembly
 from mta.app.places import Places
 from mta.app.privileges import Account, become
 from mta.app.sockets import Listening
@@ -67,12 +67,14 @@ def main(job: Job) -> int:
         return _failed(job, exc, EX_TEMPFAIL)
 
 
-def _new_loop():  # type: ignore[no-untyped-def]  # uvloop has no types
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """None: asyncio's own, where uvloop is not to be had."""
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 def _failed(job: Job, exc: Exception, status: int) -> int:
@@ -96,7 +98,9 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends these to the whole group; the supervisor acts on them
             loop.add_signal_handler(number, _nothing)
         loop.add_reader(self._job.lifeline, self._orphaned)
-        assembly = await assemble(self._job.loaded, self._job.places, self._job.number, self._tasks, self._log, dead=self._dead)
+        job = self._job
+        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log)
+        await assembly.open(self._dead)
         acceptor = self._acceptor(assembly)
         gc.collect()
         gc.freeze()
@@ -143,9 +147,9 @@ class Worker:
         self._grace = min(self._grace, _ORPHAN_GRACE)
         self._stopping.set()
 
-    def _dead(self, problem: str) -> None:
+    def _dead(self, exc: StorageDead) -> None:
         """The disk's state is unknown: not one more octet to anybody."""
-        self._log.error("storage.dead", problem=problem)
+        self._log.error("storage.dead", problem=str(exc))
         sys.stderr.flush()
         os._exit(EX_IOERR)
 
@@ -153,7 +157,7 @@ class Worker:
         """Exceptions of callbacks and protocols that nobody caught: a bug, or the disk."""
         exc = context.get("exception")
         if isinstance(exc, StorageDead):
-            self._dead(str(exc))
+            self._dead(exc)
         if isinstance(exc, BaseException):
             try:
                 raise exc

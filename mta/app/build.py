@@ -1,0 +1,221 @@
+"""Puts one worker together: database, plugins, login, resolver, pipeline, servers; and takes it apart in reverse."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mta.app.bus import Bus
+from mta.app.dispatching import Dispatching
+from mta.app.places import Places
+from mta.config.load import LoadedConfig
+from mta.directory.builtin import DirectoryPlugin
+from mta.directory.login import Login
+from mta.directory.passwords import Passwords
+from mta.directory.resolve import Resolver
+from mta.imapd.server import ImapServer
+from mta.model.address import Address
+from mta.model.errors import StorageDead
+from mta.model.ids import MailboxId
+from mta.net.clock import SystemClock
+from mta.net.dns import DnsResolver
+from mta.net.listener import ListenerSpec
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.pipeline.pipeline import Pipeline
+from mta.pluginhost.context import Services
+from mta.pluginhost.dropin import DropIns
+from mta.pluginhost.host import HookHost
+from mta.pop3d.server import Pop3Server
+from mta.smtpd.server import SmtpServer
+from mta_hooks.backends.database import Database, DatabaseOptions
+
+Factory = Callable[[], asyncio.Protocol]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Fulfils mta_hooks.services.Server."""
+
+    hostname: str
+    data_dir: str
+    workers: int
+    worker: int
+
+
+def load_plugins(loaded: LoadedConfig, services: Services) -> HookHost:
+    """The plugins of the config and the drop-in hooks beside them. Raises ConfigError."""
+    host = HookHost(services)
+    host.load(loaded.config.plugins, loaded.where)
+    if loaded.config.hooks_dir:
+        DropIns(host, loaded.config.hooks_dir).scan()
+    return host
+
+
+def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions) -> Database:
+    """The backend that the scheme of ``database`` names, not yet open. Raises ConfigError."""
+    url = loaded.config.database
+    made: Database = host.backend("database", url.partition(":")[0])(url, options)
+    return made
+
+
+class Assembly:
+    """Everything one worker has; see ``assemble``."""
+
+    def __init__(self, loaded: LoadedConfig, places: Places, number: int, tls: ssl.SSLContext, tasks: Tasks, log: Log) -> None:
+        config = loaded.config
+        self._loaded, self._log, self._tasks = loaded, log, tasks
+        self.clock = SystemClock()
+        self.info = ServerInfo(config.hostname, config.data_dir, int(config.workers), number)
+        self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks))
+        self.hooks = HookHost(self._services)
+        self.passwords = Passwords()
+        self.bus = Bus(places, self._mailboxes_elsewhere, self._topic)
+        self._places, self._tls = places, tls
+        self._dispatching: Dispatching | None = None
+
+    async def open(self, dead: Callable[[StorageDead], None]) -> None:
+        """Raises ConfigError, TemporaryFailure, StorageDead: the worker cannot start."""
+        config, hooks, log = self._loaded.config, self.hooks, self._log
+        hooks.load(config.plugins, self._loaded.where)
+        if config.hooks_dir:
+            drop_ins = DropIns(hooks, config.hooks_dir)
+            drop_ins.scan()
+            self._tasks.spawn(drop_ins.run(), "drop-in-hooks")
+        self.database = make_database(self._loaded, hooks, self._options(dead))
+        await self.database.open()
+        self._services.kv = self.database.kv
+        hooks.add_builtin("directory", DirectoryPlugin(self.database.directory, self.passwords))
+        login = Login(hooks, log)
+        resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
+        pipeline = Pipeline(
+            config=config,
+            hooks=hooks,
+            resolver=resolver,
+            database=self.database,
+            clock=self.clock,
+            log=log,
+            hostname=config.hostname,
+        )
+        self._pipeline = pipeline
+        self._services.send = self._send
+        self._serve(login, resolver, pipeline)
+        self.bus.open()
+        hooks.start(self._tasks)
+        if (plan := hooks.startup) is not None:
+            await plan.all(server=self.info)
+        self._dispatching = Dispatching(
+            loaded=self._loaded,
+            places=self._places,
+            hooks=hooks,
+            database=self.database,
+            resolver=resolver,
+            pipeline=pipeline,
+            services=self._services,
+            tasks=self._tasks,
+            log=log,
+        )
+        self._dispatching.start()
+
+    def _serve(self, login: Login, resolver: Resolver, pipeline: Pipeline) -> None:
+        config, hooks, clock, log, tls, tasks = self._loaded.config, self.hooks, self.clock, self._log, self._tls, self._tasks
+        store = self.database.store
+        self.smtp = SmtpServer(
+            config=config,
+            hooks=hooks,
+            login=login,
+            pipeline=pipeline,
+            resolver=resolver,
+            clock=clock,
+            log=log,
+            tls=tls,
+            tasks=tasks,
+        )
+        self.imap = ImapServer(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
+        self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
+
+    def _options(self, dead: Callable[[StorageDead], None]) -> DatabaseOptions:
+        storage = self._loaded.config.storage
+        return DatabaseOptions(
+            data_dir=self._loaded.config.data_dir,
+            changed=self._changed,
+            queued=self._queued,
+            durable_hooks=self.hooks.durable,
+            undelete=storage.undelete_days * 86400.0,
+            reserve=storage.reserve,
+            noted=self._noted,
+            dead=dead,
+        )
+
+    # ---- what the servers need
+
+    def factory(self, spec: ListenerSpec) -> Factory:
+        """Protocols for the connections of one listener."""
+        if spec.protocol == "imap":
+            return self.imap.factory(spec)
+        if spec.protocol == "pop3":
+            return self.pop3.factory(spec)
+        return self.smtp.factory(spec)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Open connections: SMTP, IMAP, POP3."""
+        return self.smtp.connections, self.imap.connections, self.pop3.connections
+
+    def connections(self) -> int:
+        return self.smtp.connections + self.imap.connections + self.pop3.connections
+
+    @property
+    def dispatching(self) -> bool:
+        """True in the worker that holds the dispatch lock."""
+        return self._dispatching is not None and self._dispatching.holds
+
+    # ---- wake-ups: from our own commits, and from other processes
+
+    def _changed(self, mailboxes: Sequence[MailboxId]) -> None:
+        self.imap.changed(mailboxes)
+        self.bus.tell_mailboxes(mailboxes)
+
+    def _queued(self) -> None:
+        if self._dispatching is None or not self._dispatching.wake_queue():
+            self.bus.tell("queue")
+
+    def _noted(self) -> None:
+        if self._dispatching is None or not self._dispatching.wake_outbox():
+            self.bus.tell("outbox")
+
+    def _mailboxes_elsewhere(self, mailboxes: Sequence[MailboxId]) -> None:
+        self.imap.changed(mailboxes)
+
+    def _topic(self, topic: str) -> None:
+        """A change of the directory needs nothing: it is read at each use."""
+        if self._dispatching is not None:
+            if topic == "queue":
+                self._dispatching.wake_queue()
+            elif topic == "outbox":
+                self._dispatching.wake_outbox()
+
+    async def _send(self, plugin: str, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
+        """``ctx.send``. Raises ValueError for a malformed address, Refused, TemporaryFailure."""
+        self._log.debug("plugin.send", plugin=plugin, recipients=len(recipients))
+        return await self._pipeline.inject(
+            origin="local",
+            sender=Address.parse(sender) if sender else None,
+            recipients=[Address.parse(text) for text in recipients],
+            octets=octets,
+        )
+
+    async def close(self, grace: float) -> None:
+        """Let busy sessions and deliveries finish for ``grace`` seconds; then nothing of this worker is left."""
+        dispatching = self._dispatching
+        assert dispatching is not None
+        drains = [self.smtp.drain(grace), self.imap.drain(grace), self.pop3.drain(grace), dispatching.stop(grace)]
+        for result in await asyncio.gather(*drains, return_exceptions=True):
+            if isinstance(result, Exception):
+                self._log.error("worker.drain_failed", problem=f"{type(result).__name__}: {result}")
+        if (plan := self.hooks.shutdown) is not None:
+            await plan.all(server=self.info)
+        self.hooks.stop()
+        self.bus.close()
+        self.passwords.close()
+        await self.database.close()
