@@ -3,7 +3,7 @@
 
 from mta.model.errors import AlreadyExists, ConfigError, MailError, NoSuchMailbox, NoSuchUser, TemporaryFailure
 
-USAGE, DATAERR, NOUSER, UNAVAILABLE, CANTCREAT, TEMPFAIL, CONFIG = 64, 65, 67, 69, 73, 75, 78
+USAGE, DATAERR, NOUSER, UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM, CONFIG = 64, 65, 67, 69, 73, 75, 77, 78
 
 
 def status_of(exc: BaseException) -> int | None:
