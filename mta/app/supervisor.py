@@ -34,7 +34,7 @@ _FORK_AGAIN = 1.0
 
 class Supervisor:
     def __init__(self, loaded: LoadedConfig, pid_file: str = "") -> None:
-        self._file = loaded.file
+        self._file = os.path.abspath(loaded.file)
         self._pid_file = pid_file
         self._log = Log()
         self._places = Places(loaded.config.data_dir)
