@@ -24,6 +24,10 @@ _READ_PART = "SELECT substr(body, ?, ?), file FROM blobs WHERE id = ?"
 _LOOSEN = "INSERT INTO loose (blob_id) VALUES (?)"
 
 
+REMEMBERED = 200_000
+"""Mailboxes found by name that one process keeps: about 40 MiB."""
+
+
 class Body(NamedTuple):
     """Octets ready for a row: in it, or in a file that is durable already."""
 
@@ -57,6 +61,11 @@ class Core:
 
     async def read(self, work: Read[T], *, big: bool = False) -> T:
         return await self.reader.read(work, big=big)
+
+    def remember(self, user: int, name: str, mailbox: int) -> None:
+        if len(self.inboxes) >= REMEMBERED:
+            self.inboxes.clear()
+        self.inboxes[(user, name)] = mailbox
 
     # ---- bodies
 

@@ -128,7 +128,7 @@ def _learn_inboxes(tx: Transaction, core: Core, deliveries: tuple[LocalDelivery,
     missing = {int(d.user) for d in deliveries if d.placement.folder == INBOX and (int(d.user), INBOX) not in core.inboxes}
     if missing:
         for user, mailbox in tx.execute(_FIND_INBOXES, (tx.array(missing),)).fetchall():
-            core.inboxes[(user, INBOX)] = mailbox
+            core.remember(user, INBOX, mailbox)
 
 
 def _find(tx: Transaction, core: Core, target: tuple[int, str]) -> tuple[tuple[int, str], int]:
@@ -145,5 +145,5 @@ def _find(tx: Transaction, core: Core, target: tuple[int, str]) -> tuple[tuple[i
         mailbox = make_mailbox(tx, user, name)
     else:
         mailbox = row[0]
-    core.inboxes[(user, name)] = mailbox
+    core.remember(user, name, mailbox)
     return (user, name), mailbox

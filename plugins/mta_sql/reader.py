@@ -8,11 +8,10 @@ function is one statement, hence one snapshot.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from mta.model.errors import TemporaryFailure
 from mta_sql.dialect import Connection
 from mta_sql.sqlite import SqliteFile, driver, meaning
 
@@ -43,7 +42,7 @@ class SqliteReader:
 
     async def read(self, work: Read[T], *, big: bool = False) -> T:
         if not big:
-            with contextlib.suppress(driver.OperationalError):  # locked for a moment, or worse: the thread finds out
+            with contextlib.suppress(driver.Error):  # locked for a moment, or worse: the thread finds out
                 return work(self._inline)
         return await asyncio.get_running_loop().run_in_executor(self.threads, self._threaded, work)
 
@@ -61,12 +60,3 @@ class SqliteReader:
         await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
         for connection in (self._inline, *self._opened):
             connection.raw.close()
-
-
-@contextlib.contextmanager
-def translated(place: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, for work off the usual paths."""
-    try:
-        yield
-    except driver.Error as exc:
-        raise (meaning(exc, place) or TemporaryFailure(str(exc))) from exc

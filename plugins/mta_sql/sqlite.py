@@ -155,6 +155,8 @@ def prepare(file: SqliteFile) -> Turn:
     """Make or migrate the file, one process at a time. Raises ConfigError, and what an error of the storage means."""
     try:
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.path.exists():  # mail is nobody else's to read; SQLite gives its log the same mode
+            os.close(os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         turn = Turn(file.path.with_name(file.path.name + ".lock"))
     except OSError as exc:
         raise ConfigError(str(file.path), "data_dir", f"cannot be used: {exc.strerror}", "check folder and permissions") from exc

@@ -15,7 +15,7 @@ Call ``pytest.register_assert_rewrite("mta.testing.conformance")`` in conftest.p
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from mta.testing.conformance.backend import Backend, Told, append, arrive, intake, rows
+from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, intake, rows
 from mta.testing.conformance.blobs import BlobsConformance
 from mta.testing.conformance.database import DatabaseConformance
 from mta.testing.conformance.directory import DirectoryConformance
@@ -25,6 +25,7 @@ from mta.testing.conformance.queue import QueueConformance
 from mta.testing.conformance.spool import SpoolConformance
 
 __all__ = [
+    "NOW",
     "Backend",
     "BlobsConformance",
     "DatabaseConformance",
