@@ -5,7 +5,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from mta.config.sections import Auth, Config, Limits
 from mta.directory.login import Login
@@ -20,6 +20,7 @@ from mta.pop3d.connection import Connection
 from mta.pop3d.server import Pop3Server
 from mta.testing.smtpd import FakeClock, FakePlan
 from mta.testing.smtpd import FakeTransport as SmtpTransport
+from mta_hooks.backends import MailStore
 
 
 class FakeTransport(SmtpTransport):
@@ -73,11 +74,19 @@ class Inbox:
 
 
 class Pop3Site:
-    """``alice@example.test``, password "secret", has ``messages``; ``noinbox@example.test`` may log in and has no mailbox."""
+    """``alice@example.test``, password "secret", has ``messages``, or what is in the inbox of ``user`` in ``store``; ``noinbox@example.test`` may log in and has no mailbox."""
 
     def __init__(
-        self, messages: Sequence[bytes] = (), *, plaintext: bool = True, tls: ssl.SSLContext | None = None, **limits: Any
+        self,
+        messages: Sequence[bytes] = (),
+        *,
+        store: MailStore | None = None,
+        user: UserId | None = None,
+        plaintext: bool = True,
+        tls: ssl.SSLContext | None = None,
+        **limits: Any,
     ) -> None:
+        self.user = UserId(1) if user is None else user
         self.inbox = Inbox(messages)
         self.clock = FakeClock()
         self.log = Log()
@@ -87,7 +96,7 @@ class Pop3Site:
             config=Config(auth=Auth(plaintext_without_tls=plaintext), limits=Limits(**limits)),
             hooks=self.hooks,
             login=Login(self.hooks, self.log),
-            store=self.inbox,  # type: ignore[arg-type]  # the methods that POP3 uses
+            store=cast(MailStore, self.inbox) if store is None else store,
             clock=self.clock,
             log=self.log,
             tls=tls,
@@ -101,10 +110,10 @@ class Pop3Site:
 
     async def settle(self, link: Connection) -> None:
         """Wait until the server waits for the client."""
-        for _ in range(100_000):
+        for turn in range(20_000):
             if not link.working:
                 return
-            await asyncio.sleep(0)
+            await asyncio.sleep(0 if turn < 10_000 else 0.001)  # a store with threads answers later
         raise AssertionError("the session never came to rest")
 
     async def talk(self, link: Connection, transport: FakeTransport, octets: bytes) -> bytes:
@@ -123,4 +132,4 @@ class Pop3Site:
         if username == "noinbox@example.test":
             return AuthOk(username)
         right = (username, credential) == ("alice@example.test", "secret")
-        return AuthOk(username, UserId(1)) if right else AuthFail("wrong password")
+        return AuthOk(username, self.user) if right else AuthFail("wrong password")
