@@ -1,0 +1,2 @@
+"""The SMTP and LMTP client: which host, one dialogue, one connection kept for several messages."""
+# SPDX-License-Identifier: Apache-2.0

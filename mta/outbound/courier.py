@@ -1,0 +1,225 @@
+"""A connection to a destination, kept for one message after another, made anew on the next host when it breaks.
+
+Opportunistic TLS falls back to cleartext on a new connection; a broken connection before the final dot falls back to the next
+host; a lost one behind the dot is a deferral, as the message may have arrived.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import ipaddress
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from mta.model.delivery import Leased, QueuedMessage
+from mta.model.errors import TemporaryFailure
+from mta.net.dialer import Dialer
+from mta.obs.log import Log
+from mta.outbound.hosts import Destination, Host, NoHost, hosts
+from mta.outbound.link import Link, LinkLost
+from mta.outbound.session import Refusal, Session, Transaction
+from mta_hooks.backends.queue import Queue
+from mta_hooks.services import Dns
+
+MAX_MESSAGES = 100  # on one connection: gives the other hosts of a destination their share
+
+
+class HopDown(Exception):
+    """No host of the destination could be reached or would work with us: holds for all mail to it. The text is a reply with code.
+
+    permanent  the destination takes no mail at all (null MX, no such domain, loop): its recipients fail
+    """
+
+    def __init__(self, text: str, remote: str = "", *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.remote = remote
+        self.permanent = permanent
+
+
+class Result(NamedTuple):
+    """What became of one recipient. ``reply`` is a reply with code; ``confirms``: the hop sends success reports itself (RFC 3461)."""
+
+    leased: Leased
+    code: int
+    reply: str
+    remote: str
+    confirms: bool = False
+
+
+class Outbound:
+    """Makes couriers. ``smtp_port``: where MX listen (RFC 5321 §4.5.4.2), other than 25 in tests only."""
+
+    def __init__(
+        self, *, hostname: str, dns: Dns, queue: Queue, dialer: Dialer, log: Log, connect_timeout: float, smtp_port: int = 25
+    ) -> None:
+        self.hostname = hostname
+        self.dns = dns
+        self.queue = queue
+        self.dialer = dialer
+        self.log = log
+        self.connect_timeout = connect_timeout
+        self.smtp_port = smtp_port
+
+    def open(self, destination: Destination) -> "Courier":
+        """Nothing is connected before there is something to send."""
+        return Courier(self, destination)
+
+
+class Courier:
+    def __init__(self, outbound: Outbound, destination: Destination) -> None:
+        self._out = outbound
+        self._destination = destination
+        self._session: Session | None = None
+        self._remote = ""
+
+    @property
+    def connected(self) -> bool:
+        return self._session is not None
+
+    async def deliver(self, message: QueuedMessage, recipients: Sequence[Leased]) -> list[Result]:
+        """Return a result for each recipient, in any order. Raises HopDown, when nobody was asked."""
+        results: list[Result] = []
+        remaining, failure = list(recipients), ""
+        ways = self._ways()
+        while remaining:
+            try:
+                session = await self._ready(ways)
+                kept = session.sent > 0
+                transaction = Transaction(message, remaining, lambda start, length: self._read(message, start, length))
+                failure = await self._run(session, transaction)
+            except HopDown as exc:
+                if not failure and not results:
+                    raise
+                text = f"451 4.4.2 {failure}" if failure else str(exc)
+                return results + [Result(one, int(text[:3]), text, self._remote) for one in remaining]
+            except TemporaryFailure as exc:
+                self._out.log.warning("outbound.unreadable", id=message.id, reason=str(exc))
+                return results + [Result(one, 451, "451 4.3.0 message cannot be read at present", "") for one in remaining]
+            remaining = self._collect(session, transaction, failure, results)
+            if failure and kept:
+                ways, failure = self._ways(), ""  # a kept connection that went stale says nothing about its host
+        return results
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    # ---- transactions
+
+    async def _read(self, message: QueuedMessage, start: int, length: int | None) -> bytes:
+        return await self._out.queue.content(message.blob, message.skip + start, length)
+
+    async def _run(self, session: Session, transaction: Transaction) -> str:
+        """Return why the connection broke, or "". Raises what reading the message raises; half a message ends a connection."""
+        try:
+            await session.send(transaction)
+        except LinkLost as exc:
+            self.close()
+            return str(exc)
+        except BaseException:
+            self.close()
+            raise
+        return ""
+
+    def _collect(self, session: Session, transaction: Transaction, failure: str, results: list[Result]) -> list[Leased]:
+        """Note what is settled; return the recipients that are to be sent again at once."""
+        again: list[Leased] = []
+        confirms = "DSN" in session.features
+        taken = any(answer is not None and answer.positive for answer in transaction.answers)
+        for leased, answer in zip(transaction.recipients, transaction.answers, strict=True):
+            if answer is None and transaction.ended:
+                text = f"451 4.4.2 {failure} after the end of the message"
+                results.append(Result(leased, 451, text, self._remote))
+            elif answer is None or (taken and not failure and answer.code == 452 and answer.enhanced in ("", "4.5.3")):
+                # RFC 5321 §4.5.3.1.10: too many for one transaction; those it took are out of the way
+                again.append(leased)
+            else:
+                results.append(Result(leased, answer.code, str(answer), self._remote, confirms))
+        return again
+
+    # ---- connections
+
+    def _ways(self) -> AsyncIterator[Host]:
+        return hosts(self._out.dns, self._destination, self._out.hostname, self._out.smtp_port)
+
+    async def _ready(self, ways: AsyncIterator[Host]) -> Session:
+        """The connection at hand, or one to the next host that works. Raises HopDown."""
+        if self._session is not None:
+            if self._session.sent < MAX_MESSAGES and self._session.usable:
+                return self._session
+            self.close()
+        problem, remote = "no host is left", self._remote
+        try:
+            async for host in ways:
+                try:
+                    self._session = await self._greet(host)
+                except (OSError, TimeoutError, LinkLost, Refusal) as exc:
+                    problem, remote = _reason(exc), str(host)
+                    self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=problem)
+                else:
+                    self._remote = str(host)
+                    return self._session
+        except NoHost as exc:
+            raise HopDown(str(exc), permanent=exc.permanent) from exc
+        raise HopDown(f"451 4.4.1 {problem}", remote)
+
+    async def _greet(self, host: Host) -> Session:
+        """Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves."""
+        tls = self._destination.route.tls
+        try:
+            return await self._dialogue(host, tls)
+        except _TlsFailed as exc:
+            if tls != "may":
+                raise
+            self._out.log.info("outbound.tls_failed", remote=str(host), reason=str(exc))
+            return await self._dialogue(host, "none")
+
+    async def _dialogue(self, host: Host, tls: str) -> Session:
+        out, route = self._out, self._destination.route
+        implicit = out.dialer.context(verify=True) if tls == "implicit" else None
+        link = await out.dialer.connect(
+            Link, timeout=out.connect_timeout, address=host.address, port=host.port, path=host.path, tls=implicit, name=host.name
+        )
+        session = Session(link, out.hostname, lmtp=route.transport == "lmtp")
+        try:
+            await session.greet(out.connect_timeout)
+            if self._destination.uses_mx and session.greeting == out.hostname:
+                raise HopDown(f"554 5.4.6 mail for {self._destination} loops: {host} is this server", str(host), permanent=True)
+            await session.hello()
+            session.secure = implicit is not None
+            if tls in ("may", "encrypt"):
+                await self._start_tls(session, host, tls)
+            if route.credentials is not None:
+                if not session.secure and not _is_loopback(host):
+                    raise Refusal("the next hop offers no TLS, and a password is not sent without")
+                await session.log_in(*route.credentials)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    async def _start_tls(self, session: Session, host: Host, tls: str) -> None:
+        offered = "STARTTLS" in session.features
+        if offered:
+            try:
+                if await session.start_tls(self._out.dialer.context(verify=tls == "encrypt"), host.name):
+                    return
+            except LinkLost as exc:
+                raise _TlsFailed(str(exc)) from exc
+        if tls == "encrypt":
+            raise Refusal("the next hop refuses TLS" if offered else "the next hop does not offer TLS")
+
+
+class _TlsFailed(LinkLost):
+    """Before TLS was on; cleartext may do."""
+
+
+def _is_loopback(host: Host) -> bool:
+    return bool(host.path) or ipaddress.ip_address(host.address).is_loopback
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError) and not exc.args:
+        return "connection timed out"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror.lower()
+    return str(exc)

@@ -1,0 +1,69 @@
+"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531)."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Mapping, Sequence
+
+from mta.model.address import Address
+from mta.model.delivery import Leased, QueuedMessage
+
+Features = Mapping[str, str]
+"""EHLO keywords in upper case, with their parameters."""
+
+
+class Unsendable(Exception):
+    """The hop cannot take this message, whatever is said to it. The text is a reply of ours, with code."""
+
+
+def parse_features(lines: Sequence[str]) -> dict[str, str]:
+    """Read the lines of an EHLO answer; the first is the greeting."""
+    features: dict[str, str] = {}
+    for line in lines[1:]:
+        keyword, _, parameters = line.replace("=", " ", 1).partition(" ")  # "AUTH=LOGIN PLAIN" of servers from before RFC 2554
+        known = features.get(keyword.upper(), "")
+        features[keyword.upper()] = f"{known} {parameters.strip()}".strip()
+    return features
+
+
+def requirements(message: QueuedMessage, recipients: Sequence[Leased], features: Features) -> tuple[bool, bool]:
+    """(SMTPUTF8, 8BITMIME) that the message asks for and the hop does not offer: the octets decide. Raises Unsendable for the size."""
+    limit = features.get("SIZE", "")
+    if limit.isdecimal() and 0 < int(limit[:20]) < message.size - message.skip:
+        raise Unsendable(
+            f"552 5.3.4 message of {message.size - message.skip} octets is larger than the {limit} that the next hop takes"
+        )
+    addresses_ascii = all(one.address.is_ascii for one in recipients) and (message.sender is None or message.sender.is_ascii)
+    if "SMTPUTF8" not in features and not addresses_ascii:
+        raise Unsendable("553 5.6.7 the next hop does not take internationalised addresses")
+    return message.smtputf8 and "SMTPUTF8" not in features, message.eightbit and "8BITMIME" not in features
+
+
+def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features: Features) -> str:
+    """MAIL with the parameters that the hop offers."""
+    command = [f"MAIL FROM:<{message.sender or ''}>"]
+    if "SIZE" in features:
+        command.append(f"SIZE={message.size - message.skip}")
+    if "SMTPUTF8" in features and needs_utf8(message, recipients):
+        command.append("SMTPUTF8")
+    if message.eightbit and "8BITMIME" in features:
+        command.append("BODY=8BITMIME")
+    if "DSN" in features:
+        if message.ret is not None:
+            command.append(f"RET={message.ret}")
+        if message.envid is not None:
+            command.append(f"ENVID={message.envid}")
+    return " ".join(command)
+
+
+def needs_utf8(message: QueuedMessage, recipients: Sequence[Leased]) -> bool:
+    addresses: list[Address | None] = [message.sender, *(one.address for one in recipients)]
+    return message.smtputf8 or any(a is not None and not a.is_ascii for a in addresses)
+
+
+def rcpt_command(recipient: Leased, features: Features) -> str:
+    command = f"RCPT TO:<{recipient.address}>"
+    if "DSN" in features:
+        if recipient.notify:
+            command += " NOTIFY=" + ",".join(sorted(recipient.notify))
+        if recipient.orcpt is not None and (recipient.orcpt.isascii() or "SMTPUTF8" in features):
+            command += f" ORCPT={recipient.orcpt}"
+    return command

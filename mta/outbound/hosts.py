@@ -1,0 +1,135 @@
+"""Which hosts take mail for a destination, and in which order (RFC 5321 §5.1, RFC 7505).
+
+MX hosts by preference, equal ones at random, each with its IPv6 and IPv4 addresses in turn; without MX the domain itself; a host
+given by a route as it is. When we are in the list ourselves, only better hosts are asked: the mail would loop.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import ipaddress
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+from mta.model.delivery import Route
+from mta_hooks.services import Dns, DnsError
+
+MAX_ADDRESSES = 5  # connections tried for one attempt: enough for any sound domain, an end for a hostile one
+_LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant."""
+
+    route: Route
+    domain: str = ""
+
+    @classmethod
+    def of(cls, route: Route, domain: str) -> "Destination":
+        return cls(route, "" if route.host is not None or route.path else domain)
+
+    @property
+    def uses_mx(self) -> bool:
+        return bool(self.domain)
+
+    def __str__(self) -> str:
+        route = self.route
+        if self.domain or route.transport == "local":
+            return self.domain or "local"
+        return f"{route.transport}:{route.path or f'{route.host}:{route.port}'}"
+
+
+class Host(NamedTuple):
+    """One place to connect to. ``name`` is what its certificate has to say; ``path``: a Unix socket instead of an address."""
+
+    name: str
+    address: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        return self.path or f"{self.name}[{self.address}]:{self.port}"
+
+
+class NoHost(Exception):
+    """Nobody to connect to. The text is a reply with code; ``permanent``: it says so for good."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.permanent = text.startswith("5")
+
+
+async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: int) -> AsyncIterator[Host]:
+    """Yield the hosts in order, looking up each name's addresses when its turn comes. Raises NoHost when there is none at all."""
+    route = destination.route
+    if route.path:
+        yield Host("localhost", "", 0, route.path)
+        return
+    if route.host is not None:
+        names, port, where = [route.host], route.port, route.host
+    else:
+        names, port, where = await _exchangers(dns, destination.domain, hostname), route.port or smtp_port, destination.domain
+    problem, count = "", 0
+    for name in names:
+        try:
+            addresses = await _addresses(dns, name)
+        except DnsError as exc:
+            problem = str(exc)
+            continue
+        for address in addresses:
+            yield Host(name, address, port)
+            count += 1
+            if count == MAX_ADDRESSES:
+                return
+    if count == 0 and problem:
+        raise NoHost(f"451 4.4.3 DNS does not answer: {problem}")
+    if count == 0:
+        raise NoHost(f"550 5.1.2 {where} has no mail server: no {'MX or ' if destination.uses_mx else ''}address record")
+
+
+async def _exchangers(dns: Dns, domain: str, hostname: str) -> list[str]:
+    if domain.startswith("["):
+        return [domain]
+    try:
+        found = await dns.mx(domain)
+    except DnsError as exc:
+        raise NoHost(f"451 4.4.3 DNS does not answer: {exc}") from exc
+    if not found:
+        return [domain]  # the implicit MX
+    if all(name == "" for _, name in found):
+        raise NoHost(f"556 5.1.10 {domain} takes no mail (null MX)")  # RFC 7505 §4.2
+    ranked = sorted((preference, random.random(), name) for preference, name in found if name)  # noqa: S311
+    ours = min((preference for preference, _, name in ranked if name == hostname), default=None)
+    if ours is not None:
+        ranked = [entry for entry in ranked if entry[0] < ours]
+        if not ranked:
+            raise NoHost(f"554 5.4.6 mail for {domain} loops: its best MX is this server")
+    return [name for _, _, name in ranked]
+
+
+async def _addresses(dns: Dns, name: str) -> list[str]:
+    """IPv6 and IPv4 in turn. Raises DnsError when nothing is known because DNS did not answer."""
+    literal = name.removeprefix("[").removesuffix("]").removeprefix("ipv6:").removeprefix("IPv6:")
+    try:
+        return [str(ipaddress.ip_address(literal))]
+    except ValueError:
+        pass
+    if name in _LOOPBACK:
+        return list(_LOOPBACK[name])
+    if name.startswith("["):
+        return []
+    failure, families = None, []
+    for look_up in (dns.aaaa, dns.a):
+        try:
+            found = await look_up(name)
+        except DnsError as exc:
+            failure = exc
+            continue
+        random.shuffle(found)
+        families.append(found)
+    addresses = [address for address in chain.from_iterable(zip_longest(*families)) if address is not None]
+    if not addresses and failure is not None:
+        raise failure
+    return addresses

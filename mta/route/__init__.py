@@ -1,0 +1,2 @@
+"""Where a recipient goes next."""
+# SPDX-License-Identifier: Apache-2.0

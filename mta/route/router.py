@@ -1,0 +1,104 @@
+"""The next hop of a recipient: the ``route`` hook, config ``routes``, the smarthost, the MX of its domain, in this order.
+
+URLs: ``smtp://host:port`` ``smtps://host:port`` ``lmtp://host:port`` ``lmtp+unix:/path``; they are read once, when the router is made.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import Any, Literal, Protocol
+
+from mta.config.sections import Config, Relay
+from mta.model.address import Address
+from mta.model.delivery import Route
+from mta.model.domain import normalise
+from mta.model.errors import ConfigError
+
+FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port or lmtp+unix:/path"
+MX = Route("smtp")
+
+_SCHEMES: dict[str, tuple[Literal["smtp", "lmtp"], int]] = {"smtp": ("smtp", 25), "smtps": ("smtp", 465), "lmtp": ("lmtp", 24)}
+
+
+class First(Protocol):
+    async def first(self, **arguments: Any) -> Any: ...
+
+
+class RouteHooks(Protocol):
+    @property
+    def route(self) -> First | None: ...
+
+
+class Router:
+    """Raises ConfigError when a route or the smarthost of the config cannot be used."""
+
+    def __init__(self, config: Config, hooks: RouteHooks) -> None:
+        self._hooks = hooks
+        self._routes: dict[str, Route] = {}
+        for domain, url in config.routes.items():
+            try:
+                self._routes[normalise(domain)] = parse_route(url)
+            except ValueError as exc:
+                raise ConfigError("config", f"routes.{domain}", str(exc), f"{FORM}.") from exc
+        self._default = _smarthost(config.relay)
+
+    @property
+    def asks_hooks(self) -> bool:
+        """Does ``route`` have to be awaited? Otherwise ``configured`` says all."""
+        return self._hooks.route is not None
+
+    def configured(self, domain: str) -> Route:
+        """What the config says."""
+        return self._routes.get(domain, self._default)
+
+    async def route(self, sender: Address | None, recipient: Address) -> Route:
+        """Raises TemporaryFailure when a hook failed."""
+        if (plan := self._hooks.route) is not None:
+            answer = await plan.first(sender=sender, recipient=recipient)
+            if isinstance(answer, Route):
+                return answer
+        return self.configured(recipient.domain)
+
+
+def parse_route(url: str) -> Route:
+    """Raises ValueError with a reason for the operator."""
+    scheme, _, rest = url.partition(":")
+    scheme = scheme.lower()
+    if scheme == "lmtp+unix":
+        path = rest.removeprefix("//") if rest.startswith("///") else rest
+        if not path.startswith("/"):
+            raise ValueError(f"{url!r}: the path of a Unix socket must be absolute")
+        return Route("lmtp", path=path, tls="none")
+    if scheme not in _SCHEMES or not rest.startswith("//"):
+        raise ValueError(f"{url!r} is no next hop")
+    transport, default = _SCHEMES[scheme]
+    host, port = _host_port(url, rest[2:].removesuffix("/"), default)
+    return Route(transport, host=host, port=port, tls="implicit" if scheme == "smtps" else "may")
+
+
+def _host_port(url: str, authority: str, default: int) -> tuple[str, int]:
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        digits = rest.removeprefix(":")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{url!r}: write an IPv6 address as [::1]:25")
+    else:
+        host, _, digits = authority.partition(":")
+        host = normalise(host)
+    if not host or "@" in authority or "/" in authority:
+        raise ValueError(f"{url!r} is no next hop")
+    if digits and not (digits.isascii() and digits.isdigit() and 0 < int(digits) < 65536):
+        raise ValueError(f"{url!r}: port must be 1 to 65535")
+    return host, int(digits) if digits else default
+
+
+def _smarthost(relay: Relay) -> Route:
+    if relay.smarthost is None:
+        return MX
+    try:
+        route = parse_route(relay.smarthost)
+    except ValueError as exc:
+        raise ConfigError("config", "relay.smarthost", str(exc), "write smtp://host:port or smtps://host:port.") from exc
+    if relay.username is not None and relay.password is None:
+        raise ConfigError("config", "relay.password", "is missing, but relay.username is given", "give both or none.")
+    credentials = (relay.username, relay.password) if relay.username is not None and relay.password is not None else None
+    tls = route.tls if route.tls == "implicit" or route.path else relay.tls
+    return Route(route.transport, route.host, route.port, route.path, tls, credentials)
