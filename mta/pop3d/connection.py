@@ -9,16 +9,18 @@ Answers of one turn leave in one write. Nothing that came before the TLS handsha
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
-from mta.net.listener import ListenerSpec
+from mta.net.listener import ListenerSpec, Network
 from mta.pop3d.session import Refusal, Session
 from mta.pop3d.verbs import FOREIGN, VERBS, Step
 from mta.wire.pop3 import Command, Lines, LineTooLong, err, ok, parse
 from mta.wire.pop3.command import MAX_LINE
+from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
     from mta.pop3d.server import Pop3Server
@@ -43,6 +45,7 @@ class Connection(asyncio.Protocol):
         self.session = Session(server, self)
         self._listener = listener
         self._transport: asyncio.Transport | None = None
+        self._proxy: bytes | None = None  # octets of a PROXY header that is awaited
         self._lines = Lines()
         self._out: list[bytes] = []
         self._out_size = 0
@@ -70,7 +73,14 @@ class Connection(asyncio.Protocol):
         session.tls = self._listener.tls
         if not self.server.join(self):
             self._end(err("too many connections", "SYS/TEMP"))
-        elif self.server.hooks.smtp_connect is None:
+        elif _is_in(session.client_ip, self._listener.proxy_protocol):
+            self._proxy = b""
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """The client is known: greet it."""
+        if self.server.hooks.smtp_connect is None:
             self.write(ok("ready"))
             self._flush()
         else:
@@ -79,6 +89,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self.server.clock.monotonic()
         if self.session.ending:
+            return
+        if self._proxy is not None and not (data := self._read_proxy(self._proxy + data)):
             return
         try:
             self._lines.feed(data)
@@ -92,6 +104,25 @@ class Connection(asyncio.Protocol):
                 self._hold_reading()
         else:
             self._turn()
+
+    def _read_proxy(self, octets: bytes) -> bytes:
+        """Take the balancer's word for who the client is (mta.wire.proxy). Returns what follows the header, b"" until then."""
+        session = self.session
+        try:
+            found = read_proxy(octets)
+        except ValueError:
+            self.server.log.warning("pop3.proxy", session=session.id, client=session.client_ip)
+            self._end(b"")
+            return b""
+        if found is None:
+            self._proxy = octets
+            return b""
+        self._proxy = None
+        if found.client_ip:
+            session.client_ip, session.client_port = found.client_ip, found.client_port
+            session.local_ip, session.local_port = found.local_ip, found.local_port
+        self._begin()
+        return octets[found.size :]
 
     def eof_received(self) -> bool:
         return False
@@ -338,6 +369,10 @@ class Connection(asyncio.Protocol):
         longest = limits.pop3_idle_timeout if self.session.maildrop is not None else min(_BEFORE_LOGIN, limits.command_timeout)
         if now - self._heard > longest and (not self._busy or self._more is not None):
             self._end(err("idle for too long", "SYS/TEMP"))  # RFC 1939 §3: no UPDATE, nothing is removed
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    return bool(networks and address) and any(ip_address(address) in network for network in networks)
 
 
 def _address(name: object) -> tuple[str, int]:

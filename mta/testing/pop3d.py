@@ -103,8 +103,8 @@ class Pop3Site:
             tasks=self.tasks,
         )
 
-    def connect(self, *, tls: bool = False) -> tuple[Connection, FakeTransport]:
-        link, transport = Connection(self.server, ListenerSpec("pop3", tls, "pop3://")), FakeTransport()
+    def connect(self, *, tls: bool = False, **spec: Any) -> tuple[Connection, FakeTransport]:
+        link, transport = Connection(self.server, ListenerSpec("pop3", tls, "pop3://", **spec)), FakeTransport()
         link.connection_made(transport)
         return link, transport
 

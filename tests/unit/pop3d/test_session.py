@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -304,3 +305,25 @@ async def test_100_000_messages_are_listed_in_time() -> None:
     assert said.count(b"\r\n") == 200_004
     assert b"\r\n100000 77.199999\r\n.\r\n+OK 100000 messages\r\n1 1\r\n" in said
     assert took < 0.5  # 0.1 s alone on a core
+
+
+@in_loop
+async def test_a_balancer_says_who_the_client_is() -> None:
+    site = Pop3Site([SMALL])
+    networks = (ip_network("192.0.2.0/24"),)
+    link, wire = site.connect(proxy_protocol=networks)
+    assert wire.take() == b""
+    header = b"PROXY TCP4 203.0.113.9 192.0.2.25 40001 110\r\n"
+    for octet in header[:-1]:
+        link.data_received(bytes([octet]))
+    assert (wire.take(), link.session.client_ip) == (b"", "192.0.2.1")
+    link.data_received(header[-1:] + b"QUIT\r\n")
+    assert wire.take() == b"+OK ready\r\n+OK bye\r\n"
+    assert (link.session.client_ip, link.session.client_port, link.session.local_port) == ("203.0.113.9", 40001, 110)
+    link, wire = site.connect(proxy_protocol=networks)
+    link.data_received(b"USER alice@example.test\r\n" * 10)
+    assert (wire.take(), wire.closed) == (b"", True)
+    link, wire = site.connect(proxy_protocol=(ip_network("10.0.0.0/8"),))
+    assert wire.take() == b"+OK ready\r\n"
+    link.data_received(header)
+    assert wire.take() == b"-ERR command not known\r\n"
