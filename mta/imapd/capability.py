@@ -62,6 +62,8 @@ async def enable(session: Session, names: tuple[str, ...]) -> bytes:
     done: list[bytes] = []
     if "IMAP4REV2" in names:
         session.rev2 = True
+        if session.selected is not None:
+            session.selected.rev2 = True
         done.append(b"IMAP4rev2")
     if "CONDSTORE" in names:
         session.use_condstore()
@@ -69,6 +71,8 @@ async def enable(session: Session, names: tuple[str, ...]) -> bytes:
     if "QRESYNC" in names:
         session.use_condstore()
         session.qresync = True
+        if session.selected is not None:
+            session.selected.qresync = True
         done.append(b"QRESYNC")
     session.out.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in done))
     return ok(b"enabled")

@@ -19,7 +19,7 @@ from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
 from mta.wire.imap.command import Command, parse
-from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, tag_of
+from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, Sink, tag_of
 from mta.wire.imap.scanner import Malformed
 from mta.wire.imap.search import CHARSETS, UnknownCharset
 from mta.wire.proxy import read_proxy
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
                 if command is None:
                     if (sink := self._decoder.overfull) is None:
                         break
-                    await asyncio.to_thread(sink.spill)
+                    await self._spill(sink)
                     continue
                 await self._execute(command)
                 if self.server.clock.monotonic() - self._turn > _TURN or self._writable is not None:
@@ -265,6 +265,14 @@ class Connection(asyncio.Protocol):
         else:
             self._flush()
             self._resume_reading()
+
+    async def _spill(self, sink: Sink) -> None:
+        """Write to the disk what came of a large literal, off the loop."""
+        try:
+            await asyncio.to_thread(sink.spill)
+        except TemporaryFailure as exc:
+            self.server.log.warning("imap.spool", session=self.session.peer.id, user=self.session.peer.user, detail=str(exc))
+            self._decoder.refuse("no room")
 
     def _resume_reading(self) -> None:
         if not self._reading and self._transport is not None:
@@ -319,6 +327,7 @@ class Connection(asyncio.Protocol):
             session.ahead.append(command)
             if command.verb not in GATHERED:
                 return
+            octets += len(event.text)
             if event.literals:
                 octets += sum(len(literal) for literal in event.literals if isinstance(literal, bytes))
 
@@ -332,6 +341,9 @@ class Connection(asyncio.Protocol):
             refusal = answer.no(b"charset not known", b"BADCHARSET (" + " ".join(CHARSETS).encode("ascii") + b")")
         except Malformed as exc:
             refusal = answer.bad(str(exc).encode("ascii", "replace"))
+        except Exception:  # noqa: BLE001  # a bug in a parser; the next command may be none
+            self.server.log.error("imap.failed", session=self.session.peer.id, command="parse", exc_info=True)  # noqa: G201
+            refusal = answer.Answer(answer.SERVERBUG)
         return Command(tag_of(request.text) or b"*", "", refusal)
 
     async def _execute(self, command: Command) -> None:
@@ -454,6 +466,8 @@ def _refusal(problem: str) -> answer.Answer:
         return answer.no(b"literal too large", b"TOOBIG")
     if problem == "limit":
         return answer.no(b"too much in one command", b"LIMIT")
+    if problem == "no room":
+        return answer.no(b"no room on the server for now", b"OVERQUOTA")
     return answer.bad(b"lines end with CRLF")
 
 

@@ -12,7 +12,7 @@ from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import date_texts, flag_texts
 from mta.imapd.sections import Message, literal
 from mta.imapd.selected import Positions
-from mta.imapd.session import Session
+from mta.imapd.session import Out, Session
 from mta.model.errors import MailError
 from mta.model.ids import BlobId
 from mta.wire.imap.fetch import Fetch, Item, Octets, Simple
@@ -66,7 +66,10 @@ async def send_octets(
                 have = parsed(message.root, message.octets)
                 made[blob] = have.encode()
             for piece in _response(session, columns, at, items, message, have, seen=at in newly_seen):
-                out.write(piece)
+                if len(piece) <= _PIECE:
+                    out.write(piece)
+                else:
+                    await _send(out, piece)
             await out.drain()
         if made:
             await session.server.store.remember_parsed(made)
@@ -146,23 +149,33 @@ def _wanted_next(session: Session, columns: Columns, taken: set[BlobId]) -> list
 # ---- writing
 
 
+async def _send(out: Out, octets: bytes) -> None:
+    for start in range(0, len(octets), _PIECE):
+        out.write(octets[start : start + _PIECE])
+        await out.drain()
+
+
 def _response(
     session: Session, columns: Columns, at: int, items: Sequence[Item], message: Message | None, have: Parsed | None, *, seen: bool
 ) -> Iterator[bytes]:
-    """One FETCH response in pieces; all sections are taken before the first piece, so that a failure leaves no half line."""
-    pieces: list[bytes] = []
+    """One FETCH response in pieces; a section is taken when its turn comes, so that many large ones are never held at once."""
+    if message is not None:
+        for item in items:
+            if isinstance(item, Octets) and item.form.startswith("BINARY"):
+                message.shown(item)  # raises now if it must, not amid the line
+    yield b"* %d FETCH (" % (at + 1)
+    between = b""
     for item in items:
+        yield between
+        between = b" "
         if isinstance(item, Octets):
             assert message is not None
-            shown = literal(item, message.shown(item))
+            yield from literal(item, message.shown(item))
         else:
-            shown = (_simple(session, columns, at, item.name, have),)
-        pieces += (b" ", *shown)
+            yield _simple(session, columns, at, item.name, have)
     if seen and Simple("FLAGS") not in items:
-        pieces += (b" ", _simple(session, columns, at, "FLAGS", None))
-    pieces[0] = b"* %d FETCH (" % (at + 1)
-    pieces.append(b")\r\n")
-    return iter(pieces)
+        yield b" " + _simple(session, columns, at, "FLAGS", None)
+    yield b")\r\n"
 
 
 def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed | None) -> bytes:

@@ -45,6 +45,7 @@ async def list_(session: Session, command: List) -> bytes:
     tree = _tree(await session.server.store.mailboxes(session.account))
     patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
     for name in sorted(tree.names, key=_inbox_first):
+        await session.out.drain()
         if not any(pattern.matches(name) for pattern in patterns):
             continue
         info = tree.names[name]
@@ -55,7 +56,6 @@ async def list_(session: Session, command: List) -> bytes:
         session.out.write(list_line(attributes, name, utf8=utf8, extended=child_info))
         if command.status and info is not None and info.exists:
             await _send_status(session, info, command.status)
-        await session.out.drain()
     return ok(b"that is all")
 
 

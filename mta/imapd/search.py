@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
-from mta.imapd.search_columns import ColumnSearch, reads_messages
+from mta.imapd.search_columns import ColumnSearch, count_keys, reads_messages
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
@@ -20,6 +20,8 @@ from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
 
 _SLICE = 64
 _SLICE_OCTETS = 2**20
+_LOOKS = 200_000
+"""Keys times messages looked at before others get their turn."""
 _ALL = frozenset({"ALL"})
 
 
@@ -29,7 +31,12 @@ async def search(session: Session, command: Search) -> bytes:
     with_modseq = _mentions_modseq(command.key)
     if with_modseq:
         session.use_condstore()
-    found = await _find(session, selected, columns, command.key)
+    try:
+        found = await _find(session, selected, columns, command.key)
+    except BaseException:
+        if command.options is not None and "SAVE" in command.options:
+            selected.saved = []  # RFC 9051 §6.4.4.1: a failed SEARCH leaves an empty result
+        raise
     numbers: Sequence[int] = selected.uids(found) if command.uid else [at + 1 for at in found]
     options = command.options
     if options is not None and "SAVE" in options:
@@ -59,15 +66,26 @@ async def _find(session: Session, selected: Selected, columns: Columns, key: Key
         if reads_messages(each):
             found = await _find_in_octets(session, columns, by_columns, each, found)
         else:
-            found = by_columns.matching(each, found)
-        if len(found) > _SLICE:
-            await session.out.drain()
+            found = await _find_in_columns(session, by_columns, each, found)
     return list(found)
+
+
+async def _find_in_columns(session: Session, by_columns: ColumnSearch, key: Key, among: Positions) -> Positions:
+    """In blocks that take some ten milliseconds, whatever the number of keys."""
+    block = max(64, _LOOKS // count_keys(key))
+    if len(among) <= block:
+        return by_columns.matching(key, among)
+    found: list[int] = []
+    for start in range(0, len(among), block):
+        found += by_columns.matching(key, among[start : start + block])
+        await session.out.drain()
+    return found
 
 
 async def _find_in_octets(session: Session, columns: Columns, by_columns: ColumnSearch, key: Key, among: Positions) -> list[int]:
     """Read messages and look into them."""
     reader = Reader(key, by_columns)
+    at_once = max(1, _SLICE // count_keys(key))
     found: list[int] = []
     # What a tree of OR and NOT can decide without octets is decided without.
     rest: list[int] = []
@@ -81,7 +99,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
     start = 0
     while start < len(rest):
         stop, octets = start, 0
-        while stop < len(rest) and stop - start < _SLICE and (stop == start or octets + sizes[rest[stop]] <= _SLICE_OCTETS):
+        while stop < len(rest) and stop - start < at_once and (stop == start or octets + sizes[rest[stop]] <= _SLICE_OCTETS):
             octets += sizes[rest[stop]]
             stop += 1
         part = rest[start:stop]

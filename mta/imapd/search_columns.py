@@ -39,6 +39,14 @@ def reads_messages(key: Key) -> bool:
     return isinstance(key, Header | Text | Sent)
 
 
+def count_keys(key: Key) -> int:
+    if isinstance(key, And):
+        return sum(map(count_keys, key.keys))
+    if isinstance(key, Or):
+        return count_keys(key.left) + count_keys(key.right)
+    return 1 + count_keys(key.key) if isinstance(key, Not) else 1
+
+
 class ColumnSearch:
     """Answers for one command on one numbering. ``now``: wall clock, for OLDER and YOUNGER."""
 
@@ -46,6 +54,7 @@ class ColumnSearch:
         self._selected = selected
         self._columns = columns
         self._now = int(now)
+        self._named: dict[InSet, range | frozenset[int]] = {}
 
     def matching(self, key: Key, among: Positions) -> Positions:
         """Those of ``among`` (ascending) that ``key``, which needs no octets, is true for; ascending."""
@@ -69,11 +78,13 @@ class ColumnSearch:
         return self._with_values(key, among)
 
     def _in_set(self, key: InSet, among: Positions) -> Positions:
-        named = self._selected.positions(key.sequence, uid=key.uid)
-        if isinstance(among, range) and len(among) == self._selected.count:
-            return named
-        members = named if isinstance(named, range) else frozenset(named)
-        return [at for at in among if at in members]
+        named = self._named.get(key)
+        if named is None:
+            found = self._selected.positions(key.sequence, uid=key.uid)
+            named = self._named[key] = found if isinstance(found, range) else frozenset(found)
+        if isinstance(among, range) and isinstance(named, range):
+            return range(max(among.start, named.start), max(among.start, named.start, min(among.stop, named.stop)))
+        return [at for at in among if at in named]
 
     def _with_sets(self, key: HasFlag | HasKeyword, among: Positions) -> list[int]:
         """Decide once for each distinct set of flags, then look up."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from mta.imapd.search_columns import ColumnSearch, reads_messages
 from mta.wire.imap.dates import MONTHS
 from mta.wire.imap.search import And, Header, Key, Not, Or, Sent, Text
-from mta.wire.mime import Entity, decode_words, header_end, parse, text, unfold
+from mta.wire.mime import decode_words, header_end, parse, text, unfold
 
 _ENCODED = (b"=?", b"base64", b"quoted-printable")
 _ODD_CHARSET = re.compile(rb"charset[*0-9]*=[\"']?(?:iso-2022|utf-?(?:7|16|32)|unicode|hz|ebcdic|cp(?:037|500|1026|1140))")
@@ -99,14 +99,14 @@ class _Needle:
 class _Opened:
     """One message while it is searched."""
 
-    __slots__ = ("_header", "_hidden", "_lower", "_octets", "_root")
+    __slots__ = ("_header", "_hidden", "_lower", "_octets", "_texts")
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self._header = header_end(octets)
         self._lower: bytes | None = None
         self._hidden: bool | None = None
-        self._root: Entity | None = None
+        self._texts: list[str] | None = None
 
     def has_field(self, pattern: "re.Pattern[bytes]", needle: _Needle) -> bool:
         for found in pattern.finditer(self._octets, 0, self._header):
@@ -133,9 +133,9 @@ class _Opened:
                 return True
         if header and any(needle.text in line for line in self._header_lines()):
             return True
-        if self._root is None:
-            self._root = parse(self._octets)
-        return any(needle.text in _flowing(part) for part in text(self._root, self._octets))
+        if self._texts is None:
+            self._texts = [_flowing(part) for part in text(parse(self._octets), self._octets)]
+        return any(needle.text in part for part in self._texts)
 
     def _is_hidden(self, lower: bytes) -> bool:
         if self._hidden is None:

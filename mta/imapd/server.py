@@ -18,7 +18,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.spool.content import SpooledContent
-from mta.wire.imap.decoder import Bounds, Sink
+from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta_hooks.backends import MailStore
 from mta_hooks.services import Clock
 
@@ -106,7 +106,7 @@ class ImapServer:
 
     def open_sink(self, size: int) -> Sink:
         """A place for a literal too large for memory."""
-        return _LiteralFile(SpooledContent(self.config.limits.memory_per_message, os.path.join(self.config.data_dir, "tmp")))
+        return _LiteralFile(SpooledContent(SMALL, os.path.join(self.config.data_dir, "tmp")))
 
     async def drain(self, grace: float) -> None:
         """Take no more commands; let those at work finish for ``grace`` seconds; then cut off."""

@@ -47,6 +47,7 @@ class Bounds:
     string     a literal that is a string; message: a literal of APPEND
     literals   how many in one request
     memory     literals of one request kept in memory; beyond, each goes to a sink
+    files      how many sinks of one request may be given more than ``SMALL`` octets
     total      literals of one request together
     """
 
@@ -57,12 +58,15 @@ class Bounds:
     message: int = 50 * 2**20
     literals: int = 1000
     memory: int = 2**20
+    files: int = 100
     total: int = 200 * 2**20
 
 
 BEFORE_LOGIN = Bounds(line=8192, request=8192, plain=4096, string=8192, message=0, literals=8, memory=8192, total=8192)
 
-Problem = Either["", "malformed", "too big", "limit"]
+SMALL = 65536
+"""Octets that a sink may well keep in memory."""
+Problem = Either["", "malformed", "too big", "limit", "no room"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Decoder:
         self._problem: Problem = ""
         self._octets = 0
         self._in_memory = 0
+        self._files = 0
         self._need = -1  # octets of the literal still to come; -1: a line comes next
         self._pieces: list[bytes] | None = None
         self._file: Sink | None = None
@@ -129,6 +134,10 @@ class Decoder:
     def overfull(self) -> Sink | None:
         """The sink at work, when it is full."""
         return self._file if self._file is not None and self._file.full else None
+
+    def refuse(self, problem: Problem) -> None:
+        """The literal at work cannot be kept: pass over the rest of it, and have the request refused."""
+        self._problem, self._pieces, self._file = problem, None, None
 
     def line(self, longest: int) -> bytes | Overflow | None:
         """The next line as it is, without CRLF: SASL exchange and IDLE's DONE."""
@@ -167,7 +176,9 @@ class Decoder:
         longest = max(bounds.message, bounds.string) if _MESSAGE.match(self._text) else bounds.string
         if bounds.request and self._octets + len(self._text) + size > bounds.request:
             longest = -1
-        if size > longest or self._octets + size > bounds.total or len(self._literals) >= bounds.literals or self._problem:
+        in_memory = self._in_memory + size <= bounds.memory
+        many = len(self._literals) >= bounds.literals or (not in_memory and size > SMALL and self._files >= bounds.files)
+        if size > longest or self._octets + size > bounds.total or many or self._problem:
             if not self._problem:
                 self._problem = "too big" if size > longest else "limit"
             if not eager:  # never sent, since we do not ask for it
@@ -182,10 +193,11 @@ class Decoder:
             return Overflow("literal too large before login")
         self._octets += size
         self._need, self._pieces, self._file = size, None, None
-        if self._in_memory + size <= bounds.memory:
+        if in_memory:
             self._in_memory += size
             self._pieces = []
         else:
+            self._files += size > SMALL
             self._file = self._sink(size)
         return None if eager else Wanted(size)
 

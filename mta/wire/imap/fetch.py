@@ -22,6 +22,7 @@ _ITEM = re.compile(rb"[A-Za-z0-9.]+")
 _PATH = re.compile(rb"[1-9][0-9]{0,4}(?:\.[1-9][0-9]{0,4})*")
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([1-9][0-9]{0,18})>")
 _MOST_LEVELS = 100
+_MOST_ITEMS = 100
 _PLAIN_FIELD = re.compile(rb"[A-Za-z0-9_.\-]+\Z")
 
 
@@ -133,7 +134,9 @@ def _read_cached(text: bytes) -> tuple[tuple[Item, ...], int | None, bool]:
 
 def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], int | None, bool]:
     if scan.peek() == 0x28:
-        items = tuple(scan.parenthesised(_read_item, empty=False))
+        items = tuple(dict.fromkeys(scan.parenthesised(_read_item, empty=False)))
+        if len(items) > _MOST_ITEMS:
+            raise Malformed("too many items")
     else:
         found = scan.match(_ITEM, "an item")[0].decode("ascii").upper()
         macro = _MACROS.get(found)

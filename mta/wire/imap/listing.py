@@ -8,6 +8,7 @@ from mta.wire.imap.scanner import Malformed, Scanner
 
 STATUS_ITEMS = frozenset({"MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "RECENT", "HIGHESTMODSEQ"})
 _SELECTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
+_MOST_PATTERNS = 100
 _RETURNS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
 
 
@@ -43,6 +44,8 @@ def read_list(scan: Scanner, utf8: bool) -> List:
     if scan.peek() == 0x28:
         extended = True
         patterns = tuple(scan.parenthesised(lambda s: _pattern(s, utf8), empty=False))
+        if len(patterns) > _MOST_PATTERNS:
+            raise Malformed("too many patterns")
     else:
         patterns = (_pattern(scan, utf8),)
     returns: set[str] = set()

@@ -15,6 +15,8 @@ from mta.wire.imap.scanner import Malformed, Scanner
 from mta.wire.imap.sequence import SequenceSet, read_set
 
 MOST_KEYS = 1000
+MOST_TEXTS = 50
+"""Keys that look into the messages themselves."""
 CHARSETS = {"US-ASCII": "ascii", "UTF-8": "utf-8", "ISO-8859-1": "latin-1", "ISO-8859-15": "iso8859-15", "WINDOWS-1252": "cp1252"}
 
 
@@ -180,6 +182,7 @@ class _Reader:
     def __init__(self, charset: str) -> None:
         self._charset = charset
         self._left = MOST_KEYS
+        self._texts_left = MOST_TEXTS
 
     def keys(self, scan: Scanner) -> Key:
         found = [self.key(scan)]
@@ -214,6 +217,9 @@ class _Reader:
         return read(self, scan)
 
     def _text(self, scan: Scanner) -> str:
+        self._texts_left -= 1
+        if self._texts_left < 0:
+            raise Malformed("too many strings to search for")
         scan.space()
         try:
             return scan.astring().decode(self._charset)

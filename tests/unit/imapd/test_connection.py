@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -314,6 +315,22 @@ def test_one_users_commands_never_show_anothers_mail() -> None:
         assert b"(MESSAGES 0)" in said
 
     run(test)
+
+
+def test_a_full_disk_refuses_the_message_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "tmp").write_text("a file where the folder should be")
+
+    async def test(site: ImapSite) -> None:
+        link, transport = await site.login()
+        octets = b"x" * 3_000_000
+        link.data_received(b"a APPEND INBOX {3000000+}\r\n")
+        for start in range(0, len(octets), 100_000):
+            link.data_received(octets[start : start + 100_000])
+            while link.working:
+                await asyncio.sleep(0.001)
+        assert (await site.talk(link, transport, b"\r\nb NOOP\r\n")).startswith(b"a NO [OVERQUOTA]")
+
+    run(test, data_dir=str(tmp_path), memory_per_message=65536)
 
 
 def test_no_exception_text_reaches_the_client() -> None:

@@ -114,6 +114,11 @@ def test_anything_is_a_command_or_malformed(text: bytes, literals: list[bytes]) 
             pass
 
 
+def test_patterns_are_bounded() -> None:
+    with pytest.raises(Malformed):
+        read(b'a LIST "" (' + b" ".join([b"x"] * 101) + b")")
+
+
 def test_tokens_are_bounded() -> None:
     with pytest.raises(Malformed):
         read(b"a ID (" + b" ".join([b'"x"'] * 10_002) + b")")

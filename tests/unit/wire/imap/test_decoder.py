@@ -134,6 +134,29 @@ def test_large_literals_go_to_a_sink() -> None:
     assert large.octets == b"z" * 300
 
 
+def test_files_are_bounded() -> None:
+    d = decoder(memory=0, string=10**6, files=2)
+    big = b"{70000+}\r\n" + b"z" * 70_000
+    (refused,) = feed(d, b"a X " + b" ".join([big] * 3) + b"\r\n")
+    assert isinstance(refused, Request)
+    assert refused.problem == "limit"
+    (taken,) = feed(d, b"a X " + b" ".join([big] * 2 + [b"{3+}\r\nabc"] * 5) + b"\r\n")
+    assert isinstance(taken, Request)
+    assert (taken.problem, len(taken.literals)) == ("", 7)
+
+
+def test_a_literal_that_finds_no_room_is_passed_over() -> None:
+    d = decoder(memory=0, string=1000)
+    assert feed(d, b"a X {300+}\r\n" + b"z" * 150) == []
+    assert d.overfull is not None
+    d.refuse("no room")
+    assert d.overfull is None
+    refused, after = feed(d, b"z" * 150 + b"\r\nb NOOP\r\n")
+    assert isinstance(refused, Request)
+    assert refused.problem == "no room"
+    assert after == Request(b"b NOOP")
+
+
 class TestBeforeLogin:
     """CVE-2024-34055, CVE-2024-37358, CVE-2025-61600: memory before a password was said."""
 

@@ -34,7 +34,12 @@ def read(text: bytes, *, uid: bool = False) -> Fetch:
     return found
 
 
-@given(st.lists(ITEM, min_size=1, max_size=5), st.booleans(), st.one_of(st.none(), st.integers(0, 2**63 - 1)), st.booleans())
+@given(
+    st.lists(ITEM, min_size=1, max_size=5, unique=True),
+    st.booleans(),
+    st.one_of(st.none(), st.integers(0, 2**63 - 1)),
+    st.booleans(),
+)
 def test_round_trip(items: list[Simple | Octets], uid: bool, since: int | None, vanished: bool) -> None:
     fetch = Fetch(SequenceSet(((1, 0), (7, 7))), tuple(items), uid, since, vanished and uid and since is not None)
     wire = fetch.encode().removeprefix(b"UID ").removeprefix(b"FETCH ")
@@ -45,6 +50,12 @@ def test_macros_and_single_items() -> None:
     assert [item.encode() for item in read(b"1 fast").items] == [b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE"]
     assert [item.encode() for item in read(b"1 FULL").items][-1] == b"BODY"
     assert read(b"1 body.peek[header]").items == (Octets("BODY", Section((), "HEADER"), peek=True),)
+
+
+def test_items_are_shown_once_and_bounded() -> None:
+    assert read(b"1 (FLAGS UID flags)").items == (Simple("FLAGS"), Simple("UID"))
+    with pytest.raises(Malformed):
+        read(b"1 (" + b" ".join(b"BODY[%d]" % n for n in range(1, 102)) + b")")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_charsets() -> None:
 @pytest.mark.parametrize(
     "text",
     [b"", b"NOPE", b"NOT", b"OR SEEN", b"(SEEN", b"()", b"SEEN  SEEN", b"KEYWORD", b"SINCE 99-Jan-2000", b"RETURN (X) ALL", b"UID x",
-     b"NOT " * 30 + b"SEEN", b"(" * 30 + b"SEEN" + b")" * 30, b" ".join([b"SEEN"] * 1001), b"OR " * 25 + b"SEEN " * 26],
+     b"NOT " * 30 + b"SEEN", b"(" * 30 + b"SEEN" + b")" * 30, b" ".join([b"SEEN"] * 1001), b" ".join([b"BODY x"] * 51), b"OR " * 25 + b"SEEN " * 26],
 )  # fmt: skip
 def test_malformed(text: bytes) -> None:
     with pytest.raises(Malformed):
