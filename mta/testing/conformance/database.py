@@ -43,6 +43,17 @@ class DatabaseConformance:
 
         backend.run(scenario, undelete=DAY)
 
+    def test_octets_that_only_the_queue_holds_stay(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await db.spool.accept(intake(user, queued=["far@x.test"]))
+            await db.store.remove(inbox.id, [Uid(1)])
+            await db.housekeep(now=time.time() + 30 * DAY)
+            [leased] = await db.queue.lease("me", 5, 60.0, now=NOW)
+            assert await db.queue.content(leased.message.blob)
+
+        backend.run(scenario, undelete=DAY)
+
     def test_deleted_mailboxes_and_accounts_give_their_octets_back_later(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             user, inbox = await arrive(db)

@@ -51,6 +51,15 @@ def break_commits(db: Any, code: int, when: str = "COMMIT") -> Faulty:
     return faulty
 
 
+def test_a_commit_is_synced(sqlite: Backend) -> None:
+    async def scenario(db: Database) -> None:
+        raw = side(db)._connection.raw
+        assert raw.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    sqlite.run(scenario)
+
+
 @pytest.mark.parametrize("code", [IOERR_FSYNC, IOERR_WRITE])
 def test_an_io_error_in_commit_is_the_end(sqlite: Backend, code: int) -> None:
     async def scenario(db: Database) -> None:
