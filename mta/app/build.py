@@ -86,7 +86,8 @@ class Assembly:
         self.database = make_database(self._loaded, hooks, self._options(dead))
         await self.database.open()
         self._services.kv = self.database.kv
-        hooks.add_builtin("directory", DirectoryPlugin(self.database.directory, self.passwords))
+        self._directory = DirectoryPlugin(self.database.directory, self.passwords)
+        hooks.add_builtin("directory", self._directory)
         login = Login(hooks, log)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
         pipeline = Pipeline(
@@ -188,8 +189,9 @@ class Assembly:
         self.imap.changed(mailboxes)
 
     def _topic(self, topic: str) -> None:
-        """A change of the directory needs nothing: it is read at each use."""
-        if self._dispatching is not None:
+        if topic == "directory":
+            self._directory.forget()
+        elif self._dispatching is not None:
             if topic == "queue":
                 self._dispatching.wake_queue()
             elif topic == "outbox":

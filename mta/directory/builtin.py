@@ -1,5 +1,13 @@
-"""The accounts of our own database as an ordinary plugin: the last to be asked, after every other directory."""
+"""The accounts of our own database as an ordinary plugin: the last to be asked, after every other directory.
+
+Answers about recipients are remembered for ``FRESH`` seconds, since one message to fifty people asks fifty times, and the
+next one again. ``forget`` is called when a command changed the directory, so a change is seen at once on this machine and a
+second later on another. Unknown recipients are never remembered. A user deleted meanwhile is noticed by the transaction.
+"""
 # SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections.abc import Callable
 
 from mta.directory.passwords import Passwords
 from mta.model.address import Address
@@ -8,12 +16,32 @@ from mta_hooks import hookimpl
 from mta_hooks.backends import Directory
 
 
+FRESH = 1.0
+_MOST = 10_000
+"""Addresses remembered; then all are forgotten: keeping order would cost more than asking again."""
+
+
 class DirectoryPlugin:
     """Answers the directory hooks from ``mta_hooks.backends.Directory``; registered last, under the name "directory"."""
 
-    def __init__(self, directory: Directory, passwords: Passwords) -> None:
+    def __init__(self, directory: Directory, passwords: Passwords, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._passwords = passwords
+        self._monotonic = monotonic
+        self._aliases: dict[Address, AliasTarget | None] = {}
+        self._mailboxes: dict[Address, MailboxTarget] = {}
+        self._stale_at = 0.0
+
+    def forget(self) -> None:
+        """The directory has changed."""
+        self._aliases.clear()
+        self._mailboxes.clear()
+
+    def _refresh(self) -> None:
+        now = self._monotonic()
+        if now >= self._stale_at or len(self._aliases) >= _MOST:
+            self.forget()
+            self._stale_at = now + FRESH
 
     @hookimpl
     async def domain_lookup(self, domain: str) -> Domain | None:
@@ -21,15 +49,26 @@ class DirectoryPlugin:
 
     @hookimpl
     async def alias_expand(self, address: Address) -> AliasTarget | None:
+        self._refresh()
+        if address in self._aliases:
+            return self._aliases[address]
         alias = await self._directory.alias(f"{address.local.lower()}@{address.domain}")
-        return AliasTarget(alias.targets) if alias is not None else None
+        target = AliasTarget(alias.targets) if alias is not None else None
+        if target is not None or address in self._mailboxes:
+            self._aliases[address] = target
+        return target
 
     @hookimpl
     async def recipient_lookup(self, address: Address) -> MailboxTarget | None:
         if not address.local:
             return None  # catch-alls of ours are aliases
+        if (known := self._mailboxes.get(address)) is not None:
+            return known
         user = await self._directory.user(address)
-        return MailboxTarget(user.id, user.address) if user is not None else None
+        if user is None:
+            return None
+        target = self._mailboxes[address] = MailboxTarget(user.id, user.address)
+        return target
 
     @hookimpl
     async def user_lookup(self, username: str) -> User | None:
