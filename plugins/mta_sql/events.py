@@ -44,7 +44,7 @@ def record(
     queue_id: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one mailbox event; called only when ``core.events``. The payload is ``{"event": fields of MailboxEvent}``."""
+    """Write one mailbox event; called only when ``core.events``. The payload has the fields of MailboxEvent."""
     row: Any = tx.execute(_PLACE, (mailbox,)).fetchone()
     if row is None:
         return
@@ -60,7 +60,7 @@ def record(
         "queue_id": queue_id,
         "details": dict(details or {}),
     }
-    tx.execute(_INSERT, ("mailbox_event", to_json({"event": payload}), 0.0))
+    tx.execute(_INSERT, ("mailbox_event", to_json(payload), 0.0))
     tx.effects.outbox = True
 
 

@@ -173,7 +173,7 @@ class SpoolConformance:
             [row, _] = await rows(db, inbox)
             await db.store.set_flags(inbox.id, [row.uid], "add", Flags.DELETED, frozenset())
             await db.store.expunge(inbox.id)
-            payloads = [row.payload["event"] for row in await db.outbox.lease("me", 10, 60.0, now=NOW)]
+            payloads = [row.payload for row in await db.outbox.lease("me", 10, 60.0, now=NOW)]
             assert [p["event"] for p in payloads] == ["MessageNew", "MessageAppend", "FlagsSet", "MessageExpunge"]
             assert {(p["user"], p["mailbox"]) for p in payloads} == {("alice@example.test", "INBOX")}
             assert [p["uids"] for p in payloads] == [[1], [2], [1], [1]]

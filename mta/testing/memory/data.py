@@ -252,7 +252,7 @@ class Change:
             "queue_id": queue_id,
             "details": dict(details or {}),
         }
-        self.note("mailbox_event", {"event": fields})
+        self.note("mailbox_event", fields)
 
 
 def deleted(row: Row) -> bool:
