@@ -13,15 +13,14 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 
 from mta.imapd import answer
+from mta.imapd.incoming import Incoming
 from mta.imapd.session import Peer, Session
-from mta.imapd.verbs import GATHERED, VERBS, greeting
+from mta.imapd.verbs import VERBS, greeting
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
-from mta.wire.imap.command import Command, parse
-from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, Sink, tag_of
-from mta.wire.imap.scanner import Malformed
-from mta.wire.imap.search import CHARSETS, UnknownCharset
+from mta.wire.imap.command import Command
+from mta.wire.imap.decoder import Overflow, Wanted
 from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ _CHUNK = 64 * 1024
 _STALLED = 30.0
 _TURN = 0.005
 """Seconds of work after which other sessions get their turn."""
-_COMMANDS_AHEAD = 128
-_OCTETS_AHEAD = 2**20
 _BEFORE_LOGIN = 60.0
 
 
@@ -45,8 +42,6 @@ class Connection(asyncio.Protocol):
         self.server = server
         self._listener = listener
         self._transport: asyncio.Transport | None = None
-        self._decoder = Decoder(BEFORE_LOGIN, server.open_sink)
-        self._pending: Event | None = None
         self._out: list[bytes] = []
         self._out_size = 0
         self._task: asyncio.Task[None] | None = None
@@ -61,6 +56,8 @@ class Connection(asyncio.Protocol):
         self._stuck_since = 0.0
         self._stuck_size = 0
         self.session = Session(server, self, Peer(""))
+        self._incoming = Incoming(server, self.session)
+        self._decoder = self._incoming.decoder
 
     # ---- asyncio.Protocol
 
@@ -245,13 +242,16 @@ class Connection(asyncio.Protocol):
         try:
             self._turn = self.server.clock.monotonic()
             while not self.session.ending:
-                command = self._next()
-                if command is None:
-                    if (sink := self._decoder.overfull) is None:
-                        break
-                    await self._spill(sink)
-                    continue
-                await self._execute(command)
+                command = self._incoming.next()
+                if isinstance(command, Command):
+                    await self._execute(command)
+                elif isinstance(command, Wanted):
+                    self.write(b"+ go ahead\r\n")
+                    self._flush()
+                elif command is not None:
+                    self._end(b"* BYE [LIMIT] %b\r\n" % command.text.encode("ascii"))
+                elif not await self._incoming.make_room():
+                    break
                 if self.server.clock.monotonic() - self._turn > _TURN or self._writable is not None:
                     await self.drain()
         except ConnectionResetError:
@@ -266,85 +266,10 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._resume_reading()
 
-    async def _spill(self, sink: Sink) -> None:
-        """Write to the disk what came of a large literal, off the loop."""
-        try:
-            await asyncio.to_thread(sink.spill)
-        except TemporaryFailure as exc:
-            self.server.log.warning("imap.spool", session=self.session.peer.id, user=self.session.peer.user, detail=str(exc))
-            self._decoder.refuse("no room")
-
     def _resume_reading(self) -> None:
         if not self._reading and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
-
-    def _next(self) -> Command | None:
-        """The next command to run; None: more octets are needed."""
-        session = self.session
-        if session.idling:
-            return self._next_in_idle()
-        if not session.ahead:
-            if self._pending is None:
-                self._look_ahead()
-            if not session.ahead:
-                return self._other_event()
-        return session.ahead.popleft()
-
-    def _other_event(self) -> Command | None:
-        event, self._pending = self._pending, None
-        if isinstance(event, Overflow):
-            self._end(b"* BYE [LIMIT] " + event.text.encode("ascii") + b"\r\n")
-        elif event is not None:
-            self.write(b"+ go ahead\r\n")
-            self._flush()
-            return self._next()
-        return None
-
-    def _next_in_idle(self) -> Command | None:
-        line = self._decoder.line(8192)
-        if line is None:
-            return None
-        if isinstance(line, Overflow):
-            self._end(b"* BYE line too long\r\n")
-            return None
-        self.session.stop_idling()
-        verb = "DONE" if line.upper() == b"DONE" else ""
-        return Command(self.session.tag, verb, None if verb else answer.bad(b"expected DONE"))
-
-    def _look_ahead(self) -> None:
-        """Parse what is here while it can be run together: FETCH, STORE, APPEND; one command otherwise."""
-        session = self.session
-        octets = 0
-        while len(session.ahead) < _COMMANDS_AHEAD and octets < _OCTETS_AHEAD:
-            event = self._decoder.request()
-            if event is None:
-                return
-            if not isinstance(event, Request):
-                self._pending = event
-                return
-            command = self._parse(event)
-            session.ahead.append(command)
-            if command.verb not in GATHERED:
-                return
-            octets += len(event.text)
-            if event.literals:
-                octets += sum(len(literal) for literal in event.literals if isinstance(literal, bytes))
-
-    def _parse(self, request: Request) -> Command:
-        """A request that is not IMAP becomes a command without verb whose value is the answer."""
-        try:
-            if not request.problem:
-                return parse(request, utf8=self.session.rev2)
-            refusal = _refusal(request.problem)
-        except UnknownCharset:
-            refusal = answer.no(b"charset not known", b"BADCHARSET (" + " ".join(CHARSETS).encode("ascii") + b")")
-        except Malformed as exc:
-            refusal = answer.bad(str(exc).encode("ascii", "replace"))
-        except Exception:  # noqa: BLE001  # a bug in a parser; the next command may be none
-            self.server.log.error("imap.failed", session=self.session.peer.id, command="parse", exc_info=True)  # noqa: G201
-            refusal = answer.Answer(answer.SERVERBUG)
-        return Command(tag_of(request.text) or b"*", "", refusal)
 
     async def _execute(self, command: Command) -> None:
         """Run one command and write its tagged answer."""
@@ -459,16 +384,6 @@ def _is_in(address: str, networks: Iterable[Network]) -> bool:
     except ValueError:
         return False
     return any(client in network for network in networks)
-
-
-def _refusal(problem: str) -> answer.Answer:
-    if problem == "too big":
-        return answer.no(b"literal too large", b"TOOBIG")
-    if problem == "limit":
-        return answer.no(b"too much in one command", b"LIMIT")
-    if problem == "no room":
-        return answer.no(b"no room on the server for now", b"OVERQUOTA")
-    return answer.bad(b"lines end with CRLF")
 
 
 _TARGETS = frozenset({"APPEND", "COPY", "UID COPY", "MOVE", "UID MOVE"})

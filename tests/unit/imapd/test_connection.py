@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mta.model.errors import TemporaryFailure
 from mta.model.verdict import defer, reject
@@ -331,6 +333,40 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(tmp_path: Path) -> Non
         assert (await site.talk(link, transport, b"\r\nb NOOP\r\n")).startswith(b"a NO [OVERQUOTA]")
 
     run(test, data_dir=str(tmp_path), memory_per_message=65536)
+
+
+def test_literals_that_do_not_wait_to_be_asked_for() -> None:
+    async def test(site: ImapSite) -> None:
+        link, transport = await site.login()
+        said = await site.talk(
+            link, transport, b"a ID (" + b"{0}\r\n " * 59 + b"{0}\r\n)\r\nb SEARCH " + b"{0}\r\n" * 999 + b"\r\n"
+        )
+        assert said.count(b"+ go ahead\r\n") == 60 + 999
+        assert b"a OK" in said
+        assert b"b BAD" in said
+
+    run(test)
+
+
+PIECES = [b"FETCH", b"UID", b"STORE", b"SEARCH", b"1:*", b"1", b"(FLAGS)", b"BODY[1.TEXT]<0.5>", b"BODYSTRUCTURE", b"ENVELOPE", b"BINARY[1]", b"+FLAGS",
+          b"(\\Seen)", b"OR", b"NOT", b"BODY", b"x", b"{3+}\r\nabc", b"{0}\r\n", b"\"q\"", b"(", b")", b"SELECT", b"INBOX", b"Sent", b"LIST", b"\"\"", b"*", b"%",
+          b"STATUS", b"(MESSAGES)", b"APPEND", b"COPY", b"MOVE", b"EXPUNGE", b"CLOSE", b"IDLE", b"DONE", b"NOOP", b"ENABLE", b"QRESYNC", b"IMAP4rev2", b"CREATE",
+          b"a/b", b"RENAME", b"DELETE", b"RETURN", b"(SAVE)", b"$", b"(CHANGEDSINCE 1 VANISHED)", b"(QRESYNC (1 1))", b"\xff", b"\0", b"&AA-", b"\r\n", b"\n"]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=7), max_size=12))
+def test_whatever_a_client_says_is_answered(commands: list[list[bytes]]) -> None:
+    async def test(site: ImapSite) -> None:
+        await site.deliver(b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", b"")
+        link, transport = await site.login(b"SELECT INBOX")
+        said = await site.talk(link, transport, b"".join(b"t " + b" ".join(words) + b"\r\n" for words in commands))
+        assert b"SERVERBUG" not in said
+        said += await site.talk(link, transport, b"\r\n" * 3 + b"DONE\r\n\r\nlast NOOP\r\n")
+        assert b"last OK" in said or transport.gone
+        assert b"SERVERBUG" not in said
+
+    run(test, errors=1000)
 
 
 def test_no_exception_text_reaches_the_client() -> None:
