@@ -34,6 +34,7 @@ _SITES = (
     " SELECT site, (SELECT min(q.ready) FROM queue q WHERE q.site = sites.site) AS first FROM sites WHERE site IS NOT NULL"
 )
 _TAKE = "UPDATE queue SET ready = ?, owner = ? WHERE id IN ARRAY ?"
+_RECLAIM = "UPDATE queue SET ready = due, owner = '' WHERE owner = ? AND ready IS NOT NULL"
 _LEASED = (
     "SELECT q.id, q.local, q.domain, q.transport, q.site, q.user_id, q.orcpt, q.notify, q.attempts, q.due, q.last_reply, q.warned,"
     " m.id, m.queue_id, m.origin, m.sender, m.blob_id, m.size, m.skip, m.received_at, m.envid, m.ret, m.smtputf8, m.eightbit,"
@@ -57,6 +58,9 @@ class SqlQueue:
         if limit <= 0 or await self._core.read(due) is None:  # an idle queue costs no commit
             return []
         return await self._core.write(lambda tx: _lease(tx, owner, limit, now + seconds, now, exclude, sites))
+
+    async def reclaim(self, owner: str) -> int:
+        return await self._core.write(lambda tx: _reclaim(tx, owner))
 
     async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
         bodies = [(intake, await self._core.body(intake.content)) for intake in submissions]
@@ -118,6 +122,12 @@ def _lease(
     tx.execute(_TAKE, (until, owner, listed))
     messages: dict[int, QueuedMessage] = {}
     return [_leased(row, messages) for row in tx.execute(_LEASED, (listed,)).fetchall()]
+
+
+def _reclaim(tx: Transaction, owner: str) -> int:
+    count = tx.execute(_RECLAIM, (owner,)).rowcount
+    tx.effects.queued |= count > 0
+    return count
 
 
 def _around(tx: Transaction, exclude: frozenset[str], now: float, limit: int) -> list[int]:

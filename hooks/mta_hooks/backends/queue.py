@@ -35,6 +35,11 @@ class Queue(Protocol):
         """
         ...
 
+    async def reclaim(self, owner: str) -> int:
+        """End the leases of ``owner``: their rows are due again as they were. For who is sure that this owner is dead, such as
+        its successor under the same name. Returns how many rows."""
+        ...
+
     async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
         """Write results durably, in one transaction with the messages that follow from them (DSNs, forwards).
 

@@ -103,6 +103,19 @@ class QueueConformance:
 
         backend.run(scenario)
 
+    def test_the_successor_of_a_dead_owner_has_its_rows_at_once(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            await db.spool.accept(intake(queued=["a@x.test", "b@x.test", to("later@x.test", due=NOW + 5)]))
+            [mine] = await lease(db, 1)
+            [theirs] = await lease(db, 1, owner="other")
+            assert await db.queue.reclaim("me") == 1
+            assert await db.queue.reclaim("nobody") == 0
+            [again] = await lease(db)
+            assert (again.row, again.due, again.attempts) == (mine.row, mine.due, 0)
+            assert again.row != theirs.row
+
+        backend.run(scenario)
+
     def test_a_restart_loses_no_row(self, backend: Backend) -> None:
         async def crash(db: Database) -> None:
             await db.spool.accept(intake(queued=["a@x.test", "b@x.test"]))

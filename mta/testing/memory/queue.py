@@ -99,6 +99,14 @@ class MemoryQueue:
             queued.owner, queued.until = owner, now + seconds
         return [_leased(queued) for queued in due[:limit]]
 
+    async def reclaim(self, owner: str) -> int:
+        found = [q for q in self._data.queue.values() if q.owner == owner and q.ready is not None]
+        with Change(self._data, self._options) as change:
+            for queued in found:
+                queued.owner, queued.until = "", 0.0
+                change.queued = True
+        return len(found)
+
     async def settle(self, outcomes: Sequence[Outcome], submissions: Sequence[Intake] = ()) -> None:
         data = self._data
         delivered = {o.leased.row: o for o in outcomes if o.delivery is not None and o.result == "delivered"}

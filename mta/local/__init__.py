@@ -1,0 +1,2 @@
+"""Delivery on this machine."""
+# SPDX-License-Identifier: Apache-2.0

@@ -1,0 +1,107 @@
+"""One local recipient from the queue: the ``deliver`` hooks first, then the mailbox.
+
+A hook is called at least once for each recipient; the mailbox delivery is only described here, and done by the database in the
+transaction that removes the queue row, hence exactly once. A hook that fails defers; it never loses a message.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+from mta.model.address import Address
+from mta.model.delivery import Deferred, Delivered, Failed, Leased
+from mta.model.errors import TemporaryFailure
+from mta.model.message import LocalDelivery, Placement
+from mta.obs.log import Log
+from mta_hooks.backends.directory import Directory
+from mta_hooks.views import Message
+
+Load = Callable[[], Awaitable[Message]]
+"""The message, read when the first hook needs it."""
+
+
+class DeliverPlan(Protocol):
+    async def first(self, **arguments: Any) -> Any: ...
+
+
+class PlacePlan(Protocol):
+    async def pipeline(self, name: str, **arguments: Any) -> Any: ...
+
+
+class LocalHooks(Protocol):
+    @property
+    def deliver(self) -> DeliverPlan | None: ...
+    @property
+    def mailbox_deliver(self) -> PlacePlan | None: ...
+    def deliver_wants(self, recipient: Address) -> bool: ...
+
+
+class LocalResult(NamedTuple):
+    """``reply`` is a reply with code; ``delivery`` is still to be done; ``delay``: seconds until the next attempt, or None."""
+
+    leased: Leased
+    reply: str
+    delivery: LocalDelivery | None = None
+    delay: float | None = None
+
+
+class LocalTransport:
+    def __init__(self, hooks: LocalHooks, directory: Directory, log: Log) -> None:
+        self._hooks = hooks
+        self._directory = directory
+        self._log = log
+
+    @property
+    def waits(self) -> bool:
+        """False: there is no hook, so a delivery is a decision and takes no time."""
+        return self._hooks.deliver is not None or self._hooks.mailbox_deliver is not None
+
+    async def deliver(self, leased: Leased, load: Load) -> LocalResult:
+        """Raises nothing but what a bug raises; every failure of a hook or of the storage is a reply."""
+        try:
+            return await self._hook(leased, load) or await self._mailbox(leased, load)
+        except TemporaryFailure as exc:
+            self._log.warning("local.failed", id=leased.message.id, recipient=str(leased.address), reason=str(exc))
+            return LocalResult(leased, "451 4.3.0 local delivery failed for now")
+
+    async def _hook(self, leased: Leased, load: Load) -> LocalResult | None:
+        plan = self._hooks.deliver
+        if plan is None or not self._hooks.deliver_wants(leased.address):
+            return None
+        answer = await plan.first(recipient=leased.address, sender=leased.message.sender, message=await load())
+        match answer:
+            case Delivered(text=text):
+                return LocalResult(leased, f"250 2.0.0 {text}")
+            case Deferred(text=text, enhanced=enhanced, delay=delay):
+                return LocalResult(leased, f"451 {_of_class('4', enhanced)} {text}", delay=delay)
+            case Failed(text=text, enhanced=enhanced):
+                return LocalResult(leased, f"554 {_of_class('5', enhanced)} {text}")
+        return None
+
+    async def _mailbox(self, leased: Leased, load: Load) -> LocalResult:
+        if leased.user is None:
+            return LocalResult(leased, "550 5.1.1 no such user here")
+        placement = Placement()
+        if (plan := self._hooks.mailbox_deliver) is not None:
+            user = await self._directory.user_by_id(leased.user)
+            if user is None:
+                return LocalResult(leased, "550 5.1.1 no such user here")
+            message = await load()
+            message.notes.pop("detail", None)
+            if detail := _detail(leased.address, user.address):
+                message.notes["detail"] = detail
+            placement = await plan.pipeline(
+                "placement", user=str(user.address), recipient=leased.address, message=message, placement=placement
+            )
+        delivery = LocalDelivery(leased.user, leased.address, placement)
+        return LocalResult(leased, f"250 2.0.0 delivered to {placement.folder}", delivery)
+
+
+def _detail(recipient: Address, owner: Address) -> str:
+    """What stands behind the "+" when it is not part of the account's own name."""
+    base, _, detail = recipient.local.partition("+")
+    return detail if base.lower() == owner.local.lower() else ""
+
+
+def _of_class(first: str, enhanced: str) -> str:
+    return enhanced if enhanced.startswith(first + ".") else f"{first}.0.0"
