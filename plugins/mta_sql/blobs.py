@@ -1,8 +1,8 @@
 """Bodies too large for a row, as files: ``blobs/<two letters>/<key>``.
 
 A file is complete and on stable storage, with its name, before the row that refers to it is written: temporary name,
-fsync, rename, fsync of the folder. A crash in between leaves a file that no row names; ``housekeep`` sweeps those, never one
-younger than an hour, because its row may be on its way.
+fsync, rename, fsync of the folder. A crash in between leaves a file that no row names; ``housekeep`` sweeps those, but
+never one whose row may be on its way.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from mta.model.message import Content
@@ -19,6 +19,10 @@ from mta_sql.sqlite import os_failure
 
 INLINE = 256 * 1024
 """Bodies below this lie in the row: one read, one fsync, no file."""
+
+AGE = 3600.0
+TWICE = 600.0
+"""A body waits seconds for its row; a jump of the wall clock must not make it look like an hour."""
 
 _KEY = re.compile(r"[a-z0-9-]{1,64}\Z")
 
@@ -31,6 +35,7 @@ class FileBlobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: set[str] = set()
+        self._unnamed: dict[Path, float] = {}
 
     def put(self, key: str, content: Content) -> None:
         path = self._path(key)
@@ -77,20 +82,25 @@ class FileBlobs:
             if _KEY.match(path.name):
                 yield path.name
 
-    def sweep(self, unknown: Callable[[list[str]], list[str]], *, age: float = 3600.0) -> int:
-        """Delete files older than ``age`` seconds that ``unknown`` returns from a list of keys, and left-over temporary
-        ones. Returns how many. Blocking."""
-        old: list[Path] = []
-        before = time.time() - age
+    def sweep(self, named: Container[str]) -> int:
+        """Delete files that no row names, and left-over temporary ones: those whose time stamp is ``AGE`` old and that an earlier
+        sweep, ``TWICE`` before by a clock that cannot jump, found unnamed too. Returns how many. Blocking."""
+        now = time.monotonic()
+        before = time.time() - AGE
+        unnamed: dict[Path, float] = {}
+        gone = 0
         for path in self._files():
+            if path.name in named:
+                continue
+            first = self._unnamed.get(path, now)
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < before:
-                    old.append(path)
-        named = {path.name: path for path in old if _KEY.match(path.name)}
-        gone = [path for path in old if path.name not in named] + [named[key] for key in unknown(list(named))]
-        for path in gone:
-            path.unlink(missing_ok=True)
-        return len(gone)
+                if now - first >= TWICE and path.stat().st_mtime < before:
+                    path.unlink()
+                    gone += 1
+                    continue
+            unnamed[path] = first
+        self._unnamed = unnamed
+        return gone
 
     def _files(self) -> Iterator[Path]:
         if self._folder.is_dir():

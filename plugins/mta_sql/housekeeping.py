@@ -56,9 +56,7 @@ async def housekeep(core: Core, now: float) -> None:
 
     await core.write(expire)
     named = await core.read(_named, big=True)
-    await loop.run_in_executor(
-        core.reader.threads, lambda: core.blobs.sweep(lambda keys: [key for key in keys if key not in named])
-    )
+    await loop.run_in_executor(core.reader.threads, core.blobs.sweep, named)
 
 
 async def _repeat(core: Core, run: Any) -> None:

@@ -275,7 +275,7 @@ def test_verify_finds_what_is_damaged(sqlite: Backend) -> None:
     sqlite.run(scenario, sound=False)
 
 
-def test_files_that_no_row_names_are_swept_when_old(sqlite: Backend) -> None:
+def test_files_that_no_row_names_are_swept_when_old(sqlite: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(db: Database) -> None:
         user, inbox = await arrive(db)
         await db.spool.accept(intake(user, octets=b"x" * 300_000))
@@ -286,6 +286,10 @@ def test_files_that_no_row_names_are_swept_when_old(sqlite: Backend) -> None:
         named = next(key for key in list(db.blobs.keys()) if not key.startswith("orphan"))
         for path in (sqlite.data_dir / "blobs" / "or" / "orphan-old", left_over, sqlite.data_dir / "blobs" / named[:2] / named):
             os.utime(path, (time.time() - 7200, time.time() - 7200))
+        await db.housekeep(now=time.time())
+        await db.housekeep(now=time.time())
+        assert "orphan-old" in list(db.blobs.keys())  # the clock may have jumped: it is looked at again later
+        monkeypatch.setattr(blobs, "TWICE", 0.0)
         await db.housekeep(now=time.time())
         assert sorted(db.blobs.keys()) == sorted([named, "orphan-new"])
         assert not left_over.exists()
