@@ -15,7 +15,6 @@ from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domai
 from mta_hooks import hookimpl
 from mta_hooks.backends import Directory
 
-
 FRESH = 1.0
 _MOST = 10_000
 """Addresses remembered; then all are forgotten: keeping order would cost more than asking again."""
