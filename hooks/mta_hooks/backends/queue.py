@@ -45,7 +45,9 @@ class Queue(Protocol):
 
         delivered, relayed, failed, expanded, discarded: the row goes; ``Outcome.delivery`` is put into its mailbox in
         the same transaction. deferred, held: the row stays. A row that is gone already (settled twice) changes nothing,
-        and its delivery and notifications are not done again.
+        and its delivery and notifications are not done again; when no outcome changed anything, ``submissions`` are not
+        made either. Raises OverQuota (``users``) or NoSuchUser when a delivery cannot be made: then nothing is written, and
+        the caller settles that recipient as failed or deferred.
         """
         ...
 
