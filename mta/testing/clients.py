@@ -43,12 +43,17 @@ class Ledger:
     def sent(self) -> set[str]:
         return self.acknowledged.keys() | self.refused.keys() | self.unknown
 
-    def audit(self, found: Iterable[str]) -> list[str]:
-        """Return one line for each broken promise, given the Message-IDs of the mailboxes."""
+    def audit(self, found: Iterable[str], *, in_doubt: int = 0) -> list[str]:
+        """Return one line for each broken promise, given the Message-IDs of the mailboxes.
+
+        in_doubt  how many refused messages may be there: a disk that dies in the middle of a commit leaves open whether the
+                  commit holds, so those in hand are refused (4yz, sent again) and may come back with the disk
+        """
         times = Counter(found)
         faults = [f"lost: {m}" for m in self.acknowledged if m not in times]
         faults += [f"{n} times: {m}" for m, n in times.items() if n > 1]
-        faults += [f"refused ({self.refused[m][0]}) yet there: {m}" for m in times if m in self.refused]
+        ghosts = [f"refused ({self.refused[m][0]}) yet there: {m}" for m in times if m in self.refused]
+        faults += ghosts if len(ghosts) > in_doubt else []
         faults += [f"nobody sent: {m}" for m in times.keys() - self.sent]
         return faults
 

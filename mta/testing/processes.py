@@ -16,6 +16,20 @@ def children(pid: int) -> list[int]:
     return sorted(int(word) for word in text.split() if not _is_zombie(int(word)))
 
 
+def group_members(group: int) -> list[int]:
+    """Return the processes of a process group that still run; zombies, which init may reap late, do not count."""
+    out = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                fields = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[2]) == group and fields[0] not in "ZX":
+                out.append(int(name))
+    return out
+
+
 def _is_zombie(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"

@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mta.testing.processes import children, established
+from mta.testing.processes import children, established, group_members
 
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
@@ -208,7 +208,7 @@ class MailServer:
             os.killpg(group, signal.SIGKILL)
         self.process.wait(10)
         self.process = None
-        wait_until(lambda: not _group_exists(group), 10, "process group gone", 0.002)
+        wait_until(lambda: not group_members(group), 10, "process group gone", 0.002)
 
     def close(self) -> None:
         """Kill what runs and remove the temporary folder."""
@@ -367,11 +367,3 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
         both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping) and key != "plugins"
         out[key] = _merged(out[key], value) if both else value
     return out
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

@@ -31,7 +31,7 @@ def test_stops_acknowledging_at_the_first_failure(shim, audit):
         assert any(status != "0" for status in left) or server.process.poll(), server.log_now[-3000:]
         server.kill()
         server.start()
-        audit(server, ledger, ALICE, BOB)
+        audit(server, ledger, ALICE, BOB, in_doubt=3)
 
 
 def test_imap_append_is_not_acknowledged(shim):

@@ -1,7 +1,7 @@
 """Plugins that raise, hang, or block the loop hurt the messages they were asked about, and nobody else.
 
 Drop-in hooks misbehave for the sender that names the misbehaviour, one file for each kind, so that the circuit breaker of
-one (five errors in a minute) does not answer for another. Bystanders measure: a NOOP every few milliseconds on
+one (five errors in a minute) does not answer for another. Bystanders measure: a command every few milliseconds on
 sessions of their own, in the same worker.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -144,7 +144,9 @@ class Bystanders:
         self.slowest = 0.0
         self.answers = 0
         self._failed: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._run, args=(c,)) for c in (server.smtp(), server.imap(ALICE))]
+        smtp, imap = server.smtp(), server.imap(ALICE)
+        asks = (lambda: (smtp.mail("bystander@client.test"), smtp.rset()), imap.noop)
+        self._threads = [threading.Thread(target=self._run, args=(ask,)) for ask in asks]
 
     def __enter__(self):
         for thread in self._threads:
@@ -157,11 +159,11 @@ class Bystanders:
             thread.join(20)
         assert not self._failed, self._failed
 
-    def _run(self, client) -> None:
+    def _run(self, ask) -> None:
         try:
             while not self._stop.is_set():
                 begin = time.monotonic()
-                client.noop()
+                ask()
                 self.slowest = max(self.slowest, time.monotonic() - begin)
                 self.answers += 1
                 self._stop.wait(0.005)

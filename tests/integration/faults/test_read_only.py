@@ -47,5 +47,5 @@ def test_read_only(mount, tmp_path, audit):
         subprocess.run(["e2fsck", "-fy", image], check=False, capture_output=True)
         subprocess.run(["mount", "-o", "loop", image, disk], check=True)
         server.start()
-        audit(server, ledger, ALICE, BOB)
+        audit(server, ledger, ALICE, BOB, in_doubt=3)
         server.stop()

@@ -30,3 +30,7 @@ def test_compose_makes_a_message_of_about_that_size():
     message = email.message_from_bytes(octets, policy=email.policy.default)
     assert (message["Message-ID"], message["To"]) == ("<m@x>", "alice@example.test")
     assert octets.count(b"\n") == octets.count(b"\r\n")
+
+
+def test_what_was_in_hand_when_the_disk_died_is_in_doubt():
+    assert ledger().audit(["<a>", "<b>", "<r>"], in_doubt=1) == []
