@@ -1,0 +1,109 @@
+"""Delivery status notifications as intakes: written in the transaction that settles what they tell (RFC 3464, RFC 3461 §6).
+
+They go to the sender from the null sender; nothing is reported to the null sender, so a notification that cannot be delivered ends
+there. A sender of ours gets it in the mailbox by the same commit, unless hooks want to see it first.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import hashlib
+from collections.abc import Sequence
+from email.utils import formatdate
+
+from mta.directory.resolve import Resolver
+from mta.dispatch.notify import DispatchHooks, delivered_record
+from mta.model.address import Address
+from mta.model.delivery import QueuedMessage
+from mta.model.directory import MailboxTarget
+from mta.model.ids import QueueId, UserId
+from mta.model.message import Intake, LocalDelivery, Notification, OctetContent, QueuedRecipient
+from mta.obs.log import Log
+from mta.wire.dsn import RecipientReport, Report, compose
+from mta.wire.dsn.compose import MAX_FULL, MAX_HEADER
+from mta_hooks.backends.queue import Queue
+
+_RETURN_PATH = b"Return-Path: <>\r\n"
+_NEVER = frozenset({"NEVER"})
+
+
+class Bouncer:
+    def __init__(self, *, hostname: str, resolver: Resolver, queue: Queue, hooks: DispatchHooks, log: Log) -> None:
+        self._hostname = hostname
+        self._resolver = resolver
+        self._queue = queue
+        self._hooks = hooks
+        self._log = log
+
+    async def report(self, message: QueuedMessage, reports: Sequence[RecipientReport], mark: str, now: float) -> Intake | None:
+        """The notification about these recipients, or None when nobody can be told.
+
+        ``mark`` distinguishes notifications about one message: the same mark makes the same id, and the database takes an id once.
+        Raises TemporaryFailure.
+        """
+        sender = message.sender
+        if sender is None or not reports:
+            return None
+        resolution = await self._resolver.resolve(sender)
+        if resolution.refusal is not None:
+            self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+            return None
+        digest = hashlib.sha256(mark.encode()).hexdigest()[:12]
+        id = QueueId(f"{message.id[:50]}-{digest}")
+        whole = message.ret == "FULL" and message.size - message.skip <= MAX_FULL
+        original = await self._queue.content(message.blob, message.skip, None if whole else MAX_HEADER)
+        report = Report(
+            id=id,
+            sender=sender,
+            hostname=self._hostname,
+            now=now,
+            received_at=message.received_at,
+            recipients=tuple(reports),
+            original=original,
+            complete=len(original) >= message.size - message.skip,
+            ret=message.ret,
+            envid=message.envid,
+            queue_id=message.id,
+            message_id=message.message_id,
+        )
+        users = [target for target in resolution.local if isinstance(target, MailboxTarget)]
+        direct = self._hooks.deliver is None and self._hooks.mailbox_deliver is None
+        deliveries = tuple(LocalDelivery(target.user, sender) for target in users) if direct else ()
+        queued = [QueuedRecipient(address, "remote", notify=_NEVER) for address in resolution.remote]
+        for target in resolution.local:
+            if not (direct and isinstance(target, MailboxTarget)):
+                user = target.user if isinstance(target, MailboxTarget) else None
+                queued.append(_local(sender if user is not None else target.address, user))
+        self._log.info(
+            "dsn.written", id=id, about=message.id, recipient=str(sender), actions=",".join(r.action for r in reports[:10])
+        )
+        return self._intake(report, deliveries, tuple(queued), now)
+
+    def _intake(
+        self, report: Report, deliveries: tuple[LocalDelivery, ...], queued: tuple[QueuedRecipient, ...], now: float
+    ) -> Intake:
+        id = QueueId(report.id)
+        received = f"Received: by {self._hostname} id {id};\r\n\t{formatdate(now)[:-5]}+0000\r\n".encode()
+        content = OctetContent(_RETURN_PATH + received + compose(report))
+        message_id = f"<{id}@{self._hostname}>"
+        size = content.size - len(_RETURN_PATH)
+        notifications: tuple[Notification, ...] = ()
+        if "delivered" in self._hooks.durable:
+            notifications = tuple(delivered_record(id, message_id, d.recipient, size, now) for d in deliveries)
+        return Intake(
+            id=id,
+            origin="dsn",
+            sender=None,
+            content=content,
+            received_at=now,
+            skip=len(_RETURN_PATH),
+            smtputf8=not report.sender.is_ascii,
+            eightbit=not report.sender.is_ascii,
+            message_id=message_id,
+            deliveries=deliveries,
+            queued=queued,
+            notifications=notifications,
+            trace=({"at": now, "stage": "dsn", "about": report.queue_id},),
+        )
+
+
+def _local(address: Address, user: UserId | None) -> QueuedRecipient:
+    return QueuedRecipient(address, "local", user, notify=_NEVER)

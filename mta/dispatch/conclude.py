@@ -1,0 +1,141 @@
+"""From what was said about a recipient to what is written: result, next attempt, notifications, and a DSN where one is due."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mta.dispatch.bounce import Bouncer
+from mta.dispatch.notify import HOOKS, DispatchHooks, notification
+from mta.dispatch.retry import Schedule, SteadyClock
+from mta.model.delivery import Leased, Outcome, QueuedMessage, Result
+from mta.model.errors import TemporaryFailure
+from mta.model.message import Intake, LocalDelivery, Notification
+from mta.obs.log import Log
+from mta.wire.dsn import RecipientReport
+from mta.wire.dsn.report import Action
+
+_POSTPONE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was said about one recipient.
+
+    reply     with its code: 2xx done, 5xx failed, all else is for later
+    delivery  into a mailbox, still to be done
+    delay     seconds until the next attempt, instead of the schedule's
+    least     seconds before which another attempt is of no use
+    confirms  the next hop reports success itself, so we do not
+    """
+
+    leased: Leased
+    reply: str
+    remote: str = ""
+    delivery: LocalDelivery | None = None
+    delay: float | None = None
+    least: float = 0.0
+    confirms: bool = False
+
+
+class Settlement(NamedTuple):
+    """Written together or not at all."""
+
+    outcomes: tuple[Outcome, ...]
+    submissions: tuple[Intake, ...] = ()
+
+
+class Concluder:
+    def __init__(self, schedule: Schedule, clock: SteadyClock, bouncer: Bouncer, hooks: DispatchHooks, log: Log) -> None:
+        self._schedule = schedule
+        self._clock = clock
+        self._bouncer = bouncer
+        self._hooks = hooks
+        self._log = log
+
+    async def conclude(self, message: QueuedMessage, findings: Sequence[Finding]) -> Settlement:
+        """All findings are about this message. Raises nothing: when the DSN cannot be written now, those it is about wait a minute."""
+        outcomes: list[Outcome] = []
+        reports: list[RecipientReport] = []
+        reported: list[int] = []
+        for finding in findings:
+            outcome = self._outcome(finding)
+            if (action := _reported(outcome, finding)) is not None:
+                reports.append(self._report(outcome, action))
+                reported.append(len(outcomes))
+            outcomes.append(outcome)
+            self._say(outcome)
+        if not reports or message.sender is None:
+            return Settlement(tuple(outcomes))
+        mark = ",".join(f"{outcomes[n].leased.row}/{outcomes[n].leased.attempts}/{outcomes[n].result}" for n in reported)
+        try:
+            intake = await self._bouncer.report(message, reports, mark, self._clock.now())
+        except TemporaryFailure as exc:
+            self._log.warning("dsn.postponed", id=message.id, reason=str(exc))
+            for n in reported:
+                outcomes[n] = self._later(outcomes[n].leased, _POSTPONE)
+            return Settlement(tuple(outcomes))
+        return Settlement(tuple(outcomes), (intake,) if intake is not None else ())
+
+    def untried(self, leased: Leased) -> Settlement:
+        """Give the row back as it was."""
+        return Settlement((self._later(leased, 0.0),))
+
+    def _later(self, leased: Leased, seconds: float) -> Outcome:
+        due = self._clock.due() + seconds if seconds else leased.due
+        return Outcome(leased, "deferred", leased.last_reply, due=due, attempted=False)
+
+    def _outcome(self, finding: Finding) -> Outcome:
+        leased, reply, remote = finding.leased, finding.reply[:1000], finding.remote
+        due, warned = 0.0, False
+        result: Result
+        if reply.startswith("2"):
+            result = "delivered" if leased.transport == "local" else "relayed"
+        elif reply.startswith("5"):
+            result = "failed"
+        elif self._schedule.expired(leased):
+            result, reply = "failed", f"554 5.4.7 delivery time expired, last answer: {reply}"[:1000]
+        else:
+            result = "deferred"
+            wait = self._schedule.wait(leased.attempts + 1) if finding.delay is None else finding.delay
+            due = self._clock.due() + max(wait, finding.least)
+            warned = self._schedule.warns(leased)
+        notifications: tuple[Notification, ...] = ()
+        if (durable := self._hooks.durable) and HOOKS.get(result) in durable:
+            notifications = (notification(leased, result, reply, remote, self._clock.now(), due or None),)
+        return Outcome(leased, result, reply, remote, due, finding.delivery, warned, notifications=notifications)
+
+    def _report(self, outcome: Outcome, action: Action) -> RecipientReport:
+        leased = outcome.leased
+        return RecipientReport(
+            address=leased.address,
+            action=action,
+            orcpt=leased.orcpt,
+            diagnostic=outcome.reply,
+            remote=outcome.remote,
+            attempted=self._clock.now(),
+            retry_until=self._schedule.until(leased) if action == "delayed" else None,
+        )
+
+    def _say(self, outcome: Outcome) -> None:
+        leased = outcome.leased
+        self._log.info(
+            f"delivery.{outcome.result}",
+            id=leased.message.id,
+            recipient=leased.address,
+            reply=outcome.reply,
+            remote=outcome.remote,
+            attempts=leased.attempts + 1,
+        )
+
+
+def _reported(outcome: Outcome, finding: Finding) -> Action | None:
+    """RFC 3461 §4.1, §5.2, §6: what the sender of this recipient wants to hear."""
+    notify = outcome.leased.notify
+    if outcome.result == "failed":
+        return "failed" if not notify or "FAILURE" in notify else None
+    if outcome.result == "deferred":
+        return "delayed" if outcome.warned and (not notify or "DELAY" in notify) else None
+    if notify and "SUCCESS" in notify and not finding.confirms:
+        return "delivered" if outcome.result == "delivered" else "relayed"
+    return None

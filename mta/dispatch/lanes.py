@@ -1,0 +1,221 @@
+"""Lanes: tasks that carry batches to a site, one after another, over one connection; and the local lanes beside them."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from mta.config.sections import Config
+from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.retry import Schedule, SteadyClock
+from mta.dispatch.settle import Settler
+from mta.dispatch.sites import FIRST, Batch, Site, Sites
+from mta.local.transport import LocalTransport
+from mta.model.delivery import QueuedMessage
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.outbound.courier import Courier, HopDown, Outbound
+from mta.outbound.hosts import Destination
+from mta.pipeline.message import MailMessage
+from mta.spool.content import SpooledContent
+from mta_hooks.backends.queue import Queue
+
+LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
+_PIECE = 256 * 1024
+_MISTAKE = "451 4.3.0 internal error"
+
+
+class Lanes:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        outbound: Outbound,
+        local: LocalTransport,
+        queue: Queue,
+        concluder: Concluder,
+        settler: Settler,
+        schedule: Schedule,
+        clock: SteadyClock,
+        tasks: Tasks,
+        log: Log,
+    ) -> None:
+        self._outbound = outbound
+        self._local = local
+        self._queue = queue
+        self._concluder = concluder
+        self._settler = settler
+        self._schedule = schedule
+        self._tasks = tasks
+        self._log = log
+        self._folder = os.path.join(config.data_dir, "tmp")
+        self._memory = config.limits.memory_per_message
+        self._running: set[asyncio.Task[Any]] = set()
+        self._put_off: list[tuple[Site, Batch]] = []
+        self._closed = False
+        limits = config.queue
+        self._remote = Sites(
+            lanes=limits.concurrency,
+            per_site=limits.concurrency_per_destination,
+            first=FIRST,
+            serve=lambda site: self._start(site, remote=True),
+            monotonic=clock.monotonic,
+        )
+        self._here = Sites(
+            lanes=LOCAL_LANES,
+            per_site=LOCAL_LANES,
+            first=LOCAL_LANES,
+            serve=lambda site: self._start(site, remote=False),
+            monotonic=clock.monotonic,
+        )
+
+    def sites(self) -> Iterator[Site]:
+        return chain(self._remote, self._here)
+
+    def prune(self) -> None:
+        self._remote.prune()
+
+    def push(self, destination: Destination, batch: Batch) -> None:
+        sites = self._here if destination.route.transport == "local" else self._remote
+        site = sites.at(destination)
+        if sites.down_for(site):
+            self._put_off.append((site, batch))
+            if len(self._put_off) == 1:
+                self._tasks.spawn(self._put_them_off(), "queue-defer")
+            return
+        if len(site.names) < 1000:  # bounds what one smarthost collects
+            site.names.add(batch.recipients[0].site)
+        sites.push(site, batch)
+
+    def unstarted(self) -> list[Batch]:
+        """Take what no lane has begun."""
+        out = []
+        for sites in (self._remote, self._here):
+            for site in list(sites):
+                while (batch := sites.take(site)) is not None:
+                    out.append(batch)
+        return out
+
+    def cancel(self) -> None:
+        self._closed = True
+        for task in list(self._running):
+            task.cancel()
+
+    def _start(self, site: Site, *, remote: bool) -> None:
+        if self._closed:
+            return
+        lane = self._carry(site) if remote else self._deliver(site)
+        task = self._tasks.spawn(lane, f"lane {site.destination}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _conclude(self, message: QueuedMessage, findings: Sequence[Finding]) -> None:
+        self._settler.add(await self._concluder.conclude(message, findings))
+
+    # ---- to others
+
+    async def _carry(self, site: Site) -> None:
+        sites, served = self._remote, 0
+        courier = self._outbound.open(site.destination)
+        try:
+            while (batch := await sites.next_batch(site, served)) is not None:
+                served += 1
+                if not await self._send(site, courier, batch):
+                    break
+        finally:
+            site.connected -= courier.connected
+            courier.close()
+            sites.ended(site)
+
+    async def _send(self, site: Site, courier: Courier, batch: Batch) -> bool:
+        """Deliver one batch. False: this lane has to end."""
+        message, before = batch.message, courier.connected
+        site.connected -= before
+        try:
+            results = await courier.deliver(message, batch.recipients)
+        except HopDown as exc:
+            return await self._hop_down(site, batch, exc)
+        except Exception:  # noqa: BLE001  # one message must not take the lane, nor the site, with it
+            self._log.error("delivery.mistake", id=message.id, destination=str(site.destination), exc_info=True)
+            courier.close()
+            await self._conclude(message, [Finding(leased, _MISTAKE) for leased in batch.recipients])
+            return True
+        finally:
+            site.connected += courier.connected
+        self._remote.succeeded(site)
+        await self._conclude(message, [Finding(r.leased, r.reply, r.remote, confirms=r.confirms) for r in results])
+        return True
+
+    async def _hop_down(self, site: Site, batch: Batch, exc: HopDown) -> bool:
+        if exc.permanent:
+            await self._conclude(batch.message, [Finding(one, str(exc), exc.remote) for one in batch.recipients])
+            return True
+        if site.connected > 0:  # others get through: it was one connection too many
+            self._remote.put_back(site, batch)
+            self._remote.refused(site)
+            return False
+        if not self._remote.down_for(site):
+            self._log.warning("site.down", destination=str(site.destination), reason=str(exc), remote=exc.remote, rows=site.rows)
+            self._remote.failed(site, str(exc), exc.remote, self._schedule.vary(self._schedule.down))
+        batches = [batch]
+        while (waiting := self._remote.take(site)) is not None:
+            batches.append(waiting)
+        await self._defer(site, batches)
+        return False
+
+    async def _defer(self, site: Site, batches: Sequence[Batch]) -> None:
+        """Put off what goes to a site that is down: an attempt like any other, which costs no connection."""
+        least = self._remote.down_for(site)
+        for batch in batches:
+            findings = [Finding(one, site.down_reply, site.down_remote, least=least) for one in batch.recipients]
+            await self._conclude(batch.message, findings)
+
+    async def _put_them_off(self) -> None:
+        while self._put_off:
+            batches, self._put_off = self._put_off, []
+            for site, batch in batches:
+                await self._defer(site, [batch])
+
+    # ---- here
+
+    async def _deliver(self, site: Site) -> None:
+        sites = self._here
+        try:
+            while (batch := sites.take(site)) is not None:
+                await self._deliver_batch(batch)
+        finally:
+            sites.ended(site)
+
+    async def _deliver_batch(self, batch: Batch) -> None:
+        message, loaded = batch.message, list[MailMessage]()
+
+        async def load() -> Any:
+            if not loaded:
+                loaded.append(await self._load(message))
+            return loaded[0]
+
+        findings = []
+        for leased in batch.recipients:
+            try:
+                result = await self._local.deliver(leased, load)
+            except Exception:  # noqa: BLE001  # one recipient must not take the others with it
+                self._log.error("delivery.mistake", id=message.id, recipient=str(leased.address), exc_info=True)
+                findings.append(Finding(leased, _MISTAKE))
+            else:
+                findings.append(Finding(leased, result.reply, delivery=result.delivery, delay=result.delay))
+        await self._conclude(message, findings)
+
+    async def _load(self, message: QueuedMessage) -> MailMessage:
+        """The message as hooks see it: without the Return-Path line, a big one in a file."""
+        content = SpooledContent(self._memory, self._folder)
+        while (left := message.size - message.skip - content.size) > 0:
+            piece = await self._queue.content(message.blob, message.skip + content.size, min(_PIECE, left))
+            if not piece:
+                break
+            content.write(piece)
+            if content.full:
+                await asyncio.get_running_loop().run_in_executor(None, content.spill)
+        content.finish()
+        return MailMessage(message.id, message.origin, message.sender, content, {})

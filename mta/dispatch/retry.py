@@ -1,0 +1,70 @@
+"""When to try again, when to warn, when to give up; and a clock that a jump of the machine's does not fool (RFC 5321 §4.5.4.1)."""
+# SPDX-License-Identifier: Apache-2.0
+
+import random
+
+from mta.config.sections import QueueSection
+from mta.model.delivery import Leased
+from mta_hooks.services import Clock
+
+LEAST_ATTEMPTS = 3  # no recipient is given up before: a machine that was off for a week, or a wrong clock, expires nothing
+_WARN_ATTEMPTS = 2
+
+
+class SteadyClock:
+    """The wall clock, and beside it the time since the start on the monotonic one.
+
+    A jump forward must not make messages old, one backward must not put retries off: so ``due`` takes the later of the two,
+    ``age`` counts by the earlier.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.now() - clock.monotonic()
+
+    def now(self) -> float:
+        """Wall clock, for records and reports."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def due(self) -> float:
+        return max(self._clock.now(), self._clock.monotonic() + self._offset)
+
+    def age(self, since: float) -> float:
+        return min(self._clock.now(), self._clock.monotonic() + self._offset) - since
+
+
+class Schedule:
+    """The waits of the config."""
+
+    def __init__(self, section: QueueSection, clock: SteadyClock) -> None:
+        self._waits = section.retry
+        self._jitter = section.jitter
+        self._lifetime = section.lifetime
+        self._warning = section.delay_warning
+        self._clock = clock
+        self.down = min(section.retry[0], 60.0)
+        """Seconds that a destination is left alone when none of its hosts works."""
+
+    def wait(self, attempts: int) -> float:
+        """Seconds from the attempt with this number (from 1) to the next."""
+        return self.vary(self._waits[min(attempts, len(self._waits)) - 1])
+
+    def vary(self, seconds: float) -> float:
+        return seconds * (1 + self._jitter * (2 * random.random() - 1))  # noqa: S311  # spreads load
+
+    def expired(self, leased: Leased) -> bool:
+        """``leased.attempts`` finished attempts and the present one were the last."""
+        return leased.attempts + 1 >= LEAST_ATTEMPTS and self._clock.age(leased.message.received_at) >= self._lifetime
+
+    def warns(self, leased: Leased) -> bool:
+        """Is it time for the one delay notice?"""
+        if not self._warning or leased.delay_warned or leased.attempts + 1 < _WARN_ATTEMPTS:
+            return False
+        return self._clock.age(leased.message.received_at) >= self._warning
+
+    def until(self, leased: Leased) -> float:
+        """Wall clock until which it is tried."""
+        return leased.message.received_at + self._lifetime

@@ -1,0 +1,220 @@
+"""The queue at work: lease what is due, find its next hop, deliver, settle.
+
+One loop leases; lanes deliver (``mta.dispatch.sites``); one task settles (``mta.dispatch.settle``). A row is in our hands from the
+lease to its settlement, at most ``IN_HAND`` of them, whatever waits in the queue. Attempts happen under the lease: after a
+crash the successor reclaims the rows and tries again, so a remote recipient is served at least once, a mailbox exactly once.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from mta.config.sections import Config
+from mta.directory.resolve import Resolver
+from mta.dispatch.bounce import Bouncer
+from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.lanes import Lanes
+from mta.dispatch.notify import DispatchHooks
+from mta.dispatch.retry import Schedule, SteadyClock
+from mta.dispatch.settle import Settler
+from mta.dispatch.sites import Batch, Site
+from mta.local.transport import LocalTransport
+from mta.model.delivery import Leased, Route
+from mta.model.errors import TemporaryFailure
+from mta.net.tasks import Tasks
+from mta.obs.log import Log
+from mta.outbound.courier import Outbound
+from mta.outbound.hosts import Destination
+from mta.route.router import Router
+from mta_hooks.backends.database import Database
+from mta_hooks.services import Clock
+
+IN_HAND = 2000  # recipients in memory: enough to keep every lane busy between two leases
+PER_SITE = 500  # of them at one site, so that a slow one leaves room for the others
+AT_ONCE = 500  # in one lease
+PER_MESSAGE = 100  # recipients of one transaction (RFC 5321 §4.5.3.1.8)
+LEASE = 900.0  # longer than one transaction may take; only another machine has to wait for its end
+POLL = 5.0  # a wake-up from another process may be lost
+_ROUTING = 20  # recipients whose ``route`` hook runs at the same time
+
+LOCAL = Destination(Route("local"))
+
+
+class Runner:
+    """One for each machine at a time. ``owner``: the same name for every successor, and for nobody else."""
+
+    def __init__(  # noqa: PLR0913  # everything that a delivery may touch
+        self,
+        *,
+        config: Config,
+        hooks: DispatchHooks,
+        database: Database,
+        resolver: Resolver,
+        router: Router,
+        outbound: Outbound,
+        local: LocalTransport,
+        clock: Clock,
+        log: Log,
+        tasks: Tasks,
+        hostname: str,
+        owner: str,
+    ) -> None:
+        self._queue = database.queue
+        self._router = router
+        self._local = local
+        self._log = log
+        self._tasks = tasks
+        self._owner = owner
+        self._clock = SteadyClock(clock)
+        schedule = Schedule(config.queue, self._clock)
+        bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log)
+        self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log)
+        self._settler = Settler(self._queue, self._concluder, log, self._settled)
+        self._lanes = Lanes(
+            config=config,
+            outbound=outbound,
+            local=local,
+            queue=self._queue,
+            concluder=self._concluder,
+            settler=self._settler,
+            schedule=schedule,
+            clock=self._clock,
+            tasks=tasks,
+            log=log,
+        )
+        self._hand: set[int] = set()
+        self._woken = asyncio.Event()
+        self._excluded: list[Site] = []
+        self._draining = False
+        self._drained = asyncio.Event()
+
+    @property
+    def in_hand(self) -> int:
+        """Recipients leased and not settled."""
+        return len(self._hand)
+
+    def wake(self) -> None:
+        """Rows were added or released."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until cancelled or drained. Raises StorageDead."""
+        settling = self._tasks.spawn(self._settler.run(), "queue-settle")
+        settling.add_done_callback(lambda _: self._woken.set())
+        try:
+            await self._reclaim()
+            while not self._draining:
+                self._woken.clear()
+                if settling.done():
+                    await settling
+                try:
+                    if not await self._lease():
+                        await self._rest()
+                except TemporaryFailure as exc:
+                    self._log.warning("queue.waits", reason=str(exc))
+                    await asyncio.sleep(1.0)
+            await self._drained.wait()
+        finally:
+            self._lanes.cancel()
+            settling.cancel()
+
+    async def drain(self, grace: float) -> None:
+        """Lease no more, give back what nobody has begun, let deliveries at work end for ``grace`` seconds, write the results."""
+        self._draining = True
+        self._woken.set()
+        for batch in self._lanes.unstarted():
+            for leased in batch.recipients:
+                self._settler.add(self._concluder.untried(leased))
+        try:
+            async with asyncio.timeout(grace):
+                while self._hand:
+                    self._woken.clear()
+                    await self._woken.wait()
+        except TimeoutError:
+            self._log.warning("queue.drain_incomplete", rows=len(self._hand))
+        self._drained.set()
+
+    # ---- leasing
+
+    async def _reclaim(self) -> None:
+        while not self._draining:
+            try:
+                if count := await self._queue.reclaim(self._owner):
+                    self._log.info("queue.reclaimed", rows=count)
+                return
+            except TemporaryFailure as exc:
+                self._log.warning("queue.waits", reason=str(exc))
+                await asyncio.sleep(1.0)
+
+    async def _lease(self) -> bool:
+        """Take more rows; False when there are none for us now."""
+        room = min(IN_HAND - len(self._hand), AT_ONCE)
+        if room <= 0:
+            return False
+        self._excluded = [site for site in self._lanes.sites() if site.rows >= PER_SITE]
+        exclude = {name for site in self._excluded for name in site.names}
+        rows = await self._queue.lease(self._owner, room, LEASE, now=self._clock.due(), exclude=exclude)
+        fresh = [row for row in rows if row.row not in self._hand]
+        if fresh:
+            self._hand.update(row.row for row in fresh)
+            await self._place(fresh)
+        return bool(fresh)
+
+    async def _rest(self) -> None:
+        """Until somebody wakes us or a row becomes due."""
+        due = await self._queue.next_due(now=self._clock.due())
+        wait = POLL if due is None else min(POLL, due - self._clock.due())
+        if wait <= 0:
+            wait = POLL if self._excluded or len(self._hand) >= IN_HAND else 0.05
+        if self._woken.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(wait, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
+        self._lanes.prune()
+
+    def _settled(self, leased: Leased) -> None:
+        self._hand.discard(leased.row)
+        if self._draining or self._excluded or len(self._hand) == IN_HAND // 2:
+            self._wake_for_room()
+
+    def _wake_for_room(self) -> None:
+        if self._draining or len(self._hand) <= IN_HAND // 2 or any(site.rows <= PER_SITE // 2 for site in self._excluded):
+            self._woken.set()
+
+    # ---- routing
+
+    async def _place(self, rows: Sequence[Leased]) -> None:
+        remote = [row for row in rows if row.transport == "remote"]
+        if len(remote) < len(rows):
+            self._push((row, LOCAL) for row in rows if row.transport != "remote")
+        if not self._router.asks_hooks:
+            configured = self._router.configured
+            self._push((row, Destination.of(configured(row.address.domain), row.address.domain)) for row in remote)
+            return
+        for start in range(0, len(remote), _ROUTING):
+            self._tasks.spawn(self._ask_hooks(remote[start : start + _ROUTING]), "queue-route")
+
+    async def _ask_hooks(self, rows: Sequence[Leased]) -> None:
+        for row in rows:
+            try:
+                route = await self._router.route(row.message.sender, row.address)
+            except TemporaryFailure as exc:
+                self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc))
+                finding = Finding(row, "451 4.3.0 routing failed for now")
+                self._settler.add(await self._concluder.conclude(row.message, [finding]))
+                continue
+            destination = LOCAL if route.transport == "local" else Destination.of(route, row.address.domain)
+            self._push([(row, destination)])
+
+    def _push(self, placed: Iterable[tuple[Leased, Destination]]) -> None:
+        groups: dict[tuple[Destination, str], list[Leased]] = {}
+        for row, destination in placed:
+            groups.setdefault((destination, row.message.id), []).append(row)
+        for (destination, _), rows in groups.items():
+            most = 1 if destination is LOCAL and self._local.waits else PER_MESSAGE
+            for start in range(0, len(rows), most):
+                self._lanes.push(destination, Batch(rows[0].message, rows[start : start + most]))

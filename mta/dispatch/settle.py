@@ -1,0 +1,106 @@
+"""Results on their way into the queue: what ends while one commit runs goes into the next, so that many share one."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+from collections.abc import Callable
+
+from mta.dispatch.conclude import Concluder, Finding, Settlement
+from mta.model.delivery import Leased
+from mta.model.errors import MailError, NoSuchUser, OverQuota, StorageDead, TemporaryFailure
+from mta.obs.log import Log
+from mta_hooks.backends.queue import Queue
+
+MAX_BATCH = 1000  # outcomes in one transaction: keeps it short for those who wait behind it
+_RETRY = 1.0
+
+
+class Settler:
+    def __init__(self, queue: Queue, concluder: Concluder, log: Log, settled: Callable[[Leased], None]) -> None:
+        """``settled`` is told of each row that is out of our hands."""
+        self._queue = queue
+        self._concluder = concluder
+        self._log = log
+        self._settled = settled
+        self._waiting: list[Settlement] = []
+        self._woken = asyncio.Event()
+        self._busy = False
+
+    @property
+    def empty(self) -> bool:
+        return not self._waiting and not self._busy
+
+    def add(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises StorageDead."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._waiting:
+                await self._write()
+
+    async def _write(self) -> None:
+        batch, count = 0, 0
+        while batch < len(self._waiting) and count < MAX_BATCH:
+            count += len(self._waiting[batch].outcomes)
+            batch += 1
+        taken, self._waiting[:batch] = self._waiting[:batch], []
+        self._busy = True
+        try:
+            await self._settle(taken)
+        except BaseException:
+            self._waiting[:0] = taken  # what was written already changes nothing when it is written again
+            raise
+        finally:
+            self._busy = False
+
+    async def _settle(self, taken: list[Settlement]) -> None:
+        try:
+            await self._together(taken)
+        except StorageDead:
+            raise
+        except Exception as exc:  # noqa: BLE001  # the one that cannot be written must not hold up the others
+            if not isinstance(exc, MailError):
+                self._log.error("queue.settle_failed", rows=len(taken), exc_info=True)
+            for one in taken:
+                await self._alone(one)
+
+    async def _together(self, taken: list[Settlement]) -> None:
+        outcomes = [outcome for one in taken for outcome in one.outcomes]
+        submissions = [intake for one in taken for intake in one.submissions]
+        while True:
+            try:
+                await self._queue.settle(outcomes, submissions)
+                break
+            except TemporaryFailure as exc:
+                self._log.warning("queue.settle_waits", rows=len(outcomes), reason=str(exc))
+                await asyncio.sleep(_RETRY)
+        for outcome in outcomes:
+            self._settled(outcome.leased)
+
+    async def _alone(self, one: Settlement) -> None:
+        try:
+            await self._together([one])
+        except StorageDead:
+            raise
+        except (OverQuota, NoSuchUser) as exc:
+            await self._refused(one, exc)
+        except Exception:  # noqa: BLE001  # a bug: its lease ends, then it is tried again
+            self._log.error("queue.settle_failed", id=one.outcomes[0].leased.message.id, exc_info=True)
+            for outcome in one.outcomes:
+                self._settled(outcome.leased)
+
+    async def _refused(self, one: Settlement, exc: MailError) -> None:
+        """A mailbox is full or gone: that of a sender who was to be told, else that of a recipient, who fails."""
+        if one.submissions:
+            self._log.warning("dsn.undeliverable", ids=" ".join(intake.id for intake in one.submissions), reason=str(exc))
+            await self._alone(Settlement(one.outcomes))
+        elif len(one.outcomes) > 1:
+            for outcome in one.outcomes:
+                await self._alone(Settlement((outcome,)))
+        else:
+            leased = one.outcomes[0].leased
+            reply = "552 5.2.2 mailbox is full" if isinstance(exc, OverQuota) else "550 5.1.1 no such user here"
+            await self._alone(await self._concluder.conclude(leased.message, [Finding(leased, reply)]))
