@@ -44,15 +44,6 @@ class ServerInfo:
     worker: int
 
 
-def load_plugins(loaded: LoadedConfig, services: Services) -> HookHost:
-    """The plugins of the config and the drop-in hooks beside them. Raises ConfigError."""
-    host = HookHost(services)
-    host.load(loaded.config.plugins, loaded.where)
-    if loaded.config.hooks_dir:
-        DropIns(host, loaded.config.hooks_dir).scan()
-    return host
-
-
 def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions) -> Database:
     """The backend that the scheme of ``database`` names, not yet open. Raises ConfigError."""
     url = loaded.config.database
@@ -116,6 +107,7 @@ class Assembly:
             services=self._services,
             tasks=self._tasks,
             log=log,
+            dead=dead,
         )
         self._dispatching.start()
 

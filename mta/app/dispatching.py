@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-import os
 import socket
+from collections.abc import Callable
 
 from mta.app.lock import DispatchLock
 from mta.app.places import Places
@@ -11,16 +11,22 @@ from mta.config.load import LoadedConfig
 from mta.directory.resolve import Resolver
 from mta.dispatch.maildrop import Maildrop
 from mta.dispatch.outbox import OutboxRunner
-from mta.model.errors import TemporaryFailure
+from mta.dispatch.runner import Runner
+from mta.local.transport import LocalTransport
+from mta.model.errors import StorageDead, TemporaryFailure
+from mta.net.dialer import Dialer
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.outbound.courier import Outbound
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.context import Services
 from mta.pluginhost.host import HookHost
+from mta.route.router import Router
 from mta_hooks.backends.database import Database
 
 _ASK_AGAIN = 0.25  # seconds until a crashed holder is replaced
 _HOUSEKEEP = 300.0
+_AFTER_BUG = 1.0
 
 
 class Dispatching:
@@ -38,14 +44,18 @@ class Dispatching:
         services: Services,
         tasks: Tasks,
         log: Log,
+        dead: Callable[[StorageDead], None],
     ) -> None:
-        self._hooks, self._database, self._services = hooks, database, services
-        self._outer, self._log = tasks, log
+        self._loaded, self._hooks, self._database, self._services = loaded, hooks, database, services
+        self._resolver = resolver
+        self._outer, self._log, self._dead = tasks, log, dead
         self._tasks = Tasks(log)
+        self._router = Router(loaded.config, hooks)
+        self._owner = f"{socket.gethostname()}:{places.data_dir}"
         self._lock = DispatchLock(places.dispatch_lock)
         self.holds = False
-        owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._outbox = OutboxRunner(database=database, hooks=hooks, clock=services.clock, log=log, owner=owner)
+        self._runner = self._new_runner()
+        self._outbox = OutboxRunner(database=database, hooks=hooks, clock=services.clock, log=log, owner=self._owner)
         self._maildrop = Maildrop(
             folder=places.maildrop,
             bad=places.maildrop_bad,
@@ -53,6 +63,30 @@ class Dispatching:
             hostname=loaded.config.hostname,
             largest=loaded.config.limits.message_size,
             log=log,
+        )
+
+    def _new_runner(self) -> Runner:
+        config, services = self._loaded.config, self._services
+        return Runner(
+            config=config,
+            hooks=self._hooks,
+            database=self._database,
+            resolver=self._resolver,
+            router=self._router,
+            outbound=Outbound(
+                hostname=config.hostname,
+                dns=services.dns,
+                queue=self._database.queue,
+                dialer=Dialer(),
+                log=self._log,
+                connect_timeout=config.queue.connect_timeout,
+            ),
+            local=LocalTransport(self._hooks, self._database.directory, self._log),
+            clock=services.clock,
+            log=self._log,
+            tasks=self._tasks,
+            hostname=config.hostname,
+            owner=self._owner,
         )
 
     def start(self) -> None:
@@ -63,13 +97,29 @@ class Dispatching:
             await asyncio.sleep(_ASK_AGAIN)
         self.holds = True
         self._log.info("dispatch.started")
+        self._tasks.spawn(self._run_queue(), "queue")
         self._tasks.spawn(self._outbox.run(), "outbox")
         self._tasks.spawn(self._maildrop.run(), "maildrop")
         self._tasks.spawn(self._housekeep(), "housekeeping")
         self._hooks.start_jobs(self._tasks, single=True)
 
+    async def _run_queue(self) -> None:
+        """A bug in the runner costs a second and what it had in hand, which its successor takes back; not the queue."""
+        while True:
+            try:
+                await self._runner.run()
+                return
+            except StorageDead as exc:
+                self._dead(exc)
+            except Exception:  # noqa: BLE001  # logged with its traceback
+                self._log.error("queue.failed", exc_info=True)
+            await asyncio.sleep(_AFTER_BUG)
+            self._runner = self._new_runner()
+
     def wake_queue(self) -> bool:
         """False: another worker has the lock."""
+        if self.holds:
+            self._runner.wake()
         return self.holds
 
     def wake_outbox(self) -> bool:
@@ -88,6 +138,8 @@ class Dispatching:
     async def stop(self, grace: float) -> None:
         """Let deliveries at work finish, give the rest back, then the lock."""
         self._waiting.cancel()
+        if self.holds:
+            await self._runner.drain(grace)
         await self._tasks.close()
         self.holds = False
         self._lock.release()

@@ -12,9 +12,11 @@ from mta.app.places import Places
 from mta.app.privileges import Account, account_of, raise_file_limit
 from mta.app.sockets import Listening
 from mta.config.load import LoadedConfig
+from mta.model.errors import ConfigError
 from mta.net.tls import Pair, pair_of, server_context
 from mta.obs import log as obs_log
 from mta.obs.log import Log
+from mta.route.router import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,22 @@ def prepare(loaded: LoadedConfig, places: Places, kept: Sequence[Listening], han
     except OSError as exc:
         fix = "start as root, or make the folder for the account that starts the server."
         raise loaded.error("data_dir", f"{exc.filename or loaded.config.data_dir}: {exc.strerror}", fix) from exc
+    check_routes(loaded)
     tls = server_context(loaded, log)
     listening = sockets.bind(loaded, places.sendmail, {one.key: one.sock for one in kept}, handed)
     return Setting(loaded, listening, tls, pair_of(loaded), account)
+
+
+def check_routes(loaded: LoadedConfig) -> None:
+    """Raises ConfigError for a next hop that cannot be one."""
+    try:
+        Router(loaded.config, _NoHooks())
+    except ConfigError as exc:
+        raise loaded.error(exc.key, exc.problem, exc.fix) from exc
+
+
+class _NoHooks:
+    route = None
 
 
 def start_log(loaded: LoadedConfig) -> None:
