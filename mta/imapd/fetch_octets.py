@@ -173,9 +173,16 @@ def _response(
             yield from literal(item, message.shown(item))
         else:
             yield _simple(session, columns, at, item.name, have)
-    if seen and Simple("FLAGS") not in items:
-        yield b" " + _simple(session, columns, at, "FLAGS", None)
+    for name in _seen_items(session, items) if seen else ():
+        yield b" " + _simple(session, columns, at, name, None)
     yield b")\r\n"
+
+
+def _seen_items(session: Session, items: Sequence[Item]) -> list[str]:
+    """What tells the client that \\Seen was set, unless it asked for it anyway."""
+    if Simple("FLAGS") in items:
+        return []
+    return ["FLAGS", "MODSEQ"] if session.mailbox.condstore and Simple("MODSEQ") not in items else ["FLAGS"]
 
 
 def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed | None) -> bytes:
@@ -224,8 +231,8 @@ async def _stream(session: Session, columns: Columns, at: int, items: Sequence[I
     except KeyError:
         return False
     names = [item.name for item in items if isinstance(item, Simple)]
-    if at in newly_seen and "FLAGS" not in names:
-        names.append("FLAGS")
+    if at in newly_seen:
+        names += _seen_items(session, items)
     out.write(b"* %d FETCH (" % (at + 1))
     for name in names:
         out.write(_simple(session, columns, at, name, None) + b" ")

@@ -14,7 +14,7 @@ from mta.imapd.search_columns import ColumnSearch, count_keys, reads_messages
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
-from mta.model.ids import BlobId, Uid
+from mta.model.ids import BlobId
 from mta.wire.imap.response import esearch_response, search_response
 from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
 
@@ -39,9 +39,10 @@ async def search(session: Session, command: Search) -> bytes:
         raise
     numbers: Sequence[int] = selected.uids(found) if command.uid else [at + 1 for at in found]
     options = command.options
+    reported = _reported(found, options)
     if options is not None and "SAVE" in options:
-        selected.saved = _saved(selected, found, options)
-    modseq = max((columns.modseqs[at] for at in found), default=0) if with_modseq and found else None
+        selected.saved = selected.uids(reported)
+    modseq = max((columns.modseqs[at] for at in reported), default=0) if with_modseq and found else None
     if options is None and not session.rev2:
         session.out.write(search_response(numbers, modseq))
     elif options is None or options != {"SAVE"}:
@@ -49,12 +50,12 @@ async def search(session: Session, command: Search) -> bytes:
     return ok(b"SEARCH done")
 
 
-def _saved(selected: Selected, found: Sequence[int], options: frozenset[str]) -> list[Uid]:
-    """With MIN or MAX, and without ALL and COUNT, only these are saved (RFC 5182 §2.1)."""
-    ends = options & {"MIN", "MAX"}
-    if ends and found and not options & {"ALL", "COUNT"}:
-        found = sorted({found[0] if end == "MIN" else found[-1] for end in ends})
-    return selected.uids(found)
+def _reported(found: Sequence[int], options: frozenset[str] | None) -> Sequence[int]:
+    """With MIN or MAX, and without ALL and COUNT, only these are saved and have a mod-sequence (RFC 5182 §2.1, RFC 4731 §3.2)."""
+    ends = options & {"MIN", "MAX"} if options is not None else None
+    if not ends or not found or (options is not None and options & {"ALL", "COUNT"}):
+        return found
+    return sorted({found[0] if end == "MIN" else found[-1] for end in ends})
 
 
 async def _find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:

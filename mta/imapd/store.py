@@ -126,7 +126,7 @@ async def _store_unchanged(session: Session, selected: Selected, columns: Column
 async def _show(
     session: Session, selected: Selected, columns: Columns, positions: Positions, *, uid: bool, flags: bool = True
 ) -> None:
-    names = ["UID"] if uid or selected.rev2 else []
+    names = ["UID"] if uid or selected.rev2 or selected.qresync else []  # RFC 7162 §3.2.4
     if flags:
         names.append("FLAGS")
     if selected.condstore:

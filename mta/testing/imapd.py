@@ -1,9 +1,9 @@
-"""An IMAP server without sockets, disks and clocks, over the in-memory database: for transcripts and unit tests."""
+"""An IMAP server without sockets and clocks, over the in-memory database or another: for transcripts and unit tests."""
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +22,7 @@ from mta.obs.log import Log
 from mta.testing.memory import MemoryDatabase
 from mta.testing.smtpd import FakeClock, FakePlan
 from mta.testing.smtpd import FakeTransport as SmtpTransport
-from mta_hooks.backends import DatabaseOptions, MailStore
+from mta_hooks.backends import Database, DatabaseOptions, MailStore
 
 
 class FakeTransport(SmtpTransport):
@@ -56,7 +56,7 @@ class ImapSite:
         *,
         plaintext: bool = True,
         tls: ssl.SSLContext | None = None,
-        store: MailStore | None = None,
+        database: Callable[[DatabaseOptions], Database] | None = None,
         proxies: Sequence[Any] = (),
         data_dir: str = "/nonexistent",
         **limits: Any,
@@ -65,10 +65,12 @@ class ImapSite:
         self.log = Log()
         self.tasks = Tasks(self.log)
         self.hooks: Any = SimpleNamespace(smtp_connect=None, auth_verify=FakePlan(self._verify))
-        self.database = MemoryDatabase(DatabaseOptions(data_dir, changed=self._changed))
-        self.database.data.uid_validity = 100
+        options = DatabaseOptions(data_dir, changed=self._changed)
+        self.memory = MemoryDatabase(options)
+        self.memory.data.uid_validity = 100
+        self.database: Database = self.memory if database is None else database(options)
         self.users: dict[str, UserId] = {}
-        self.store = store or self.database.store
+        self.store: MailStore = self.memory.store  # until ``open``
         self._proxies = tuple(proxies)
         self.server = ImapServer(
             config=Config(
@@ -87,6 +89,8 @@ class ImapSite:
         self.server.changed(mailboxes)
 
     async def open(self) -> "ImapSite":
+        await self.database.open()
+        self.store = self.server.store = self.database.store
         names = ("alice@example.test", "bob@example.test")
         for user in await self.database.directory.add_users([(Address.parse(name), "hash") for name in names]):
             self.users[str(user.address)] = user.id

@@ -1,4 +1,4 @@
-"""imaplib and IMAPClient against the real protocol on a loopback socket, over the in-memory database."""
+"""imaplib and IMAPClient against the real protocol on a loopback socket, over the in-memory database and SQLite."""
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
@@ -19,6 +19,8 @@ from imapclient import IMAPClient
 from mta.net.clock import SystemClock
 from mta.net.listener import ListenerSpec
 from mta.testing.imapd import ImapSite
+from mta_hooks.backends import Database, DatabaseOptions
+from mta_sql import open_database
 
 USER, PASSWORD = "alice@example.test", "secret"
 MESSAGE = (
@@ -51,6 +53,7 @@ class Running:
         self._server.close()
         await self.site.server.drain(1.0)
         await self.site.tasks.close(1.0)
+        await self.site.database.close()
 
     def close(self) -> None:
         self.run(self._close)
@@ -68,9 +71,13 @@ def running(data_dir: Path, **site: Any) -> Iterator[Running]:
         server.close()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path) as server:
+def sqlite(options: DatabaseOptions) -> Database:
+    return open_database("sqlite", options)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    with running(tmp_path, **({"database": sqlite} if request.param == "sqlite" else {})) as server:
         yield server
 
 

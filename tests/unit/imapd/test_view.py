@@ -96,7 +96,7 @@ def test_octets_that_are_gone_are_said_to_be() -> None:
     async def test(site: ImapSite) -> None:
         await site.deliver(*[MESSAGE] * 2)
         link, transport = await site.login(b"SELECT INBOX", b"FETCH 1:2 FLAGS")
-        data = site.database.data
+        data = site.memory.data
         (mailbox,) = [m for m in data.mailboxes.values() if m.rows]
         del data.blobs[mailbox.rows[Uid(1)].blob]
         said = await site.talk(link, transport, b"a FETCH 1:2 BODY.PEEK[TEXT]\r\nb SEARCH BODY body\r\n")

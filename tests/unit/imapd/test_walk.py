@@ -107,7 +107,7 @@ async def walk(steps: list[tuple[object, ...]], first: str, second: str, message
             client.hear(client.transport.take())
             client.hear(await site.talk(client.link, client.transport, b"DONE\r\n"))
         await client.say("NOOP")
-        rows = list(site.database.data.mailboxes[inbox].rows.values())
+        rows = list(site.memory.data.mailboxes[inbox].rows.values())
         assert len(client.known) == len(rows)
         for believed, row in zip(client.known, rows, strict=True):
             assert believed.get("uid", row.uid) == row.uid
@@ -126,10 +126,10 @@ async def take(site: ImapSite, clients: list[Client], step: tuple[object, ...]) 
     if kind == "deliver":
         await site.deliver(b"Subject: new\r\n\r\nx\r\n")
     elif kind == "remove":
-        uids = sorted(site.database.data.mailboxes[inbox].rows)
+        uids = sorted(site.memory.data.mailboxes[inbox].rows)
         await store.remove(inbox, uids[int(str(step[1])) :][:1])
     elif kind == "other":
-        uids = sorted(site.database.data.mailboxes[inbox].rows)
+        uids = sorted(site.memory.data.mailboxes[inbox].rows)
         flag = str(step[3])
         bit = {"\\Seen": 1, "\\Deleted": 8, "\\Flagged": 4}.get(flag, 0)
         words = frozenset() if bit else frozenset({flag})
