@@ -119,20 +119,20 @@ class Lanes:
     async def _carry(self, site: Site) -> None:
         sites, served = self._remote, 0
         courier = self._outbound.open(site.destination)
+        site.couriers.add(courier)
         try:
             while (batch := await sites.next_batch(site, served)) is not None:
                 served += 1
                 if not await self._send(site, courier, batch):
                     break
         finally:
-            site.connected -= courier.connected
+            site.couriers.discard(courier)
             courier.close()
             sites.ended(site)
 
     async def _send(self, site: Site, courier: Courier, batch: Batch) -> bool:
         """Deliver one batch. False: this lane has to end."""
-        message, before = batch.message, courier.connected
-        site.connected -= before
+        message = batch.message
         try:
             results = await courier.deliver(message, batch.recipients)
         except HopDown as exc:
@@ -142,8 +142,6 @@ class Lanes:
             courier.close()
             await self._conclude(message, [Finding(leased, _MISTAKE) for leased in batch.recipients])
             return True
-        finally:
-            site.connected += courier.connected
         self._remote.succeeded(site)
         await self._conclude(message, [Finding(r.leased, r.reply, r.remote, confirms=r.confirms) for r in results])
         return True
@@ -152,7 +150,7 @@ class Lanes:
         if exc.permanent:
             await self._conclude(batch.message, [Finding(one, str(exc), exc.remote) for one in batch.recipients])
             return True
-        if site.connected > 0:  # others get through: it was one connection too many
+        if any(courier.hopeful for courier in site.couriers):  # others get through: it was one connection too many
             self._remote.put_back(site, batch)
             self._remote.refused(site)
             return False

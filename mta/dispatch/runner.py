@@ -178,11 +178,10 @@ class Runner:
 
     def _settled(self, leased: Leased) -> None:
         self._hand.discard(leased.row)
-        if self._draining or self._excluded or len(self._hand) == IN_HAND // 2:
-            self._wake_for_room()
-
-    def _wake_for_room(self) -> None:
-        if self._draining or len(self._hand) <= IN_HAND // 2 or any(site.rows <= PER_SITE // 2 for site in self._excluded):
+        if self._draining or len(self._hand) == IN_HAND // 2:
+            self._woken.set()
+        elif self._excluded and any(site.rows <= PER_SITE // 2 for site in self._excluded):
+            self._excluded = []
             self._woken.set()
 
     # ---- routing

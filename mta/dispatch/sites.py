@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from mta.model.delivery import Leased, QueuedMessage
+from mta.outbound.courier import Courier
 from mta.outbound.hosts import Destination
 
 FIRST = 5
@@ -31,7 +32,7 @@ class Site:
     """``names``: what the queue calls it; ``rows``: recipients that wait; ``down_until``: monotonic, with the reply that says why."""
 
     __slots__ = (
-        "connected", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "names", "rows",
+        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "names", "rows",
         "starving", "waiting",
     )  # fmt: skip
 
@@ -42,7 +43,7 @@ class Site:
         self.rows = 0
         self.names: set[str] = set()
         self.lanes = 0
-        self.connected = 0
+        self.couriers: set[Courier] = set()
         self.idle: deque[asyncio.Future[None]] = deque()
         self.starving = False
         self.grows_at = 0.0

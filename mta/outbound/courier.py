@@ -6,6 +6,8 @@ host; a lost one behind the dot is a deferral, as the message may have arrived.
 # SPDX-License-Identifier: Apache-2.0
 
 import ipaddress
+import os
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
@@ -69,10 +71,12 @@ class Courier:
         self._destination = destination
         self._session: Session | None = None
         self._remote = ""
+        self._dialing = False
 
     @property
-    def connected(self) -> bool:
-        return self._session is not None
+    def hopeful(self) -> bool:
+        """It has a connection, or may yet get one."""
+        return self._session is not None or self._dialing
 
     async def deliver(self, message: QueuedMessage, recipients: Sequence[Leased]) -> list[Result]:
         """Return a result for each recipient, in any order. Raises HopDown, when nobody was asked."""
@@ -148,6 +152,7 @@ class Courier:
                 return self._session
             self.close()
         problem, remote = "no host is left", self._remote
+        self._dialing = True
         try:
             async for host in ways:
                 try:
@@ -160,6 +165,8 @@ class Courier:
                     return self._session
         except NoHost as exc:
             raise HopDown(str(exc), permanent=exc.permanent) from exc
+        finally:
+            self._dialing = False
         raise HopDown(f"451 4.4.1 {problem}", remote)
 
     async def _greet(self, host: Host) -> Session:
@@ -220,6 +227,6 @@ def _is_loopback(host: Host) -> bool:
 def _reason(exc: Exception) -> str:
     if isinstance(exc, TimeoutError) and not exc.args:
         return "connection timed out"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
+    if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError) and exc.errno:
+        return os.strerror(exc.errno).lower()
     return str(exc)

@@ -253,8 +253,10 @@ def _refused(answer: Answer) -> Answer:
 
 
 def _too_many_is_temporary(answer: Answer) -> Answer:
-    """RFC 5321 §4.5.3.1.10: 552 to RCPT means 452."""
-    return Answer(452, answer.lines) if answer.code == 552 else answer
+    """RFC 5321 §4.5.3.1.10: 552 to RCPT means 452, unless its enhanced code says that it means something else."""
+    if answer.code != 552 or answer.enhanced not in ("", "5.5.3"):
+        return answer
+    return Answer(452, tuple(line.replace("5.5.3", "4.5.3", 1) for line in answer.lines))
 
 
 def _base64(text: str) -> str:

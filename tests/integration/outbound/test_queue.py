@@ -1,0 +1,500 @@
+"""The queue over time: retries, warnings, expiry, reports, dead destinations, concurrency, crashes, local rows, hooks."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import email
+import email.policy
+import time
+
+import pytest
+
+from mta.model.address import Address
+from mta.model.message import QueuedRecipient
+from mta.testing.server import free_port
+from mta.testing.sink import Rule, Sink
+from mta_hooks import Deferred, Delivered, Failed, Route, hookimpl
+
+DAY = 86400.0
+
+
+def run(relay, body, *, plugins=(), sink=None, data=None, **config):
+    async def main():
+        async with sink or Sink() as hop:
+            config.setdefault("routes", {"dest.test": f"smtp://127.0.0.1:{hop.port}"})
+            async with relay(plugins=plugins, data=data, **config) as r:
+                bob = await r.db.directory.user(Address("bob", "here.test")) or await r.user("bob@here.test")
+                return await body(r, hop, bob)
+
+    return asyncio.run(main())
+
+
+# ---- time
+
+
+def test_greylisting_is_outwaited_by_the_schedule(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.7.1 greylisted", times=3)
+        await r.queue("x@dest.test")
+        for wait in (60, 300, 900):
+            [row] = await r.settled()
+            assert 0.89 * wait <= row.due - r.clock.now() <= 1.11 * wait
+            await r.later(row.due - r.clock.now() - 1)
+            assert sink.count == 0
+            await r.later(1.5)
+        assert sink.count == 1
+        assert await r.inbox(bob) == []
+
+    run(relay, body)
+
+
+def test_one_delay_warning_then_expiry(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.2.1 busy")
+        await r.queue("x@dest.test")
+        await r.settled()
+        await r.later(DAY)
+        await r.later(DAY)
+        [warning] = await r.inbox(bob)
+        assert b"Action: delayed" in warning
+        assert b"Will-Retry-Until:" in warning
+        assert await r.later(4 * DAY) == []
+        report = (await r.inbox(bob))[1]
+        assert b"Action: failed" in report
+        assert b"Status: 5.4.7" in report
+        assert b"450 4.2.1 busy" in report
+
+    run(relay, body)
+
+
+def test_a_jump_of_the_clock_expires_nothing(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.2.1 busy")
+        await r.queue("x@dest.test")
+        await r.settled()
+        for _ in range(5):
+            r.clock.jump(3 * DAY)
+            await r.later(0)
+        [row] = await r.settled()
+        assert row.attempts >= 5
+        assert await r.inbox(bob) == []
+
+    run(relay, body)
+
+
+def test_a_clock_set_back_does_not_put_off_retries(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.2.1 busy", times=1)
+        await r.queue("x@dest.test")
+        await r.settled()
+        r.clock.jump(-DAY)
+        await r.later(70)
+        assert sink.count == 1
+
+    run(relay, body)
+
+
+def test_old_mail_has_three_attempts_before_it_expires(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.2.1 busy")
+        await r.queue("x@dest.test", received_at=r.clock.now() - 30 * DAY)
+        for attempts in (1, 2):
+            [row] = await r.settled()
+            assert row.attempts == attempts
+            await r.later(400)
+        assert await r.settled() == []
+        assert b"Status: 5.4.7" in (await r.inbox(bob))[-1]
+
+    run(relay, body)
+
+
+# ---- reports
+
+
+def test_report_is_a_proper_dsn_in_the_senders_mailbox(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user")
+        await r.queue("x@dest.test", envid="E1", ret="HDRS")
+        assert await r.settled() == []
+        [octets] = await r.inbox(bob)
+        report = email.message_from_bytes(octets, policy=email.policy.default)
+        assert octets.startswith(b"Return-Path: <>\r\n")
+        assert report.get_content_type() == "multipart/report"
+        assert report["To"] == "bob@here.test"
+        assert report["Auto-Submitted"] == "auto-replied"
+        text, status, header = report.iter_parts()
+        assert "no such user" in text.get_content()
+        fields = status.get_payload()
+        assert fields[0]["Original-Envelope-Id"] == "E1"
+        assert fields[1]["Final-Recipient"] == "rfc822; x@dest.test"
+        assert fields[1]["Remote-MTA"] == "dns; 127.0.0.1"
+        assert fields[1]["Diagnostic-Code"] == "smtp; 550 5.1.1 no such user"
+        assert header.get_content_type() == "text/rfc822-headers"
+        assert "Subject: hello" in header.get_content()
+        assert "Return-Path" not in header.get_content()
+
+    run(relay, body)
+
+
+def test_report_to_a_sender_elsewhere_is_relayed_from_the_null_sender(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user", match="x@")
+        await r.queue("x@dest.test", sender="eve@dest.test")
+        assert await r.settled() == []
+        [message] = sink.messages
+        assert message.mail.startswith("MAIL FROM:<> ")
+        assert message.rcpts == ["RCPT TO:<eve@dest.test> NOTIFY=NEVER"]
+        assert not message.octets.startswith(b"Return-Path")
+
+    run(relay, body)
+
+
+@pytest.mark.parametrize("notify", [{"NEVER"}, {"SUCCESS"}, {"DELAY"}])
+def test_who_does_not_ask_for_failures_gets_none(relay, notify):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user")
+        await r.queue(QueuedRecipient(Address("x", "dest.test"), "remote", notify=frozenset(notify)))
+        assert await r.settled() == []
+        assert await r.inbox(bob) == []
+
+    run(relay, body)
+
+
+def test_nothing_is_reported_to_the_null_sender_or_to_nobody(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user")
+        await r.queue("x@dest.test", sender=None)
+        await r.queue("x@dest.test", sender="unknown@here.test")
+        assert await r.settled() == []
+        assert await r.inbox(bob) == []
+        assert sink.count == 0
+        assert len(r.log.named("dsn.no_such_sender")) == 1
+
+    run(relay, body)
+
+
+# ---- destinations
+
+
+def test_dead_destination_defers_5000_rows_quickly(relay):
+    async def main():
+        async with Sink() as hop:
+            routes = {"dead.test": f"smtp://127.0.0.1:{free_port()}", "dest.test": f"smtp://127.0.0.1:{hop.port}"}
+            async with relay(routes=routes) as r:
+                for n in range(50):
+                    await r.queue(*(f"x{n}-{m}@dead.test" for m in range(100)))
+                await r.queue("x@dest.test")
+                started = time.monotonic()
+                while (await r.db.queue.stats(now=r.clock.now()))["waiting"] < 5000:
+                    assert time.monotonic() - started < 2.0
+                    await asyncio.sleep(0.02)
+                rows = await r.settled()
+                assert {row.attempts for row in rows} == {1}
+                assert {row.last_reply for row in rows} == {"451 4.4.1 connection refused"}
+                assert len(r.log.named("outbound.unreachable")) <= 5
+                assert hop.count == 1
+
+    asyncio.run(main())
+
+
+def test_destination_that_comes_back_gets_everything(relay):
+    async def main():
+        hop = Sink(port=free_port())
+        async with relay(routes={"dest.test": f"smtp://127.0.0.1:{hop.port}"}) as r:
+            for n in range(300):
+                await r.queue(f"x{n}@dest.test")
+            assert len(await r.settled()) == 300
+            await r.queue("late@dest.test")  # while the site is left alone: deferred without a connection
+            assert len(await r.settled()) == 301
+            await hop.start()
+            assert await r.later(70) == []
+            assert hop.count == 301
+            await hop.stop()
+
+    asyncio.run(main())
+
+
+def test_connection_limit_of_the_other_side_is_found_and_kept(relay):
+    async def body(r, sink, bob):
+        sink.answer("DOT", "", delay=0.01)
+        for n in range(200):
+            await r.queue(f"x{n}@dest.test")
+        assert await r.settled() == []
+        assert sink.count == 200
+        refused = len(r.log.named("outbound.unreachable"))
+        assert refused <= 4, refused
+
+    class Limited(Sink):
+        def rule(self, stage, line):
+            if stage == "CONNECT" and self.open > 3:
+                return Rule("CONNECT", "421 4.7.0 too many connections", 1, "", 0.0)
+            return super().rule(stage, line)
+
+    run(relay, body, sink=Limited(keep=False))
+
+
+def test_concurrency_grows_to_its_limit_and_no_further(relay):
+    async def body(r, sink, bob):
+        sink.answer("DOT", "", delay=0.005)
+        for n in range(600):
+            await r.queue(f"x{n}@dest.test")
+        assert await r.settled() == []
+        assert 6 <= sink.most_open <= 8
+
+    run(relay, body, queue={"concurrency_per_destination": 8})
+
+
+def test_all_destinations_together_are_bounded_and_each_has_its_turn(relay):
+    async def main():
+        async with Sink() as hop:
+            hop.answer("DOT", "", delay=0.002)
+            routes = {f"d{n}.test": f"smtp://127.0.0.{n + 1}:{hop.port}" for n in range(12)}
+            sinks = [Sink(host=f"127.0.0.{n + 1}", port=hop.port) for n in range(1, 12)]
+            for one in sinks:
+                one.answer("DOT", "", delay=0.002)
+                await one.start()
+            async with relay(routes=routes, queue={"concurrency": 4}) as r:
+                for m in range(30):
+                    await r.queue(*(f"x{m}@d{n}.test" for n in range(12)))
+                assert await r.settled() == []
+                assert hop.count + sum(one.count for one in sinks) == 360
+                assert sum(one.most_open for one in [hop, *sinks]) >= 12
+            for one in sinks:
+                await one.stop()
+
+    asyncio.run(main())
+
+
+def test_a_slow_destination_does_not_hold_up_the_others(relay):
+    async def main():
+        async with Sink() as slow, Sink() as fast:
+            slow.answer("CONNECT", "", delay=30.0)
+            routes = {"slow.test": f"smtp://127.0.0.1:{slow.port}", "fast.test": f"smtp://127.0.0.1:{fast.port}"}
+            async with relay(routes=routes) as r:
+                for n in range(2500):
+                    await r.queue(f"x{n}@slow.test")
+                await asyncio.sleep(0.2)
+                started = time.monotonic()
+                await r.queue("x@fast.test")
+                while fast.count == 0:
+                    await asyncio.sleep(0.005)
+                assert time.monotonic() - started < 0.5
+                assert r.runner.in_hand <= 2000
+                r.runner._lanes.cancel()
+
+    asyncio.run(main())
+
+
+def test_new_mail_leaves_at_once(relay):
+    async def body(r, sink, bob):
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        await r.queue("x@dest.test")
+        while sink.count == 0:
+            await asyncio.sleep(0.001)
+        assert time.monotonic() - started < 0.2
+
+    run(relay, body)
+
+
+# ---- crashes
+
+
+def test_rows_of_a_dead_predecessor_are_delivered_at_once(relay):
+    async def main():
+        async with Sink() as hop:
+            hop.answer("DATA", "", delay=30.0, times=1)
+            routes = {"dest.test": f"smtp://127.0.0.1:{hop.port}"}
+            first = relay(routes=routes)
+            await first.__aenter__()
+            await first.queue("x@dest.test", "y@dest.test")
+            await asyncio.sleep(0.1)
+            assert first.runner.in_hand == 2
+            first.running.cancel()
+            await first.tasks.close()
+            async with relay(routes=routes, data=first.db.data) as r:
+                assert await r.settled(timeout=5) == []
+                assert hop.count == 1
+                assert len(hop.messages[0].rcpts) == 2
+            await first.dns.stop()
+
+    asyncio.run(main())
+
+
+def test_draining_gives_back_what_was_not_begun(relay):
+    async def body(r, sink, bob):
+        sink.answer("DOT", "", delay=0.2)
+        for n in range(50):
+            await r.queue(f"x{n}@dest.test")
+        while sink.open < 2:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await r.runner.drain(5.0)
+        assert r.runner.in_hand == 0
+        stats = await r.db.queue.stats(now=r.clock.now())
+        assert stats["due"] == 50 - sink.count
+        assert 0 < sink.count < 50
+        assert stats["leased"] == 0
+
+    run(relay, body, queue={"concurrency": 2})
+
+
+# ---- here
+
+
+def test_local_rows_go_into_the_mailbox_exactly_once(relay):
+    async def body(r, sink, bob):
+        await r.queue(QueuedRecipient(bob.address, "local", bob.id), sender="eve@dest.test")
+        assert await r.settled() == []
+        [octets] = await r.inbox(bob)
+        assert octets.startswith(b"Return-Path: ")
+
+    run(relay, body)
+
+
+def test_local_row_without_mailbox_and_hook_fails(relay):
+    async def body(r, sink, bob):
+        await r.queue(QueuedRecipient(Address("gone", "here.test"), "local", None))
+        assert await r.settled() == []
+        assert b"Status: 5.1.1" in (await r.inbox(bob))[0]
+
+    run(relay, body)
+
+
+def test_full_mailbox_fails_alone(relay):
+    async def body(r, sink, bob):
+        eve, amy = await r.user("eve@here.test"), await r.user("amy@here.test")
+        await r.db.directory.set_quota(eve.id, 10)
+        await r.queue(QueuedRecipient(eve.address, "local", eve.id), QueuedRecipient(amy.address, "local", amy.id))
+        assert await r.settled() == []
+        assert len(await r.inbox(amy)) == 1
+        [report] = await r.inbox(bob)
+        assert b"Final-Recipient: rfc822; eve@here.test" in report
+        assert b"Status: 5.2.2" in report
+
+    run(relay, body)
+
+
+def test_full_mailbox_of_the_sender_loses_only_the_report(relay):
+    async def body(r, sink, bob):
+        await r.db.directory.set_quota(bob.id, 10)
+        sink.answer("RCPT", "550 5.1.1 no")
+        await r.queue("x@dest.test")
+        await r.queue(QueuedRecipient(bob.address, "local", bob.id))
+        assert await r.settled() == []
+        assert await r.inbox(bob) == []
+        assert len(r.log.named("dsn.undeliverable")) == 2
+
+    run(relay, body)
+
+
+def test_success_report_for_a_mailbox(relay):
+    async def body(r, sink, bob):
+        eve = await r.user("eve@here.test")
+        await r.queue(QueuedRecipient(eve.address, "local", eve.id, notify=frozenset({"SUCCESS"})))
+        assert await r.settled() == []
+        assert b"Action: delivered" in (await r.inbox(bob))[0]
+
+    run(relay, body)
+
+
+# ---- hooks
+
+
+@pytest.mark.parametrize("answer", [Delivered(), Failed("no", "5.7.9"), Deferred("later", delay=5.0), None, RuntimeError("bug")])
+def test_deliver_hook(relay, answer, tmp_path):
+    seen = []
+
+    @hookimpl
+    async def deliver(recipient, sender, message):
+        if recipient.local != "eve":
+            return None
+        seen.append((str(recipient), str(sender), message.raw, message.id))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def body(r, sink, bob):
+        eve = await r.user("eve@here.test")
+        intake = await r.queue(QueuedRecipient(eve.address, "local", eve.id))
+        rows = await r.settled()
+        assert seen[0][:2] == ("eve@here.test", "bob@here.test")
+        assert seen[0][2].startswith(b"From: bob")
+        assert seen[0][3] == intake.id
+        assert len(await r.inbox(eve)) == (answer is None)
+        if isinstance(answer, Failed):
+            assert b"Status: 5.7.9" in (await r.inbox(bob))[0]
+        elif isinstance(answer, Deferred):
+            assert 4 <= rows[0].due - r.clock.now() <= 5
+        elif isinstance(answer, Exception):
+            assert rows[0].last_reply.startswith("451 4.3.0")
+            assert rows[0].attempts == 1
+        else:
+            assert rows == []
+
+    run(relay, body, plugins=[deliver], data_dir=str(tmp_path))
+
+
+def test_big_message_for_a_hook_comes_from_a_file(relay, tmp_path):
+    sizes = []
+
+    @hookimpl
+    def deliver(message):
+        sizes.append((message.size, sum(len(c) for c in message.chunks())))
+        return Delivered()
+
+    async def body(r, sink, bob):
+        octets = b"Subject: big\r\n\r\n" + b"x" * 3_000_000 + b"\r\n"
+        await r.queue(QueuedRecipient(bob.address, "local", bob.id), octets=octets, skip=0)
+        assert await r.settled() == []
+        assert sizes == [(len(octets), len(octets))]
+
+    run(relay, body, plugins=[deliver], data_dir=str(tmp_path), limits={"memory_per_message": 2**20})
+
+
+def test_route_hook_decides_first(relay):
+    @hookimpl
+    def route(recipient):
+        return Route("smtp", "127.0.0.1", PORT[0]) if recipient.local == "special" else None
+
+    PORT = []
+
+    async def body(r, sink, bob):
+        PORT.append(sink.port)
+        await r.queue("special@nowhere.test", "plain@nowhere.test")
+        assert await r.settled() == []
+        assert [m.rcpts for m in sink.messages] == [["RCPT TO:<special@nowhere.test>"]]
+        assert b"Status: 5.1.2" in (await r.inbox(bob))[0]
+
+    run(relay, body, plugins=[route])
+
+
+def test_notifications_are_rows_of_the_outbox(relay):
+    @hookimpl
+    def delivered(record): ...
+
+    @hookimpl
+    def deferred(record): ...
+
+    @hookimpl
+    def bounced(record): ...
+
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no", match="bad@")
+        sink.answer("RCPT", "450 4.2.1 later", match="slow@")
+        await r.queue("good@dest.test", "bad@dest.test", "slow@dest.test", sender="eve@dest.test")
+        await r.settled()
+        rows = await r.db.outbox.lease("me", 100, 60, now=r.clock.now() + 1)
+        told = {(row.hook, row.payload["recipient"]): row.payload for row in rows}
+        assert set(told) == {
+            ("delivered", "good@dest.test"),
+            ("bounced", "bad@dest.test"),
+            ("deferred", "slow@dest.test"),
+            ("delivered", "eve@dest.test"),
+        }
+        late = told["deferred", "slow@dest.test"]
+        assert late["reply"] == "450 4.2.1 later"
+        assert late["attempts"] == 1
+        assert late["next_attempt"] > r.clock.now()
+        assert told["delivered", "good@dest.test"]["result"] == "relayed"
+
+    run(relay, body, plugins=[delivered, deferred, bounced])
