@@ -37,6 +37,7 @@ docs: $(STAMP)
 	$(BIN)/python tools/config_docs.py
 	$(BIN)/python tools/command_docs.py
 	$(BIN)/python tools/hook_docs.py
+	$(BIN)/python tools/rfc_index.py
 
 chaos: $(STAMP)
 	$(BIN)/python tools/chaos.py

@@ -1,6 +1,7 @@
 """The documents say what is there: commands, config keys, hooks, log events, layout. A promise without text, or text without substance, fails."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -69,3 +70,12 @@ def test_every_relative_link_leads_somewhere() -> None:
         targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
         broken += [f"{page.relative_to(ROOT)}: {target}" for target in targets if not (page.parent / target).exists()]
     assert broken == []
+
+
+def test_standards_page_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("rfc_index", ROOT / "tools" / "rfc_index.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert (ROOT / "docs/standards.md").read_text() == tool.render(), "run make docs"

@@ -1,0 +1,156 @@
+"""Writes docs/standards.md: every RFC that the code obeys, its sections, and the files that name them.
+
+Run by ``make docs``; a test compares. An RFC that the register below does not know is an error: a mistyped number would else
+look like a standard.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "standards.md"
+REFERENCE = re.compile(r"RFC ([0-9]{3,5})((?:,? (?:and )?§[0-9A-Z]+(?:\.[0-9]+)*)*)")
+SECTION = re.compile(r"§([0-9A-Z]+(?:\.[0-9]+)*)")
+
+TITLES = {
+    822: "Standard for the Format of ARPA Internet Text Messages",
+    1035: "Domain Names: Implementation and Specification",
+    1870: "SMTP Service Extension for Message Size Declaration",
+    1918: "Address Allocation for Private Internets",
+    1939: "Post Office Protocol - Version 3",
+    2033: "Local Mail Transfer Protocol",
+    2034: "SMTP Service Extension for Returning Enhanced Error Codes",
+    2045: "MIME Part One: Format of Internet Message Bodies",
+    2046: "MIME Part Two: Media Types",
+    2047: "MIME Part Three: Message Header Extensions for Non-ASCII Text",
+    2104: "HMAC: Keyed-Hashing for Message Authentication",
+    2142: "Mailbox Names for Common Services, Roles and Functions",
+    2177: "IMAP4 IDLE command",
+    2183: "The Content-Disposition Header Field",
+    2231: "MIME Parameter Value and Encoded Word Extensions",
+    2308: "Negative Caching of DNS Queries",
+    2342: "IMAP4 Namespace",
+    2449: "POP3 Extension Mechanism",
+    2554: "SMTP Service Extension for Authentication (1999)",
+    2595: "Using TLS with IMAP, POP3 and ACAP",
+    2822: "Internet Message Format (2001)",
+    2920: "SMTP Service Extension for Command Pipelining",
+    2971: "IMAP4 ID extension",
+    2978: "IANA Charset Registration Procedures",
+    3206: "The SYS and AUTH POP Response Codes",
+    3207: "SMTP Service Extension for Secure SMTP over TLS",
+    3282: "Content Language Headers",
+    3461: "SMTP Service Extension for Delivery Status Notifications",
+    3463: "Enhanced Mail System Status Codes",
+    3464: "An Extensible Message Format for Delivery Status Notifications",
+    3501: "IMAP - Version 4rev1",
+    3502: "IMAP MULTIAPPEND Extension",
+    3691: "IMAP UNSELECT command",
+    3834: "Recommendations for Automatic Responses to Electronic Mail",
+    3848: "ESMTP and LMTP Transmission Types Registration",
+    4193: "Unique Local IPv6 Unicast Addresses",
+    4291: "IP Version 6 Addressing Architecture",
+    4315: "IMAP UIDPLUS extension",
+    4408: "Sender Policy Framework, Version 1 (2006)",
+    4422: "Simple Authentication and Security Layer (SASL)",
+    4616: "The PLAIN SASL Mechanism",
+    4648: "The Base16, Base32, and Base64 Data Encodings",
+    4731: "IMAP4 Extension to SEARCH for Controlling What Is Returned",
+    4954: "SMTP Service Extension for Authentication",
+    4959: "IMAP Extension for SASL Initial Client Response",
+    5032: "WITHIN Search Extension to the IMAP Protocol",
+    5034: "The POP3 SASL Authentication Mechanism",
+    5077: "TLS Session Resumption without Server-Side State",
+    5161: "The IMAP ENABLE Extension",
+    5182: "IMAP Extension for Referencing the Last SEARCH Result",
+    5233: "Sieve Email Filtering: Subaddress Extension",
+    5234: "Augmented BNF for Syntax Specifications",
+    5248: "A Registry for SMTP Enhanced Mail System Status Codes",
+    5258: "IMAP4 LIST Command Extensions",
+    5321: "Simple Mail Transfer Protocol",
+    5322: "Internet Message Format",
+    5423: "Internet Message Store Events",
+    5530: "IMAP Response Codes",
+    5782: "DNS Blacklists and Whitelists",
+    5819: "IMAP4 Extension for Returning STATUS Information in Extended LIST",
+    5890: "Internationalized Domain Names for Applications: Definitions",
+    6008: "Authentication-Results Registration for Differentiating among Cryptographic Results",
+    6125: "Service Identity in TLS (2011)",
+    6152: "SMTP Service Extension for 8-bit MIME Transport",
+    6154: "IMAP LIST Extension for Special-Use Mailboxes",
+    6376: "DomainKeys Identified Mail (DKIM) Signatures",
+    6409: "Message Submission for Mail",
+    6522: "The Multipart/Report Media Type",
+    6531: "SMTP Extension for Internationalized Email",
+    6532: "Internationalized Email Headers",
+    6533: "Internationalized Delivery Status and Disposition Notifications",
+    6598: "Shared Address Space",
+    6647: "Email Greylisting",
+    6851: "IMAP MOVE Extension",
+    6856: "POP3 Support for UTF-8",
+    6891: "Extension Mechanisms for DNS (EDNS(0))",
+    7162: "IMAP CONDSTORE and QRESYNC",
+    7208: "Sender Policy Framework (SPF)",
+    7235: "HTTP Authentication",
+    7372: "Email Authentication Status Codes",
+    6652: "SPF Authentication Failure Reporting",
+    7001: "Authentication-Results (2013)",
+    7435: "Opportunistic Security: Some Protection Most of the Time",
+    7504: "SMTP 521 and 556 Reply Codes",
+    7505: "A Null MX No Service Resource Record",
+    7888: "IMAP4 Non-synchronizing Literals",
+    8301: "Cryptographic Algorithm and Key Usage Update to DKIM",
+    8314: "Cleartext Considered Obsolete",
+    8438: "IMAP Extension for STATUS=SIZE",
+    8463: "A New Cryptographic Signature Method for DKIM",
+    8601: "Message Header Field for Indicating Message Authentication Status",
+    8616: "Email Authentication for Internationalized Mail",
+    9051: "IMAP - Version 4rev2",
+    9106: "Argon2 Memory-Hard Function",
+    9110: "HTTP Semantics",
+    9112: "HTTP/1.1",
+    9325: "Recommendations for Secure Use of TLS",
+    9525: "Service Identity in TLS",
+}
+
+
+def collect() -> dict[int, dict[str, set[str]]]:
+    """RFC -> section ("" for the whole) -> files."""
+    found: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for shelf in ("mta", "hooks/mta_hooks", "plugins"):
+        for path in sorted((ROOT / shelf).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            for match in REFERENCE.finditer(path.read_text(encoding="utf-8")):
+                for section in SECTION.findall(match[2]) or [""]:
+                    found[int(match[1])][section].add(name)
+    return found
+
+
+def _order(section: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdigit() else (10_000, part) for part in section.split("."))
+
+
+def render() -> str:
+    lines = [
+        "# Standards",
+        "",
+        "What the code obeys, section by section, and where. Generated by `tools/rfc_index.py` from the references in the code (`RFC 5321 §4.5.3.1.10`); what we do differently and why",
+        "is in [quirks.md](quirks.md).",
+        "",
+    ]
+    for number, sections in sorted(collect().items()):
+        if number not in TITLES:
+            sys.exit(f"RFC {number} is not in the register of tools/rfc_index.py: {sorted(set().union(*sections.values()))}")
+        lines += [f"## RFC {number}: {TITLES[number]}", ""]
+        for section, files in sorted(sections.items(), key=lambda item: _order(item[0])):
+            where = ", ".join(f"`{file}`" for file in sorted(files))
+            lines.append(f"- {f'§{section}' if section else 'as a whole'}: {where}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")
