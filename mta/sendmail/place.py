@@ -7,6 +7,10 @@ reading cannot be sure of (anchors, block scalars, ``${ENV}``) are refused rathe
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEFAULT_FILE = "/etc/mta/mta.yaml"
 
 
@@ -37,14 +41,39 @@ def find(file: str = "") -> Place:
     return Place(os.path.normpath(data_dir), values.get("hostname", ""))
 
 
-def _json(file: str, text: str) -> dict[str, str]:
-    import json
+class _Rules:
+    """What json.JSONDecoder tells its C scanner; the module around it takes longer to import than a message to send."""
 
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+    memo: dict[str, str] = {}  # noqa: RUF012  # of one process and one text
+
+
+def _json(file: str, text: str) -> dict[str, str]:
     try:
-        tree = json.loads(text)
-    except ValueError as exc:
-        raise BadConfig(f"{file}: a config that begins with {{ must be JSON for mta-sendmail: {exc}") from exc
+        tree = _scan(text)
+    except Exception:  # noqa: BLE001  # whatever the scanner does without its module: json says what is wrong
+        import json
+
+        try:
+            tree = json.loads(text)
+        except ValueError as exc:
+            raise BadConfig(f"{file}: a config that begins with {{ must be JSON for mta-sendmail: {exc}") from exc
     return {key: str(tree[key]) for key in ("data_dir", "hostname") if tree.get(key)}
+
+
+def _scan(text: str) -> dict[str, object]:
+    import _json
+
+    make: Any = _json.make_scanner
+    text = text.strip()
+    tree, end = make(_Rules())(text, 0)
+    if end != len(text):
+        raise ValueError
+    return dict(tree)
 
 
 def _lines(file: str, text: str) -> dict[str, str]:
