@@ -1,0 +1,84 @@
+"""The official test suite of RFC 7208 (openspf.org, release 2014.04), all of it, over its own zones."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mta.model.address import Address
+from mta.model.network import parse_client
+from mta_hooks.services import DnsError
+from mta_spf.check import check
+from mta_spf.query import make_query
+
+SUITE = Path(__file__).with_name("rfc7208-tests.yml")
+
+
+class ZoneDns:
+    """A Dns out of ``zonedata``: SPF stands for TXT where a name has no TXT; a bare TIMEOUT is for types without records."""
+
+    def __init__(self, zones: dict[str, list[Any]]) -> None:
+        self._zones = {name.lower(): records for name, records in zones.items()}
+
+    def _find(self, kind: str, name: str, chain: int = 8) -> list[Any]:
+        if any(len(label) > 63 for label in name.split(".")) or chain == 0:
+            raise DnsError(name)
+        records = self._zones.get(name.lower(), [])
+        if any(isinstance(r, dict) and r.get(kind) == "TIMEOUT" for r in records):
+            raise DnsError(name)
+        pairs = [(k, v) for record in records if isinstance(record, dict) for k, v in record.items()]
+        for k, v in pairs:
+            if k == "CNAME":
+                return self._find(kind, v, chain - 1)
+        found = [v for k, v in pairs if k == kind and v != "NONE"]
+        if kind == "TXT" and not any(k == "TXT" for k, _ in pairs):
+            found = [v for k, v in pairs if k == "SPF"]
+        if not found and "TIMEOUT" in records:
+            raise DnsError(name)
+        return found
+
+    async def a(self, name: str) -> list[str]:
+        return self._find("A", name)
+
+    async def aaaa(self, name: str) -> list[str]:
+        return self._find("AAAA", name)
+
+    async def mx(self, name: str) -> list[tuple[int, str]]:
+        return [(preference, host) for preference, host in self._find("MX", name)]
+
+    async def txt(self, name: str) -> list[bytes]:
+        found = self._find("TXT", name)
+        return [("".join(text) if isinstance(text, list) else text).encode("utf-8") for text in found]
+
+    async def ptr(self, address: str) -> list[str]:
+        return self._find("PTR", ip_address(address).reverse_pointer)
+
+
+def cases() -> Iterator[Any]:
+    with SUITE.open("rb") as file:
+        for scenario in yaml.safe_load_all(file):
+            for name, case in scenario["tests"].items():
+                yield pytest.param(scenario["zonedata"], case, id=name)
+
+
+@pytest.mark.parametrize(("zones", "case"), list(cases()))
+def test_official(zones: dict[str, Any], case: dict[str, Any]) -> None:
+    client = parse_client(case["host"])
+    assert client is not None
+    local, _, domain = case["mailfrom"].rpartition("@")
+    sender = Address(local, domain) if domain else None
+    query = make_query(client, sender, case["helo"])
+    outcome = asyncio.run(check(ZoneDns(zones), query, explain=True))
+    allowed = case["result"] if isinstance(case["result"], list) else [case["result"]]
+    assert outcome.result in allowed
+    if "explanation" in case:
+        assert (outcome.explanation or "DEFAULT") == case["explanation"]
+
+
+def test_the_suite_is_complete() -> None:
+    assert len(list(cases())) == 203
