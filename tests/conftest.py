@@ -1,4 +1,4 @@
-"""For the whole suite: ``@pytest.mark.peer("swaks", …)`` skips, with the reason, where such a program is not installed."""
+"""For the whole suite: ``@pytest.mark.peer("swaks", …)`` skips, with the reason, where such a program cannot run."""
 # SPDX-License-Identifier: Apache-2.0
 
 import os
@@ -8,6 +8,8 @@ import pytest
 
 os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
 
+NEED_ROOT = frozenset({"postfix"})
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -15,3 +17,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             missing = [name for name in mark.args if shutil.which(name) is None]
             if missing:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+            elif os.geteuid() != 0 and not NEED_ROOT.isdisjoint(mark.args):
+                item.add_marker(pytest.mark.skip(reason=f"{', '.join(mark.args)}: starts only as root"))
