@@ -47,7 +47,7 @@ def prepare(loaded: LoadedConfig, places: Places, kept: Sequence[Listening], han
         places.prepare(account)
     except OSError as exc:
         fix = "start as root, or make the folder for the account that starts the server."
-        raise loaded.error("data_dir", f"{exc.filename or loaded.config.data_dir}: {exc.strerror}", fix) from exc
+        raise loaded.mistake("data_dir", f"{exc.filename or loaded.config.data_dir}: {exc.strerror}", fix) from exc
     check_routes(loaded)
     tls = server_context(loaded, log)
     listening = sockets.bind(loaded, places.sendmail, {one.key: one.sock for one in kept}, handed)
@@ -59,7 +59,7 @@ def check_routes(loaded: LoadedConfig) -> None:
     try:
         Router(loaded.config, _NoHooks())
     except ConfigError as exc:
-        raise loaded.error(exc.key, exc.problem, exc.fix) from exc
+        raise loaded.mistake(exc.key, exc.problem, exc.fix) from exc
 
 
 class _NoHooks:
@@ -72,4 +72,4 @@ def start_log(loaded: LoadedConfig) -> None:
     try:
         obs_log.configure(wanted.level, wanted.format, wanted.file)
     except OSError as exc:
-        raise loaded.error("log.file", f"{wanted.file}: {exc.strerror}", "make its folder, writable for us.") from exc
+        raise loaded.mistake("log.file", f"{wanted.file}: {exc.strerror}", "make its folder, writable for us.") from exc

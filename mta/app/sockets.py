@@ -38,7 +38,7 @@ def _text(address: Any) -> str:
 def specs(loaded: LoadedConfig, sendmail: Path) -> list[tuple[str, ListenerSpec]]:
     """Config key and listener, the sendmail command's own last. Raises ConfigError when there is nothing to serve."""
     if not loaded.config.listen:
-        raise loaded.error("listen", "nothing to serve", "add a list such as [smtp://127.0.0.1:2525, imap://127.0.0.1:2143].")
+        raise loaded.mistake("listen", "nothing to serve", "add a list such as [smtp://127.0.0.1:2525, imap://127.0.0.1:2143].")
     found = [(f"listen[{i}]", ListenerSpec.of(entry)) for i, entry in enumerate(loaded.config.listen)]
     return [*found, ("data_dir", ListenerSpec.sendmail(str(sendmail)))]
 
@@ -54,7 +54,7 @@ def bind(
             try:
                 out += _bind_one(spec, have)
             except OSError as exc:
-                raise loaded.error(key, f"cannot listen on {spec.url}: {exc.strerror or exc}", _fix(exc, spec)) from exc
+                raise loaded.mistake(key, f"cannot listen on {spec.url}: {exc.strerror or exc}", _fix(exc, spec)) from exc
         seen: dict[Key, ListenerSpec] = {}
         for one in out:
             if one.key in seen:

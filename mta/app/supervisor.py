@@ -220,7 +220,7 @@ class Supervisor:
         try:
             loaded = load(self._file)
             if Places(loaded.config.data_dir).data_dir != self._places.data_dir:
-                raise loaded.error("data_dir", "cannot change while the server runs", "stop it, move the folder, start it again.")
+                raise loaded.mistake("data_dir", "cannot change while the server runs", "stop it, move the folder, start it again.")
             self._next = prepare(loaded, self._places, self._setting.listening, [], self._log)
         except ConfigError as exc:
             self._say_reload_failed(str(exc), exc)

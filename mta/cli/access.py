@@ -48,7 +48,7 @@ async def database(config: LoadedConfig) -> AsyncIterator[Database]:
         places.prepare(account)
     except OSError as exc:
         fix = "run the command as root or as the server's user, or name another folder."
-        raise config.error("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
+        raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
     host = host_of(config)
     factory = host.backend("database", settings.database.partition(":")[0])
     opened: Database = factory(settings.database, DatabaseOptions(data_dir=settings.data_dir, reserve=0))

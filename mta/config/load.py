@@ -56,7 +56,7 @@ class LoadedConfig:
         """``file:line`` of ``listen[0].url``, of its nearest parent in the file, or the file alone."""
         return self.tree.where(tuple(int(m[1]) if m[1] else m[2] for m in _STEP.finditer(key)))
 
-    def error(self, key: str, problem: str, fix: str = "") -> ConfigError:
+    def mistake(self, key: str, problem: str, fix: str = "") -> ConfigError:
         return ConfigError(self.where(key), key, problem, fix)
 
 

@@ -61,12 +61,12 @@ def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
         context.load_cert_chain(pair.certificate, pair.key, password=_no_passphrase)
     except FileNotFoundError as exc:
         missing = pair.certificate if not os.path.exists(pair.certificate) else pair.key
-        raise loaded.error("tls.certificate" if missing == pair.certificate else "tls.key", f"{missing} does not exist") from exc
+        raise loaded.mistake("tls.certificate" if missing == pair.certificate else "tls.key", f"{missing} does not exist") from exc
     except ssl.SSLError as exc:
         problem = f"{pair.certificate} and {pair.key} are no pair of certificate and key in PEM ({exc.reason or exc})"
-        raise loaded.error("tls.certificate", problem, "give the certificate first, then its chain, and its own key.") from exc
+        raise loaded.mistake("tls.certificate", problem, "give the certificate first, then its chain, and its own key.") from exc
     except (OSError, ValueError) as exc:
-        raise loaded.error("tls.key", f"cannot be read: {exc}", "check the mode, and that the key has no passphrase.") from exc
+        raise loaded.mistake("tls.key", f"cannot be read: {exc}", "check the mode, and that the key has no passphrase.") from exc
     return context
 
 
