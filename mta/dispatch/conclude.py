@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mta.dispatch.bounce import Bouncer
@@ -54,7 +54,7 @@ class Concluder:
         self._log = log
 
     async def conclude(self, message: QueuedMessage, findings: Sequence[Finding]) -> Settlement:
-        """All findings are about this message. Raises nothing: when the DSN cannot be written now, those it is about wait a minute."""
+        """All findings are about this message. Raises nothing: a failure that cannot be reported now waits a minute."""
         outcomes: list[Outcome] = []
         reports: list[RecipientReport] = []
         reported: list[int] = []
@@ -72,10 +72,21 @@ class Concluder:
             intake = await self._bouncer.report(message, reports, mark, self._clock.now())
         except TemporaryFailure as exc:
             self._log.warning("dsn.postponed", id=message.id, reason=str(exc))
+        except Exception:  # noqa: BLE001  # a report that cannot be made must not stop the queue, nor be forgotten
+            self._log.error("dsn.mistake", id=message.id, exc_info=True)
             for n in reported:
-                outcomes[n] = self._later(outcomes[n].leased, _POSTPONE)
+                if outcomes[n].result == "failed":
+                    held = f"its failure could not be reported: {outcomes[n].reply}"
+                    outcomes[n] = replace(outcomes[n], result="held", reply=held, notifications=())
             return Settlement(tuple(outcomes))
-        return Settlement(tuple(outcomes), (intake,) if intake is not None else ())
+        else:
+            return Settlement(tuple(outcomes), (intake,) if intake is not None else ())
+        for n in reported:
+            if outcomes[n].result == "failed":
+                outcomes[n] = self._later(outcomes[n].leased, _POSTPONE)
+            elif outcomes[n].result == "deferred":
+                outcomes[n] = replace(outcomes[n], warned=False)
+        return Settlement(tuple(outcomes))  # what was delivered is never sent twice for the sake of a report
 
     def untried(self, leased: Leased) -> Settlement:
         """Give the row back as it was."""

@@ -3,8 +3,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 from mta.config.sections import Config
@@ -23,6 +22,7 @@ from mta.spool.content import SpooledContent
 from mta_hooks.backends.queue import Queue
 
 LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
+_PRUNE = 10.0
 _PIECE = 256 * 1024
 _MISTAKE = "451 4.3.0 internal error"
 
@@ -54,6 +54,8 @@ class Lanes:
         self._memory = config.limits.memory_per_message
         self._running: set[asyncio.Task[Any]] = set()
         self._put_off: list[tuple[Site, Batch]] = []
+        self._clock = clock
+        self._prune_at = 0.0
         self._closed = False
         limits = config.queue
         self._remote = Sites(
@@ -71,11 +73,15 @@ class Lanes:
             monotonic=clock.monotonic,
         )
 
-    def sites(self) -> Iterator[Site]:
-        return chain(self._remote, self._here)
+    def full(self) -> list[Site]:
+        """Sites that can take no more at present."""
+        return [*self._remote.full, *self._here.full]
 
     def prune(self) -> None:
-        self._remote.prune()
+        """Forget sites that were left alone for long enough; now and then."""
+        if (now := self._clock.monotonic()) >= self._prune_at:
+            self._prune_at = now + _PRUNE
+            self._remote.prune()
 
     def push(self, destination: Destination, batch: Batch) -> None:
         sites = self._here if destination.route.transport == "local" else self._remote

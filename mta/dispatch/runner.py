@@ -17,7 +17,7 @@ from mta.dispatch.lanes import Lanes
 from mta.dispatch.notify import DispatchHooks
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
-from mta.dispatch.sites import Batch, Site
+from mta.dispatch.sites import FULL, Batch, Site
 from mta.local.transport import LocalTransport
 from mta.model.delivery import Leased, Route
 from mta.model.errors import TemporaryFailure
@@ -30,7 +30,6 @@ from mta_hooks.backends.database import Database
 from mta_hooks.services import Clock
 
 IN_HAND = 2000  # recipients in memory: enough to keep every lane busy between two leases
-PER_SITE = 500  # of them at one site, so that a slow one leaves room for the others
 AT_ONCE = 500  # in one lease
 PER_MESSAGE = 100  # recipients of one transaction (RFC 5321 §4.5.3.1.8)
 LEASE = 900.0  # longer than one transaction may take; only another machine has to wait for its end
@@ -151,7 +150,7 @@ class Runner:
         room = min(IN_HAND - len(self._hand), AT_ONCE)
         if room <= 0:
             return False
-        self._excluded = [site for site in self._lanes.sites() if site.rows >= PER_SITE]
+        self._excluded = self._lanes.full()
         exclude = {name for site in self._excluded for name in site.names}
         rows = await self._queue.lease(self._owner, room, LEASE, now=self._clock.due(), exclude=exclude)
         fresh = [row for row in rows if row.row not in self._hand]
@@ -180,7 +179,7 @@ class Runner:
         self._hand.discard(leased.row)
         if self._draining or len(self._hand) == IN_HAND // 2:
             self._woken.set()
-        elif self._excluded and any(site.rows <= PER_SITE // 2 for site in self._excluded):
+        elif self._excluded and any(site.rows <= FULL // 2 for site in self._excluded):
             self._excluded = []
             self._woken.set()
 
@@ -201,13 +200,18 @@ class Runner:
         for row in rows:
             try:
                 route = await self._router.route(row.message.sender, row.address)
-            except TemporaryFailure as exc:
-                self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc))
-                finding = Finding(row, "451 4.3.0 routing failed for now")
-                self._settler.add(await self._concluder.conclude(row.message, [finding]))
+            except Exception as exc:  # noqa: BLE001  # one recipient must not keep the others from their way
+                mistake = not isinstance(exc, TemporaryFailure)
+                self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
+                await self._cannot(row, "451 4.3.0 routing failed for now")
                 continue
-            destination = LOCAL if route.transport == "local" else Destination.of(route, row.address.domain)
-            self._push([(row, destination)])
+            if route.transport == "pipe":
+                await self._cannot(row, "451 4.3.5 a route hook asks for a pipe, which this version does not have")
+            else:
+                self._push([(row, LOCAL if route.transport == "local" else Destination.of(route, row.address.domain))])
+
+    async def _cannot(self, row: Leased, reply: str) -> None:
+        self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply)]))
 
     def _push(self, placed: Iterable[tuple[Leased, Destination]]) -> None:
         groups: dict[tuple[Destination, str], list[Leased]] = {}

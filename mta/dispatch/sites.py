@@ -16,6 +16,7 @@ from mta.outbound.courier import Courier
 from mta.outbound.hosts import Destination
 
 FIRST = 5
+FULL = 500  # recipients that wait at one site, so that a slow one leaves room for the others
 IDLE = 2.0  # seconds that a connection is kept for the next message
 CONTENT = 60.0  # seconds without trying for more, after a connection more was refused
 SHARE = 20  # batches that a lane serves while others wait for one
@@ -52,7 +53,7 @@ class Site:
 
 
 class Sites:
-    """All sites of one kind. ``serve(site)`` starts a lane, which calls ``ended`` as its last act."""
+    """All sites of one kind. ``serve(site)`` starts a lane, which calls ``ended`` as its last act. ``full``: sites that take no more."""
 
     def __init__(
         self, *, lanes: int, per_site: int, first: int, serve: Callable[[Site], None], monotonic: Callable[[], float]
@@ -64,6 +65,7 @@ class Sites:
         self._monotonic = monotonic
         self._sites: dict[Destination, Site] = {}
         self._starving: deque[Site] = deque()
+        self.full: set[Site] = set()
         self.lanes = 0
 
     def __len__(self) -> int:
@@ -82,6 +84,8 @@ class Sites:
     def push(self, site: Site, batch: Batch) -> None:
         site.waiting.append(batch)
         site.rows += len(batch.recipients)
+        if site.rows >= FULL:
+            self.full.add(site)
         self._staff(site)
 
     def put_back(self, site: Site, batch: Batch) -> None:
@@ -93,6 +97,8 @@ class Sites:
             return None
         batch = site.waiting.popleft()
         site.rows -= len(batch.recipients)
+        if site.rows < FULL:
+            self.full.discard(site)
         if not site.waiting:
             site.names.clear()
         return batch

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mta.model.delivery import Route
 from mta_hooks.services import Dns, DnsError
 
+MAX_NAMES = 20  # MX hosts looked up for one attempt
 MAX_ADDRESSES = 5  # connections tried for one attempt: enough for any sound domain, an end for a hostile one
 _LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
 
@@ -68,7 +69,7 @@ async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: in
         yield Host("localhost", "", 0, route.path)
         return
     if route.host is not None:
-        names, port, where = [route.host], route.port, route.host
+        names, port, where = [route.host], route.port or _default_port(route), route.host
     else:
         names, port, where = await _exchangers(dns, destination.domain, hostname), route.port or smtp_port, destination.domain
     problem, count = "", 0
@@ -89,6 +90,10 @@ async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: in
         raise NoHost(f"550 5.1.2 {where} has no mail server: no {'MX or ' if destination.uses_mx else ''}address record")
 
 
+def _default_port(route: Route) -> int:
+    return 24 if route.transport == "lmtp" else 465 if route.tls == "implicit" else 25
+
+
 async def _exchangers(dns: Dns, domain: str, hostname: str) -> list[str]:
     if domain.startswith("["):
         return [domain]
@@ -106,7 +111,7 @@ async def _exchangers(dns: Dns, domain: str, hostname: str) -> list[str]:
         ranked = [entry for entry in ranked if entry[0] < ours]
         if not ranked:
             raise NoHost(f"554 5.4.6 mail for {domain} loops: its best MX is this server")
-    return [name for _, _, name in ranked]
+    return [name for _, _, name in ranked[:MAX_NAMES]]
 
 
 async def _addresses(dns: Dns, name: str) -> list[str]:

@@ -134,9 +134,16 @@ class Session:
             transaction.ended = True
             self.link.write(encode_data(octets))
         else:
-            async for piece in _stuffed(transaction, size):
-                self.link.write(piece)
-                await self.link.drain(DATA_PIECE)
+            try:
+                async for piece in _stuffed(transaction, size):
+                    self.link.write(piece)
+                    await self.link.drain(DATA_PIECE)
+            except LinkLost:
+                if self.link.quiet:
+                    raise
+                self._closing = True  # it refused before the end and hung up: "552 too big"
+                transaction.settle(_refused(await self.link.answer(0)))
+                return
             transaction.ended = True
             self.link.write(b".\r\n")
         await self._end(transaction)

@@ -468,6 +468,22 @@ def test_route_hook_decides_first(relay):
     run(relay, body, plugins=[route])
 
 
+@pytest.mark.parametrize("answer", [Route("pipe", path="/bin/cat"), RuntimeError("bug"), "nonsense"])
+def test_a_route_hook_that_cannot_be_followed_defers(relay, answer):
+    @hookimpl
+    def route(recipient):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def body(r, sink, bob):
+        await r.queue("x@dest.test")
+        [row] = await r.settled()
+        assert row.last_reply.startswith("451 4.3.")
+
+    run(relay, body, plugins=[route])
+
+
 def test_notifications_are_rows_of_the_outbox(relay):
     @hookimpl
     def delivered(record): ...

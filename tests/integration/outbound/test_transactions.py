@@ -176,6 +176,33 @@ def test_ehlo_falls_back_to_helo(relay):
     deliver(relay, body)
 
 
+def test_a_refusal_in_the_middle_of_a_big_message_is_heard(relay):
+    async def main():
+        async def serve(reader, writer):
+            writer.write(b"220 sink.test\r\n")
+            await reader.readline()
+            writer.write(b"250-sink.test\r\n250 PIPELINING\r\n")
+            while not (await reader.readline()).startswith(b"DATA"):
+                pass
+            writer.write(b"250 ok\r\n250 ok\r\n354 go on\r\n")
+            await reader.readexactly(300_000)
+            writer.write(b"552 5.3.4 too big\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.2)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with relay(routes={"dest.test": f"smtp://127.0.0.1:{port}"}) as r:
+            bob = await r.user("bob@here.test")
+            await r.queue("x@dest.test", octets=b"Subject: x\r\n\r\n" + b"x" * 20_000_000 + b"\r\n", skip=0)
+            assert await r.settled() == []
+            assert b"Status: 5.3.4" in (await r.inbox(bob))[0]
+        server.close()
+
+    asyncio.run(main())
+
+
 def test_dots_long_lines_and_big_messages_arrive_unchanged(relay):
     async def body(r, sink, bob):
         head = b"Return-Path: <bob@here.test>\r\n"
