@@ -122,8 +122,7 @@ class Runner:
         self._draining = True
         self._woken.set()
         for batch in self._lanes.unstarted():
-            for leased in batch.recipients:
-                self._settler.add(self._concluder.untried(leased))
+            self._give_back(batch.recipients)
         try:
             async with asyncio.timeout(grace):
                 while self._hand:
@@ -132,6 +131,10 @@ class Runner:
         except TimeoutError:
             self._log.warning("queue.drain_incomplete", rows=len(self._hand))
         self._drained.set()
+
+    def _give_back(self, rows: Iterable[Leased]) -> None:
+        for leased in rows:
+            self._settler.add(self._concluder.untried(leased))
 
     # ---- leasing
 
@@ -154,8 +157,10 @@ class Runner:
         exclude = {name for site in self._excluded for name in site.names}
         rows = await self._queue.lease(self._owner, room, LEASE, now=self._clock.due(), exclude=exclude)
         fresh = [row for row in rows if row.row not in self._hand]
-        if fresh:
-            self._hand.update(row.row for row in fresh)
+        self._hand.update(row.row for row in fresh)
+        if self._draining:  # it began while the database worked
+            self._give_back(fresh)
+        elif fresh:
             await self._place(fresh)
         return bool(fresh)
 
