@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mta_hooks.services import Dns, DnsError
 from mta_spf.lookups import LookUps, Stop
-from mta_spf.macro import MacroString, Malformed, parse_macros, query_name
+from mta_spf.macro import NAME_WANTED, MacroString, Malformed, parse_macros, query_name
 from mta_spf.query import LIMITS, Limits, Outcome, Query
 from mta_spf.record import MAX_TERM, Mechanism, Result, choose_policy, parse_record
 
@@ -90,7 +90,7 @@ class _Evaluation:
         if len(texts) != 1 or not texts[0].isascii() or len(texts[0]) > MAX_TERM:
             return ""
         text = parse_macros(texts[0].decode("ascii"))
-        return text.expand(await self._values_for(text, domain))
+        return text.expand(await self._values_for(text, domain))[:MAX_TERM]
 
     def _matches_network(self, mechanism: Mechanism) -> bool:
         if mechanism.name != f"ip{self._query.client.version}":
@@ -154,7 +154,7 @@ class _Evaluation:
 
     async def _expand(self, spec: MacroString, domain: str) -> str | None:
         """The name to ask for, or None when there can be no such name: nothing matches it."""
-        return query_name(spec.expand(await self._values_for(spec, domain)))
+        return query_name(spec.expand(await self._values_for(spec, domain), NAME_WANTED))
 
     async def _values_for(self, spec: MacroString, domain: str) -> dict[str, str]:
         """Values of the macros (§7.2); without macros, whatever there is."""

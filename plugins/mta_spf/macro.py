@@ -51,8 +51,17 @@ class MacroString:
     def letters(self) -> frozenset[str]:
         return frozenset(token.letter for token in self.tokens if isinstance(token, Macro))
 
-    def expand(self, values: Mapping[str, str]) -> str:
-        return "".join(token if isinstance(token, str) else token.expand(values[token.letter]) for token in self.tokens)
+    def expand(self, values: Mapping[str, str], wanted: int = 1 << 20) -> str:
+        """Return the text, or as much of its right side as makes ``wanted`` characters: the rest is not worth the work."""
+        pieces: list[str] = []
+        size = 0
+        for token in reversed(self.tokens):
+            piece = token if isinstance(token, str) else token.expand(values[token.letter])
+            pieces.append(piece)
+            size += len(piece)
+            if size >= wanted:
+                break
+        return "".join(reversed(pieces))
 
 
 def parse_macros(text: str, letters: frozenset[str] = EXPLAIN_LETTERS) -> MacroString:
@@ -89,6 +98,10 @@ def parse_domain(text: str) -> MacroString:
         if not dot or not _TOP_LABEL.match(label) or label.isdigit():
             raise Malformed("malformed domain")
     return parsed
+
+
+NAME_WANTED = 255
+"""Characters that decide a name: 253, a dot before and a dot after."""
 
 
 def query_name(text: str) -> str | None:

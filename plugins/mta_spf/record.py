@@ -24,7 +24,7 @@ _CACHED_RECORD = 1024
 """Octets. Bounds the memory of the cache to a few MiB, whatever records strangers publish."""
 
 _QUALIFIERS: dict[str, Result] = {"": "pass", "+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
-_TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]*)([:/=]?)(.*)\Z", re.DOTALL)
+_TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/=])(.*))?\Z", re.DOTALL)
 _LENGTH = r"(0|[1-9][0-9]{0,2})"
 _DUAL_LENGTH = re.compile(rf"(?:/{_LENGTH})?(?://{_LENGTH})?\Z")
 _SINGLE_LENGTH = re.compile(rf"{_LENGTH}\Z")
@@ -86,7 +86,7 @@ def _parse(record: bytes) -> Record:
         match = _TERM.match(term) if len(term) <= MAX_TERM else None
         if match is None:
             raise Malformed(f"malformed term {_shown(term)}")
-        qualifier, name, separator, value = match.groups()
+        qualifier, name, separator, value = match.groups("")
         name = name.lower()
         try:
             if separator != "=":
