@@ -3,7 +3,8 @@
 Everybody may write into the folder, so nothing in it is trusted: only regular files that are nobody's second name are
 read, without following links, up to the size of a message; the file's owner is the submitter. A file is one line of JSON
 (``{"sender": …, "recipients": […]}``) and the message. Its queue id is made from its name and inode: a crash between
-commit and unlink doubles nothing. What cannot be sent is kept in data_dir/maildrop-bad and logged.
+commit and unlink doubles nothing. Unknown recipients bounce to the sender; what hooks refuse, and what is no message, is
+kept in data_dir/maildrop-bad and logged.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -117,7 +118,13 @@ class Maildrop:
         user = f"{_name_of(drop.uid)}@{self._hostname}"
         try:
             await self._pipeline.inject(
-                origin="local", sender=drop.sender, recipients=drop.recipients, octets=drop.octets, user=user, id=drop.id
+                origin="local",
+                sender=drop.sender,
+                recipients=drop.recipients,
+                octets=drop.octets,
+                user=user,
+                id=drop.id,
+                bounce=True,
             )
         except TemporaryFailure as exc:
             self._log.warning("maildrop.waiting", file=path.name, reason=str(exc))

@@ -77,17 +77,19 @@ class Pipeline:
         octets: bytes,
         user: str = "",
         id: QueueId | None = None,
+        bounce: bool = False,
     ) -> QueueId:
         """Take a message that comes without a session (maildrop, hooks, reports). Durable on return.
 
         id      the same again is accepted once
         octets  any line ends; they become CRLF
-        A recipient that nobody receives bounces to the sender, unless all are such.
+        bounce  nobody is there to be told: it is taken even when nobody receives it
+        A recipient that nobody receives bounces to the sender; when all are such, only with ``bounce``.
         Raises  Refused (nobody receives it, or a hook said no), TemporaryFailure.
         """
         session = MailSession("inject", "local", user=user)
         transaction = MailTransaction(id or new_queue_id(self._clock.now()), origin, sender, {})
-        transaction.accepted = await self._resolved(recipients)
+        transaction.accepted = await self._resolved(recipients, bounce=bounce)
         if b"\0" in octets:
             raise Refused(Reply(550, "5.6.0", "NUL in the message"))
         pairs = octets.count(b"\r\n")
@@ -220,8 +222,8 @@ class Pipeline:
             message.notes.pop("detail", None)
             dispositions.deliveries[user] = replace(delivery, placement=placement)
 
-    async def _resolved(self, addresses: Sequence[Address]) -> list[Accepted]:
-        """Resolve addresses that were not asked for by RCPT. Raises Refused when nobody receives any of them."""
+    async def _resolved(self, addresses: Sequence[Address], *, bounce: bool = False) -> list[Accepted]:
+        """Resolve addresses that were not asked for by RCPT. Raises Refused when nobody receives any of them, unless they shall bounce."""
         accepted: list[Accepted] = []
         refusal = Reply(550, "5.1.1", "no recipients")
         found = False
@@ -233,7 +235,7 @@ class Pipeline:
             else:
                 found = True
             accepted.append(Accepted(Recipient(address, address), resolution))
-        if not found:
+        if not found and not (bounce and accepted):
             raise Refused(refusal)
         return accepted
 

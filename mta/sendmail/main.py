@@ -49,6 +49,10 @@ def run(words: list[str]) -> int:
         submit.by_socket(where.socket, where.hostname, envelope, octets)
     except submit.NotRunning:
         submit.by_maildrop(where.maildrop, envelope, octets)
+    except submit.Refused as exc:
+        if exc.status != submit.NO_USER or not chosen.mail_errors:
+            raise
+        submit.by_maildrop(where.maildrop, envelope, octets)  # taken, and bounced
     return 0
 
 

@@ -1,6 +1,6 @@
 """The command line of sendmail, as callers really write it (joined values, ``--``, options of thirty years).
 
-Understood: -t -i -oi -f -r -F -B -N -R -V -bm -bp -bi -q -C -- and recipients. Taken without effect, since scripts pass
+Understood: -t -i -oi -oem -f -r -F -B -N -R -V -bm -bp -bi -q -C -- and recipients. Taken without effect, since scripts pass
 them: -A -G -U -L -n -v -x -E -m -o… -O -h -p -X -d -e -bh -bH -dropcr. Everything else is a usage error.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -16,13 +16,14 @@ class Usage(Exception):
 
 
 class Options:
-    """sender None: the caller's own address; "" is the null sender."""
+    """sender None: the caller's own address; "" is the null sender. mail_errors: unknown recipients are told by mail (-oem)."""
 
     def __init__(self) -> None:
         self.sender: str | None = None
         self.name = ""
         self.from_headers = False
         self.dot_ends = True
+        self.mail_errors = False
         self.config = ""
         self.mode = "m"
         self.notify = ""
@@ -65,6 +66,8 @@ def _option(options: Options, word: str, words: list[str]) -> None:
     elif letter == "o":
         if rest[:1] == "i":
             options.dot_ends = False
+        elif rest == "em":
+            options.mail_errors = True
         elif not rest and words:
             words.pop(0)
     elif letter == "q":

@@ -8,6 +8,7 @@ try:
 except ImportError:  # not CPython
     import socket  # type: ignore[no-redef]
 
+NO_USER = 67
 _TIMEOUT = 600.0
 _LONGEST_SOCKET_PATH = 100
 _LONGEST_REPLY = 65536
@@ -142,7 +143,7 @@ def _status(answer: tuple[int, str]) -> int:
     if code // 100 == 4:
         return 75
     if " 5.1.1 " in text:
-        return 67
+        return NO_USER
     if " 5.1.3 " in text or " 5.1.7 " in text or code in (501, 553):
         return 65
     return 69
