@@ -60,6 +60,10 @@ def _qualified(address: str, hostname: str) -> str:
     address = address.strip()
     if address.startswith("<") and address.endswith(">"):
         address = address[1:-1]
+    if address.startswith("@") or address.endswith("@") or any(c < " " or c == "\x7f" for c in address):
+        raise message.Unsendable(f"malformed address {address!r}")
+    if " " in address and '"' not in address:
+        raise message.Unsendable(f"malformed address {address!r}")
     return f"{address}@{hostname}" if address and "@" not in address else address
 
 
@@ -73,7 +77,7 @@ def _login() -> str:
 
 
 def _mta(config: str, command: list[str]) -> int:
-    mta = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "mta")
+    mta = os.path.join(os.path.dirname(sys.executable), "mta")  # called as mailq, our own name leads elsewhere
     os.execv(sys.executable, [sys.executable, mta, *(["--config", config] if config else []), *command])  # noqa: S606  # a fixed program, no shell
 
 
