@@ -37,7 +37,7 @@ def test_kill_of_one_worker_under_load(audit, workers):
     with MailServer({"workers": workers}) as server:
         box = server.imap(ALICE)
         with Load(server.smtp, [ALICE, BOB]) as load:
-            for _ in range(3):
+            for _ in range(2):  # one that keeps dying within seconds is started ever later (mta.app.family.Patience)
                 wait_until(lambda: len(server.workers) == workers, 5, "all workers are back")
                 time.sleep(random.uniform(0.2, 0.5))
                 os.kill(random.choice(server.workers), signal.SIGKILL)
