@@ -1,6 +1,6 @@
 """check_host() (RFC 7208 §4 to §6) over a Dns: no clock, no session, no config. Never raises for what is published.
 
-Limits (§4.6.4): 10 terms that ask DNS, 2 of them in vain, 10 MX and 10 PTR names; beyond the RFC, 100 look-ups and 20 s in
+Limits (RFC 7208 §4.6.4): 10 terms that ask DNS, 2 of them in vain, 10 MX and 10 PTR names; beyond the RFC, 100 look-ups and 20 s in
 total. A term asks in vain when the records that it names itself do not exist: not when an MX host lacks an address of the
 client's family, nor when the client's network has no PTR, which the domain's owner can do nothing about.
 """
@@ -35,7 +35,7 @@ async def check(dns: Dns, query: Query, *, explain: bool = False, limits: Limits
             async with asyncio.timeout_at(deadline):
                 explanation = await evaluation.explain(answer.explanation, answer.domain)
         except (TimeoutError, DnsError, Malformed, Stop):
-            explanation = ""  # §6.2: as if there were no exp=
+            explanation = ""  # RFC 7208 §6.2: as if there were no exp=
     return Outcome(answer.result, "", answer.mechanism, explanation, evaluation.look_ups)
 
 
@@ -79,12 +79,12 @@ class _Evaluation:
             if matches:
                 return _Answer(mechanism.result, domain, mechanism.text, record.explanation)
         if record.redirect is None:
-            return _Answer("neutral", domain)  # §4.7
+            return _Answer("neutral", domain)  # RFC 7208 §4.7
         self._look_ups.count_term()
         return await self._check_other("redirect", record.redirect, domain)
 
     async def explain(self, spec: MacroString, domain: str) -> str:
-        """Return the text that the domain gives for a fail (§6.2), "" without. Raises DnsError, Malformed, Stop."""
+        """Return the text that the domain gives for a fail (RFC 7208 §6.2), "" without. Raises DnsError, Malformed, Stop."""
         name = await self._expand(spec, domain)
         texts = await self._look_ups.dns.txt(name) if name else []
         if len(texts) != 1 or not texts[0].isascii() or len(texts[0]) > MAX_TERM:
@@ -140,12 +140,12 @@ class _Evaluation:
         return False
 
     async def _matches_exists(self, name: str) -> bool:
-        addresses = await self._look_ups.ask(self._look_ups.dns.a, name)  # §5.7: A, for clients with IPv6 too
+        addresses = await self._look_ups.ask(self._look_ups.dns.a, name)  # RFC 7208 §5.7: A, for clients with IPv6 too
         self._look_ups.count_void(addresses)
         return bool(addresses)
 
     async def _check_other(self, term: str, target: MacroString, domain: str) -> _Answer:
-        """Another domain's policy, which has to be there (§5.2, §6.1). Loops end at the limit of terms."""
+        """Another domain's policy, which has to be there (RFC 7208 §5.2, §6.1). Loops end at the limit of terms."""
         other = await self._expand(target, domain)
         answer = await self.check_host(other) if other is not None and "." in other else None
         if answer is None or answer.result == "none":
@@ -157,7 +157,7 @@ class _Evaluation:
         return query_name(spec.expand(await self._values_for(spec, domain), NAME_WANTED))
 
     async def _values_for(self, spec: MacroString, domain: str) -> dict[str, str]:
-        """Values of the macros (§7.2); without macros, whatever there is."""
+        """Values of the macros (RFC 7208 §7.2); without macros, whatever there is."""
         values = self._values
         if spec.letters:
             values.update(d=domain)
@@ -168,7 +168,7 @@ class _Evaluation:
         return values
 
     async def _client_name(self, domain: str) -> str:
-        """The p macro: the domain itself, else a name below it, else any (§7.3)."""
+        """The p macro: the domain itself, else a name below it, else any (RFC 7208 §7.3)."""
         domain = domain.lower()
         names = await self._look_ups.client_names()
         for name in sorted(names, key=lambda name: 0 if name == domain else 1 if _is_within(name, domain) else 2):
@@ -187,7 +187,9 @@ def _fixed_values(query: Query) -> dict[str, str]:
         "s": f"{query.local}@{query.domain}",
         "l": query.local,
         "o": query.domain,
-        "i": str(query.client) if is_ip4 else ".".join(f"{int(query.client):032X}"),  # §7.3; upper case as in the official tests
+        "i": str(query.client)
+        if is_ip4
+        else ".".join(f"{int(query.client):032X}"),  # RFC 7208 §7.3; upper case as in the official tests
         "v": "in-addr" if is_ip4 else "ip6",
         "h": query.helo,
         "c": str(query.client),

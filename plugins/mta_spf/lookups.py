@@ -61,7 +61,7 @@ class LookUps:
         return (self._address ^ network) >> (32 - prefix4 if self._is_ip4 else 128 - prefix6) == 0
 
     async def client_names(self) -> list[str]:
-        """What the client's PTR records say; nothing is true of it yet. Without an answer: none (§5.5)."""
+        """What the client's PTR records say; nothing is true of it yet. Without an answer: none (RFC 7208 §5.5)."""
         if self._names is None:
             self._count_look_up()
             try:
@@ -72,7 +72,7 @@ class LookUps:
         return self._names
 
     async def is_client_name(self, name: str) -> bool:
-        """True when the name has the client's address; one that DNS does not answer for has not (§5.5)."""
+        """True when the name has the client's address; one that DNS does not answer for has not (RFC 7208 §5.5)."""
         if name not in self._valid:
             self._count_look_up()
             try:

@@ -8,7 +8,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 LETTERS = frozenset("slodiphv")
-EXPLAIN_LETTERS = LETTERS | frozenset("crt")  # §7.2: these three in explanation text only
+EXPLAIN_LETTERS = LETTERS | frozenset("crt")  # RFC 7208 §7.2: these three in explanation text only
 
 _TOKEN = re.compile(r"%\{([A-Za-z])([0-9]*)([rR]?)([.\-+,/_=]*)\}|%([%_-])|([ -$&-~]+)")
 _ESCAPES = {"%": "%", "_": " ", "-": "%20"}
@@ -107,6 +107,6 @@ NAME_WANTED = 255
 def query_name(text: str) -> str | None:
     """Return a name to ask for, made of an expanded domain; None when DNS cannot have it (RFC 8616 §4: not ASCII, say)."""
     name = text.removesuffix(".")
-    if len(name) > 253:  # §7.3: labels on the left go
+    if len(name) > 253:  # RFC 7208 §7.3: labels on the left go
         name = name[-253:] if name[-254] == "." else name[-253:].partition(".")[2]
     return name if _NAME.match(name) else None

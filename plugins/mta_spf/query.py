@@ -13,7 +13,7 @@ from mta_spf.record import Result
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one check (§4.6.4), and two beyond the RFC: all look-ups, and seconds."""
+    """For one check (RFC 7208 §4.6.4), and two beyond the RFC: all look-ups, and seconds."""
 
     terms: int = 10
     void: int = 2
@@ -29,8 +29,8 @@ LIMITS = Limits()
 class Query:
     """Who asks to send for whom.
 
-    client         an IPv4-mapped address as IPv4 (§5)
-    domain         of the identity, in A-labels; "" when it can have no policy (§4.3)
+    client         an IPv4-mapped address as IPv4 (RFC 7208 §5)
+    domain         of the identity, in A-labels; "" when it can have no policy (RFC 7208 §4.3)
     receiver, now  our name and the time in seconds since 1970, for explanations
     """
 
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def make_query(client: IPAddress, sender: Address | None, helo: str, receiver: str = "unknown", now: float = 0.0) -> Query:
-    """The identity of the null sender is that of HELO (§2.4)."""
+    """The identity of the null sender is that of HELO (RFC 7208 §2.4)."""
     if sender is None:
         return Query(client, "postmaster", _policy_domain(helo), helo, "helo", receiver, now)
     return Query(client, sender.local or "postmaster", _policy_domain(sender.domain), helo, "mailfrom", receiver, now)

@@ -1,6 +1,6 @@
 """Records (RFC 7208 §4.5, §4.6, §5, §6, §12): which TXT record is the policy, and its grammar.
 
-All of a record is checked before any of it is used (§4.6). Records and terms far beyond what anybody publishes are errors,
+All of a record is checked before any of it is used (RFC 7208 §4.6). Records and terms far beyond what anybody publishes are errors,
 so that no record costs more than a few milliseconds.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -21,7 +21,7 @@ MAX_RECORD = 8192
 MAX_TERM = 1024
 """Octets. A domain has 253."""
 _CACHED_RECORD = 1024
-"""Octets. Bounds the memory of the cache to a few MiB, whatever records strangers publish."""
+"""Octets. Bounds the cache to some 10 MiB, whatever records strangers publish."""
 
 _QUALIFIERS: dict[str, Result] = {"": "pass", "+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 _TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/=])(.*))?\Z", re.DOTALL)
@@ -54,12 +54,12 @@ class Record:
 
 
 def is_policy(record: bytes) -> bool:
-    """True for "v=spf1" in whatever case, followed by a space or nothing (§4.5)."""
+    """True for "v=spf1" in whatever case, followed by a space or nothing (RFC 7208 §4.5)."""
     return record[:6].lower() == b"v=spf1" and record[6:7] in (b"", b" ")
 
 
 def choose_policy(records: Iterable[bytes]) -> bytes | None:
-    """Return the one policy among TXT records, None without any. Raises Malformed for several (§4.5)."""
+    """Return the one policy among TXT records, None without any. Raises Malformed for several (RFC 7208 §4.5)."""
     found = [record for record in records if is_policy(record)]
     if len(found) > 1:
         raise Malformed("several SPF records")
@@ -80,7 +80,7 @@ def _parse(record: bytes) -> Record:
         raise Malformed("record is not ASCII")
     mechanisms: list[Mechanism] = []
     modifiers: dict[str, MacroString] = {}
-    for term in record[6:].decode("ascii").split(" "):  # §4.6.1: spaces, not any white space
+    for term in record[6:].decode("ascii").split(" "):  # RFC 7208 §4.6.1: spaces, not any white space
         if not term:
             continue
         match = _TERM.match(term) if len(term) <= MAX_TERM else None
@@ -104,7 +104,7 @@ def _parse(record: bytes) -> Record:
     return Record(tuple(mechanisms), modifiers.get("redirect"), modifiers.get("exp"))
 
 
-_parse_cached = lru_cache(maxsize=1024)(_parse)
+_parse_cached = lru_cache(maxsize=512)(_parse)
 
 
 def _parse_mechanism(result: Result, name: str, separator: str, value: str, text: str) -> Mechanism:
