@@ -1,6 +1,7 @@
 """Programs that send: swaks, curl, mutt, smtplib. Each message is looked for in the mailbox, by IMAP."""
 # SPDX-License-Identifier: Apache-2.0
 
+import base64
 import email
 import email.policy
 import smtplib
@@ -138,3 +139,15 @@ def test_submission_without_login_is_refused(server):
         if code == 250:
             code, text = client.rcpt(ALICE)
     assert (code, text[:5]) == (530, b"5.7.0")  # RFC 6409 §4.3
+
+
+def test_no_credential_and_no_content_in_the_log(server):
+    """After everything above, at the usual level."""
+    assert len(server.log) > 1000
+    tokens = (
+        PASSWORD,
+        "two dots",
+        base64.b64encode(f"\0{BOB}\0{PASSWORD}".encode()).decode(),
+        base64.b64encode(PASSWORD.encode()).decode(),
+    )
+    assert [token for token in tokens if token in server.log] == []

@@ -35,6 +35,21 @@ HOOKS = {
             if message.sender and message.sender.local == "raise-check":
                 raise RuntimeError("secret detail")
     """,
+    "leaver": """
+        import os
+        import sys
+        from mta_hooks import hookimpl
+
+        @hookimpl
+        def smtp_mail(sender):
+            if sender and sender.local == "exit-mail":
+                sys.exit("secret detail")
+
+        @hookimpl
+        async def message_check(message):
+            if message.sender and message.sender.local == "exit-process":
+                os._exit(9)
+    """,
     "optional": """
         from mta_hooks import hookimpl
 
@@ -171,7 +186,7 @@ class Bystanders:
             self._failed.append(exc)
 
 
-@pytest.mark.parametrize("sender", ["raise-mail", "raise-check", "rubbish"])
+@pytest.mark.parametrize("sender", ["raise-mail", "raise-check", "exit-mail", "rubbish"])
 def test_raising_defers(server, sender):
     code, text, message_id, took = send(server, sender)
     assert (code, text[:5]) == (451, "4.3.0")
@@ -179,7 +194,7 @@ def test_raising_defers(server, sender):
     assert "RuntimeError" not in text
     assert took < 2
     assert there(server, message_id) == 0
-    server.wait_for_log({"rubbish": "verdicts"}.get(sender, "raiser"))
+    server.wait_for_log({"rubbish": "verdicts", "exit-mail": "leaver"}.get(sender, "raiser"))
 
 
 @pytest.mark.parametrize("sender", ["raise-rcpt-continue", "raise-modify", "raise-deliver"])
@@ -225,6 +240,23 @@ def test_a_raising_notification_never_touches_mail(server):
     assert code == 250
     server.wait_for_log(r"after acceptance|hook\S*\.(failed|error|retry)")
     assert there(server, message_id) == 1
+
+
+def test_ending_the_process_loses_nothing(server):
+    """The worker goes, connections break, what was acknowledged stays, a new worker serves."""
+    before = send(server, "fine")
+    assert before[0] == 250
+    with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+        send(server, "exit-process")
+
+    def served():
+        try:
+            return send(server, "fine")[0] == 250
+        except (smtplib.SMTPException, OSError):
+            return False
+
+    wait_until(served, 5, "a new worker")
+    assert there(server, before[2]) == 1
 
 
 def test_twenty_hanging_at_once(server):
