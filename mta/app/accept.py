@@ -25,7 +25,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Acceptor:
-    """``others_least()``: connections of the least loaded other worker, None when alone; ``count()``: our own."""
+    """``others_least()``: connections of the least loaded other worker, None when alone; ``count()``: our own, told the others by ``tell()``."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Acceptor:
         *,
         tls: ssl.SSLContext,
         count: Callable[[], int],
+        tell: Callable[[], None],
         others_least: Callable[[], int | None],
         limit: int,
         tasks: Tasks,
@@ -41,6 +42,7 @@ class Acceptor:
         self._doors = doors
         self._tls = tls
         self._count = count
+        self._tell = tell
         self._others_least = others_least
         self._limit = limit
         self._tasks = tasks
@@ -78,6 +80,7 @@ class Acceptor:
         if mine >= self._limit:
             self._rest("listener.full", mine)
             return
+        self._tell()
         least = self._others_least()
         if least is not None and mine > least:
             self._pause(door, _POLITE, self._after_waiting)
@@ -103,6 +106,7 @@ class Acceptor:
             return False
         sock.setblocking(False)
         self._arriving += 1
+        self._tell()
         self._tasks.spawn(self._attach(sock, factory, implicit=listening.spec.tls), "accept")
         return True
 

@@ -117,6 +117,7 @@ class Supervisor:
         slots = max(taken | {slot}) + 1 + int(setting.loaded.config.workers)
 
         def life(pipe: int) -> int:
+            setting.close_others(self._setting.listening)  # what a reload removes must not stay open in the new workers
             return worker.main(
                 Job(
                     loaded=setting.loaded,

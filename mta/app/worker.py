@@ -101,42 +101,44 @@ class Worker:
         job = self._job
         assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log)
         await assembly.open(self._dead)
-        acceptor = self._acceptor(assembly)
+        acceptor = self._make_acceptor(assembly)
         gc.collect()
         gc.freeze()
+        self._assembly, self._acceptor = assembly, acceptor
         acceptor.start()
-        self._tell(assembly, acceptor, accepting=1)
+        self._tell()
         os.write(self._job.ready, b'{"ready": true}\n')
-        telling = self._tasks.spawn(self._keep_telling(assembly, acceptor), "board")
+        telling = self._tasks.spawn(self._keep_telling(), "board")
         await self._stopping.wait()
         telling.cancel()
         acceptor.stop()
-        self._tell(assembly, acceptor, accepting=0)
+        self._tell(accepting=0)
         await assembly.close(self._grace)
         await self._tasks.close()
         return 0
 
-    def _acceptor(self, assembly: Assembly) -> Acceptor:
+    def _make_acceptor(self, assembly: Assembly) -> Acceptor:
         job = self._job
         return Acceptor(
             [(one, assembly.factory(one.spec)) for one in job.listening],
             tls=job.tls,
             count=assembly.connections,
+            tell=self._tell,
             others_least=lambda: job.board.least_connections(job.slot, job.slots),
             limit=job.loaded.config.limits.connections,
             tasks=self._tasks,
             log=self._log,
         )
 
-    def _tell(self, assembly: Assembly, acceptor: Acceptor, accepting: int) -> None:
-        smtp, imap, pop3 = assembly.counts()
-        line = Line(os.getpid(), smtp + acceptor.arriving, imap, pop3, int(assembly.dispatching), accepting)
+    def _tell(self, accepting: int = 1) -> None:
+        smtp, imap, pop3 = self._assembly.counts()
+        line = Line(os.getpid(), smtp + self._acceptor.arriving, imap, pop3, int(self._assembly.dispatching), accepting)
         self._job.board.write(self._job.slot, line)
 
-    async def _keep_telling(self, assembly: Assembly, acceptor: Acceptor) -> None:
+    async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(_TOLD_EVERY)
-            self._tell(assembly, acceptor, accepting=1)
+            self._tell()
 
     def _stop(self) -> None:
         self._stopping.set()
