@@ -18,7 +18,22 @@ EXAMPLES = Path(__file__).with_name("hook_examples.py")
 
 GROUPS = {
     "Life of a worker": ("register", "startup", "shutdown"),
-    "Conversation with a client": ("smtp_connect", "smtp_ehlo", "auth_verify", "smtp_mail", "smtp_rcpt"),
+    "Conversation with a client": (
+        "smtp_connect",
+        "smtp_ehlo",
+        "smtp_tls",
+        "smtp_capabilities",
+        "auth_policy",
+        "auth_verify",
+        "auth_result",
+        "session_login",
+        "smtp_mail",
+        "smtp_rcpt",
+        "rcpt_policy_key",
+        "smtp_data",
+        "smtp_reset",
+        "smtp_disconnect",
+    ),
     "Message, in this order": ("message_authenticate", "message_check", "message_modify", "message_sign"),
     "Directory": ("domain_lookup", "recipient_lookup", "alias_expand", "user_lookup"),
     "Queue and delivery": ("route", "deliver", "mailbox_deliver"),
@@ -35,6 +50,7 @@ MODES = {
         "call and no plugin delays the mail. Called again after a failure, for all plugins; a plugin that must not act twice "
         "remembers the record in `ctx.kv`."
     ),
+    "notify": "Every plugin is told, beside the session, which waits for none of them; answers and errors change nothing.",
     "load": "Called once while loading; `def` only, without `ctx`.",
 }
 
@@ -68,6 +84,11 @@ ARGUMENTS = {
     "user": "the account's address",
     "placement": "`Placement`: `folder flags keywords copies drop`",
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
+    "tls": "`Tls`: `version cipher certificate` (the client's, DER, or `None`)",
+    "capabilities": "lines of the reply to EHLO, below the server's name",
+    "mechanism": '"PLAIN" or "LOGIN"',
+    "ok": "`True` when the login succeeded",
+    "reason": "a word or a few, see above",
     "event": "`MailboxEvent`: `event user mailbox at uids flags message_id …`, names of RFC 5423",
 }
 
@@ -88,7 +109,7 @@ def _page(spec: Spec, example: str) -> str:
         arguments.append("| `ctx` | [services](../plugin-authors/services.md) of the plugin; in every hook |")
     facts = [f"**Mode** {spec.mode}. {MODES[spec.mode]}"]
     if spec.allowed:
-        also = "; scores (`add_score`)" if spec.name == "message_check" else ""
+        also = "; scores (`add_score`)" if spec.scores else ""
         facts.append(f"**Verdicts** {' '.join(f'`{a}`' for a in sorted(spec.allowed))}{also}. Any other is an error of the plugin.")
     if spec.mode not in ("verdict", "load"):
         facts.append(f"**Answer** `{signature.return_annotation}`")

@@ -60,6 +60,37 @@ def smtp_ehlo(session, name):
 
 
 @hookimpl
+def smtp_tls(session, tls):
+    if session.protocol == "submission" and tls.version in ("TLSv1", "TLSv1.1"):
+        return reject("your program is too old for a safe connection")
+
+
+@hookimpl
+def smtp_capabilities(session, capabilities):
+    return [*capabilities, "XEXAMPLE 1"] if session.tls else None
+
+
+@hookimpl
+async def auth_policy(session, username, ctx):
+    tries = int(await ctx.kv.get(f"failed/{session.client_ip}") or 0)
+    if tries >= 10:
+        return reject("too many attempts, come back tomorrow", reason=f"{tries} failed logins, now as {username}")
+
+
+@hookimpl
+async def auth_result(session, ok, ctx):
+    if not ok:
+        tries = int(await ctx.kv.get(f"failed/{session.client_ip}") or 0)
+        await ctx.kv.set(f"failed/{session.client_ip}", str(tries + 1).encode(), ttl=86400)
+
+
+@hookimpl
+def session_login(session, user):
+    if user.startswith("scanner@") and not session.client_ip.startswith("192.0.2."):
+        return reject("this account is for the office only")
+
+
+@hookimpl
 async def auth_verify(service, username, credential, ctx):
     reply = await ctx.http.request("POST", ctx.config["url"], data=json.dumps([service, username, credential]).encode())
     if reply.status == 404:
@@ -81,6 +112,28 @@ async def smtp_rcpt(session, recipient, ctx):
     if await ctx.kv.get(key) is None:
         await ctx.kv.set(key, b"1", ttl=86400)
         ctx.log.info("example.first_contact", client=session.client_ip)
+
+
+@hookimpl
+def rcpt_policy_key(recipient):
+    return "strict" if recipient.local in ("ceo", "payroll") else "normal"
+
+
+@hookimpl
+def smtp_data(transaction):
+    if transaction.sender is None and len(transaction.recipients) > 1:
+        return reject("a bounce has one recipient", code=554, enhanced="5.5.3")
+
+
+@hookimpl
+def smtp_reset(transaction, reason, ctx):
+    if reason == "disconnect":
+        ctx.log.info("example.gave_up", id=transaction.id, recipients=len(transaction.recipients))
+
+
+@hookimpl
+def smtp_disconnect(session, reason, ctx):
+    ctx.log.info("example.gone", client=session.client_ip, reason=reason)
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mta_hooks.markers import hookspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from mta.model.address import Address
     from mta.model.delivery import DeliveryAnswer, DeliveryRecord, Route
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult
     from mta_hooks.services import Registry, Server
-    from mta_hooks.views import MailboxEvent, Message, Session, Transaction
+    from mta_hooks.views import MailboxEvent, Message, Session, Tls, Transaction
 
 SESSION = ("accept", "reject", "defer")
+STREAM = ("accept", "reject", "defer", "discard", "quarantine", "hold")
 RCPT = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
 MESSAGE = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
 
@@ -61,6 +62,44 @@ def smtp_ehlo(session: Session, name: str, verb: str) -> Verdict | None:
     """HELO, EHLO or LHLO with ``name`` as given."""
 
 
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def smtp_tls(session: Session, tls: Tls) -> Verdict | None:
+    """A session is under TLS now: after the handshake of STARTTLS, or before the greeting on a port that begins with TLS.
+
+    reject and defer answer the client's next command (or take the greeting's place, as 554 or 421) and close.
+    """
+
+
+@hookspec("pipeline", on_error="continue")
+def smtp_capabilities(session: Session, capabilities: Sequence[str]) -> list[str] | None:
+    """What the reply to EHLO or LHLO offers, one line each ("SIZE 1000", "AUTH PLAIN LOGIN"): add, change or hide.
+
+    A line hidden is still obeyed when the client uses it all the same. Each is a keyword and parameters of printable ASCII.
+    """
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def auth_policy(session: Session, mechanism: str, username: str) -> Verdict | None:
+    """Somebody is about to log in; the password was sent and is not tried yet. For lockouts; waiting here slows the client.
+
+    reject answers as a wrong password does (535 5.7.8 with the verdict's text) and counts as one; defer answers 454.
+    A code that RFC 4954 §6 knows (530, 534, 538) is kept.
+    """
+
+
+@hookspec("notify")
+def auth_result(session: Session, username: str, ok: bool, reason: str) -> None:
+    """A login succeeded or failed; ``reason`` says why it failed: "wrong password", "policy", "temporary failure", …"""
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer")
+def session_login(session: Session, user: str) -> Verdict | None:
+    """The password was right: may this account use this session? ``session.user`` is set only afterwards.
+
+    reject and defer answer like those of ``auth_policy``, and nobody is logged in.
+    """
+
+
 @hookspec("first", on_error="defer", timeout=10.0)
 def auth_verify(service: str, username: str, credential: str, session: Session) -> AuthAnswer | None:
     """Is this the password of this account? None: not mine, ask the next. Asked by SMTP, IMAP and POP3 alike.
@@ -85,12 +124,43 @@ def smtp_rcpt(session: Session, transaction: Transaction, recipient: Address, pa
     """
 
 
+@hookspec("first", on_error="defer")
+def rcpt_policy_key(session: Session, transaction: Transaction, recipient: Address) -> Hashable | None:
+    """Which rules judge mail for this recipient, who was just accepted? Equal keys: the same. None: goes with any.
+
+    Asked for plain SMTP only, where all recipients of a message get one reply: one with another key than the first is told
+    452 4.5.3, so that the client sends the message once more for it. LMTP and submission need no such thing.
+    """
+
+
+@hookspec("verdict", allowed=STREAM, on_error="defer")
+def smtp_data(session: Session, transaction: Transaction) -> Verdict | None:
+    """DATA, after all recipients and before 354: the last moment at which a refusal saves the transfer.
+
+    discard, quarantine and hold are kept for the message; a later verdict may still refuse it.
+    """
+
+
+@hookspec("notify")
+def smtp_reset(session: Session, reason: str, transaction: Transaction) -> None:
+    """A mail transaction ended: "message" (it was answered), "refused" (DATA was), "rset", "ehlo", "starttls" or "disconnect".
+
+    Told exactly once for each transaction, whatever became of it: what is kept for it can be dropped here.
+    """
+
+
+@hookspec("notify")
+def smtp_disconnect(session: Session, reason: str) -> None:
+    """A connection ended: "quit", "timeout", "shutdown", "refused" (by a greeting), "errors" (too many), "closed" by us after
+    another refusal, or "lost" when the client went first. Told exactly once for each connection."""
+
+
 @hookspec("all", on_error="continue", timeout=20.0)
 def message_authenticate(session: Session, message: Message) -> AuthResult | list[AuthResult] | None:
     """First message stage: who signed it, who may send it. Results are merged into one Authentication-Results field."""
 
 
-@hookspec("verdict", allowed=MESSAGE, on_error="defer", timeout=30.0)
+@hookspec("verdict", allowed=MESSAGE, on_error="defer", timeout=30.0, scores=True)
 def message_check(
     session: Session, message: Message, recipients: Sequence[Recipient], results: Sequence[AuthResult]
 ) -> Verdict | None:

@@ -26,22 +26,32 @@ class HookOptions:
     before, after  names of plugins or roles; unknown names are ignored
     timeout        seconds; None: the plugin's, then the hook's
     on_error       None: the plugin's, then the hook's
+    types          of the parts that a ``mime_part`` wants: "application/pdf", "image/*"; empty: all
+    verbs          that a ``smtp_command`` answers
     """
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     timeout: float | None = None
     on_error: OnError | None = None
+    types: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HookSpec:
-    """What a specification fixes: mode, the actions that a verdict may have, default failure policy, seconds."""
+    """What a specification fixes: mode, the actions that a verdict may have, default failure policy, seconds.
+
+    scores  ``add_score`` is an answer too
+    each    a mapping from recipients' addresses to verdicts is an answer too
+    """
 
     mode: Mode
     allowed: tuple[str, ...] = ()
     on_error: OnError = "continue"
     timeout: float = 5.0
+    scores: bool = False
+    each: bool = False
 
 
 @overload
@@ -54,6 +64,8 @@ def hookimpl(
     timeout: float | None = None,
     on_error: OnError | None = None,
     specname: str | None = None,
+    types: str | tuple[str, ...] = (),
+    verbs: str | tuple[str, ...] = (),
 ) -> Callable[[F], F]: ...
 def hookimpl(
     function: F | None = None,
@@ -64,14 +76,18 @@ def hookimpl(
     timeout: float | None = None,
     on_error: OnError | None = None,
     specname: str | None = None,
+    types: str | tuple[str, ...] = (),
+    verbs: str | tuple[str, ...] = (),
 ) -> F | Callable[[F], F]:
     """Mark a function or method as an implementation of the hook of its name; ``def`` and ``async def`` alike.
 
     It names only the arguments it wants, plus ``ctx`` for the services. A mistyped hook or argument is refused at load.
+    ``types`` is for ``mime_part``, ``verbs`` for ``smtp_command``: what the implementation is asked for.
     """
 
     def mark(f: F) -> F:
-        options = HookOptions(_names(before), _names(after), timeout, on_error)
+        lowered, upper = tuple(t.lower() for t in _names(types)), tuple(v.upper() for v in _names(verbs))
+        options = HookOptions(_names(before), _names(after), timeout, on_error, lowered, upper)
         setattr(f, OPTIONS, options)
         return _impl(f, optionalhook=False, specname=specname)
 
@@ -79,12 +95,18 @@ def hookimpl(
 
 
 def hookspec(
-    mode: Mode, *, allowed: tuple[str, ...] = (), on_error: OnError = "continue", timeout: float = 5.0
+    mode: Mode,
+    *,
+    allowed: tuple[str, ...] = (),
+    on_error: OnError = "continue",
+    timeout: float = 5.0,
+    scores: bool = False,
+    each: bool = False,
 ) -> Callable[[F], F]:
     """Mark a specification."""
 
     def mark(f: F) -> F:
-        setattr(f, SPEC, HookSpec(mode, allowed, on_error, timeout))
+        setattr(f, SPEC, HookSpec(mode, allowed, on_error, timeout, scores, each))
         return _spec(f)
 
     return mark

@@ -73,6 +73,16 @@ class Message(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """What a handshake came to. ``certificate``: the client's in DER, None when it sent none."""
+
+    version: str
+    """"TLSv1.3"."""
+    cipher: str
+    certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxEvent:
     """Something happened in a mailbox; names of RFC 5423 §4: MessageNew, MessageAppend, MessageExpunge, FlagsSet, FlagsClear, …"""
 

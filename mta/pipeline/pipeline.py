@@ -111,6 +111,9 @@ class Pipeline:
         message = MailMessage(transaction.id, transaction.origin, transaction.sender, content, transaction.notes)
         if message.count(b"received") > self._hops:
             raise Refused(LOOP, "loop")
+        if transaction.discard:
+            steps = (*session.steps, *transaction.steps)
+            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions(), steps)
         self._mend(message, transaction, now)
         top, results = received(session, transaction, self._hostname, now), list[AuthResult]()
         recipients = transaction.recipients
@@ -134,8 +137,8 @@ class Pipeline:
             message.head = await stages.sign(plan, message, self._log)
         dispositions = dispose(
             transaction.accepted,
-            quarantine=judgement.quarantine,
-            hold=judgement.hold,
+            quarantine=judgement.quarantine or transaction.quarantine,
+            hold=judgement.hold or transaction.hold,
             wanted=hooks.deliver_wants if hooks.deliver is not None else None,
         )
         if hooks.mailbox_deliver is not None and dispositions.deliveries:

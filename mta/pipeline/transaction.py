@@ -1,7 +1,7 @@
 """One mail transaction: sender, accepted recipients and what each of them stands for."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from mta.directory.resolve import Resolution
 from mta.model.address import Address
 from mta.model.ids import QueueId
 from mta.model.message import Origin, Recipient
+from mta.model.verdict import Action, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,16 @@ class MailTransaction:
     id        the queue id that the message will have
     accepted  in the order of RCPT; ``recipients`` shows hooks the same
     eightbit  BODY=8BITMIME; smtputf8: SMTPUTF8 was given
-    score     sum of what MAIL and RCPT hooks added
+    score     sum of what hooks added before the message was complete
     steps     trace steps of those hooks
+    discard, quarantine, hold  reasons, "" for none; what those hooks said of the whole message
+    policy    answer of ``rcpt_policy_key`` that all recipients share
     """
 
-    __slots__ = ("accepted", "eightbit", "envid", "id", "notes", "origin", "params", "ret", "score", "sender", "smtputf8", "steps")
+    __slots__ = (
+        "accepted", "discard", "eightbit", "envid", "hold", "id", "notes", "origin", "params", "policy", "quarantine", "ret",
+        "score", "sender", "smtputf8", "steps",
+    )  # fmt: skip
 
     def __init__(self, id: QueueId, origin: Origin, sender: Address | None, params: Mapping[str, str | None]) -> None:
         self.id = id
@@ -50,7 +56,19 @@ class MailTransaction:
         self.notes: dict[str, Any] = {}
         self.score = 0.0
         self.steps: list[Mapping[str, Any]] = []
+        self.discard = self.quarantine = self.hold = ""
+        self.policy: Hashable | None = None
 
     @property
     def recipients(self) -> Sequence[Recipient]:
         return [a.recipient for a in self.accepted]
+
+    def keep(self, verdict: Verdict, plugin: str) -> None:
+        """Note a verdict that refuses nothing, given before the message was complete."""
+        reason = verdict.reason or f"by {plugin}"
+        if verdict.action is Action.DISCARD:
+            self.discard = reason
+        elif verdict.action is Action.QUARANTINE:
+            self.quarantine = reason
+        elif verdict.action is Action.HOLD:
+            self.hold = reason

@@ -14,16 +14,13 @@ from time import monotonic, time
 from typing import Any
 
 from mta.model.errors import Refused, StorageDead, TemporaryFailure
-from mta.model.verdict import Action, Verdict, defer, reject
+from mta.model.verdict import Verdict, defer, reject
 from mta.obs.log import Log
+from mta.pluginhost.answers import LONGEST_TEXT, problem_of
 from mta.pluginhost.plugin import HostOptions, Plugin
 from mta.pluginhost.specs import Spec
 from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
 from mta_hooks.markers import OPTIONS, HookOptions, OnError
-
-LONGEST_TEXT = 1000
-"""Characters of a verdict's text or reason, and of an error as kept and logged."""
-
 
 _NO_OPTIONS = HookOptions()
 
@@ -160,7 +157,7 @@ class Dispatcher:
                     answer = await self._wait(step, answer, future, started)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
             pulse.step = None
-            return self._failed(step, exc, monotonic() - started)
+            return self._failed(step, exc, monotonic() - started, arguments)
         pulse.step = None
         step.seconds = seconds = monotonic() - started
         counter = step.counter
@@ -172,7 +169,7 @@ class Dispatcher:
             self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
         if answer is None:
             return None
-        return self._checked(step, answer)
+        return self._checked(step, answer, arguments)
 
     # ---- waiting
 
@@ -230,15 +227,9 @@ class Dispatcher:
 
     # ---- answers
 
-    def _checked(self, step: Step, answer: Any) -> Any:
+    def _checked(self, step: Step, answer: Any, arguments: dict[str, Any]) -> Any:
         spec = step.spec
-        if spec.mode == "verdict":
-            problem = _problem_of_verdict(answer, spec)
-        elif not spec.answers or isinstance(answer, spec.answers) or (spec.listed and _all_of(answer, spec.answers)):
-            return answer
-        else:
-            names = " or ".join(a.__name__ for a in spec.answers)
-            problem = f"must answer {names} or None, not {type(answer).__name__}"
+        problem = problem_of(answer, spec, arguments)
         if not problem:
             return answer
         if self._strict:
@@ -255,7 +246,7 @@ class Dispatcher:
         step.seconds = 0.0
         return Failure(step, "not called: its circuit breaker is open")
 
-    def _failed(self, step: Step, exc: BaseException, seconds: float) -> Any:
+    def _failed(self, step: Step, exc: BaseException, seconds: float, arguments: dict[str, Any]) -> Any:
         if isinstance(exc, StorageDead | ContractError):
             raise exc
         if isinstance(exc, asyncio.CancelledError) and ((task := asyncio.current_task()) is None or task.cancelling()):
@@ -264,7 +255,7 @@ class Dispatcher:
         step.counter.calls += 1
         step.counter.seconds += seconds
         if isinstance(exc, Refused) and step.spec.mode == "verdict":
-            return self._checked(step, _verdict_of(exc))
+            return self._checked(step, _verdict_of(exc), arguments)
         error = describe(exc)
         expected = isinstance(exc, TemporaryFailure | Overdue)
         self._log.error(
@@ -328,31 +319,3 @@ def _verdict_of(refused: Refused) -> Verdict:
     make = defer if reply.temporary else reject
     verdict = make(reply.text, code=reply.code, enhanced=reply.enhanced, reason=refused.detail[:LONGEST_TEXT])
     return verdict.disconnect() if reply.close else verdict
-
-
-def _all_of(answer: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(answer, list | tuple) and all(isinstance(each, kinds) for each in answer)
-
-
-_CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
-
-
-def _problem_of_verdict(answer: Any, spec: Spec) -> str:
-    if answer.__class__ is not Verdict:
-        return f"must answer a Verdict or None, not {type(answer).__name__}"
-    verdict: Any = answer
-    if not isinstance(verdict.score, int | float) or not abs(verdict.score) < 1e6:  # NaN and infinity would drown all other scores
-        return "a score must be a number below a million"
-    if not verdict.final:
-        return "" if spec.name == "message_check" else "only message_check adds scores"
-    if verdict.action not in spec.allowed:
-        return f"{verdict.action} is not among {', '.join(sorted(spec.allowed))}"
-    codes = _CODES.get(verdict.action)
-    if codes is not None and verdict.code not in codes:
-        return f"{verdict.action} with code {verdict.code}"
-    for text in (verdict.text, verdict.reason, verdict.enhanced, *verdict.target):
-        if not isinstance(text, str) or len(text) > LONGEST_TEXT:
-            return f"a text must be str of at most {LONGEST_TEXT} characters"
-    if verdict.action is Action.REDIRECT and not verdict.target:
-        return "redirect without an address"
-    return ""

@@ -13,6 +13,7 @@ import pluggy
 from mta.model.address import Address
 from mta.model.errors import ConfigError, TemporaryFailure
 from mta.net.tasks import Tasks
+from mta.pluginhost import environment
 from mta.pluginhost.call import Dispatcher, Step
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.context import PluginContext, Services
@@ -44,9 +45,18 @@ class HookHost:
     shutdown: Plan | None = None
     smtp_connect: Plan | None = None
     smtp_ehlo: Plan | None = None
+    smtp_tls: Plan | None = None
+    smtp_capabilities: Plan | None = None
+    auth_policy: Plan | None = None
+    auth_result: Plan | None = None
+    session_login: Plan | None = None
     auth_verify: Plan | None = None
     smtp_mail: Plan | None = None
     smtp_rcpt: Plan | None = None
+    rcpt_policy_key: Plan | None = None
+    smtp_data: Plan | None = None
+    smtp_reset: Plan | None = None
+    smtp_disconnect: Plan | None = None
     message_authenticate: Plan | None = None
     message_check: Plan | None = None
     message_modify: Plan | None = None
@@ -82,6 +92,8 @@ class HookHost:
         Raises  ConfigError: a section is wrong, a required plugin cannot run, the order has a circle. An optional plugin that
                 cannot run is logged as ``plugin.failed``, kept in ``failed``, and left out.
         """
+        if problem := environment.enter():
+            self.services.log.error("plugin.environment", reason=problem)
         for place, (name, section) in enumerate(plugins.items()):
             key = f"plugins.{name}"
             try:

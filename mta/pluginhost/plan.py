@@ -107,14 +107,14 @@ class Plan:
         return arguments[name]
 
     async def notify(self, **arguments: Any) -> None:
-        """Tell everybody, whoever fails. Then raises TemporaryFailure naming those who failed, for another attempt."""
+        """Tell everybody, whoever fails. A durable one then raises TemporaryFailure naming those who failed, for another attempt."""
         call = self._dispatcher.call
         failures = []
         for step in self.steps:
             answer = await call(step, arguments)
             if answer.__class__ is Failure and step.on_error != "continue":
                 failures.append(f"{step.plugin.name}: {answer.error}")
-        if failures:
+        if failures and self.spec.mode == "durable":
             raise TemporaryFailure("; ".join(failures))
 
 

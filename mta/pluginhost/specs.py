@@ -7,7 +7,7 @@ Read once at import. pluggy gets copies of the specifications that take ``ctx`` 
 import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ _NAMES = {
     "DeliveryAnswer": DeliveryAnswer,
     "AuthAnswer": AuthAnswer,
     "Target": Target,
+    "Hashable": Hashable,
     "Mapping": Mapping,
     "Sequence": Sequence,
 }
@@ -35,6 +36,8 @@ class Spec:
     arguments  what an implementation may name, beside ``ctx``
     answers    classes that an answer may have; empty: answers are ignored
     listed     a list of ``answers`` is as good as one
+    scores     ``add_score`` is an answer too
+    each       a mapping from addresses to verdicts is an answer too
     """
 
     name: str
@@ -46,6 +49,8 @@ class Spec:
     answers: tuple[type, ...]
     listed: bool
     text: str
+    scores: bool = False
+    each: bool = False
 
 
 def _read(function: types.FunctionType) -> Spec:
@@ -62,6 +67,8 @@ def _read(function: types.FunctionType) -> Spec:
         answers=tuple(m for m in members if isinstance(m, type) and m is not types.NoneType and not typing.get_origin(m)),
         listed=any(typing.get_origin(m) is list for m in members),
         text=inspect.getdoc(function) or "",
+        scores=options.scores,
+        each=options.each,
     )
 
 

@@ -5,10 +5,11 @@ import asyncio
 
 from mta.model.errors import TemporaryFailure
 from mta.model.reply import Reply
+from mta.pipeline.hooks import Plan
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
-from mta.smtpd.verdicts import refused
+from mta.smtpd.verdicts import judge_transaction, refused
 from mta.spool.accept import reply_for
 from mta.spool.content import SpooledContent
 from mta.wire.smtp.command import Data
@@ -23,6 +24,22 @@ def data(link: SmtpProtocol, _command: Data) -> Step:
         return replies.NEED_MAIL
     if not transaction.accepted:
         return replies.NEED_RCPT
+    if link.lines.waiting:
+        return replies.EARLY_DATA
+    if (plan := link.server.hooks.smtp_data) is not None:
+        return _judged(link, transaction, plan)
+    return _begin(link, transaction)
+
+
+async def _judged(link: SmtpProtocol, transaction: MailTransaction, plan: Plan) -> Reply:
+    decision = await plan.verdict(session=link.peer, transaction=transaction)
+    if (reply := judge_transaction(link, transaction, "smtp.data.refused", decision)) is not None:
+        link.end_transaction("refused")
+        return reply
+    return _begin(link, transaction)
+
+
+def _begin(link: SmtpProtocol, transaction: MailTransaction) -> Reply:
     if link.lines.waiting:  # RFC 2920 §3.1: whoever sends on before 354 speaks for somebody else, or not SMTP
         return replies.EARLY_DATA
     link.reader = Incoming(link, transaction)
@@ -82,13 +99,17 @@ class Incoming:
         link.lines.put_back(rest)
         if self._refusal is not None:
             sender = self._transaction.sender or ""
+            link.tell_reset(self._transaction, "message")
             return self._told(refused(link, "smtp.data.refused", self._refusal, id=self._transaction.id, sender=sender))
         self._content.finish()
         return self._submit()
 
     async def _submit(self) -> Reply:
         link = self._link
-        reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
+        try:
+            reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
+        finally:
+            link.tell_reset(self._transaction, "message")
         if reply.positive:
             link.junk = 0
         return self._told(reply)

@@ -1,11 +1,14 @@
 """EHLO, HELO, LHLO (RFC 5321 §4.1.1.1, RFC 2033 §4.1): who the client says it is, and what we offer."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Coroutine
+from typing import Any
+
 from mta.model.reply import Reply
 from mta.pipeline.hooks import Plan
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
-from mta.smtpd.verdicts import refusal
+from mta.smtpd.verdicts import judge_session
 from mta.wire.smtp.command import Ehlo, Helo, Lhlo
 
 
@@ -21,24 +24,34 @@ def greet(link: SmtpProtocol, command: Ehlo | Helo | Lhlo) -> Step:
 
 async def _judged(link: SmtpProtocol, plan: Plan, verb: str, name: str) -> Reply:
     decision = await plan.verdict(session=link.peer, name=name, verb=verb)
-    link.peer.score += decision.score
-    link.peer.steps = (*link.peer.steps, *decision.steps)
-    return refusal(link, "smtp.ehlo.refused", decision, name=name) or _welcome(link, verb, name)
+    reply = judge_session(link, "smtp.ehlo.refused", decision, name=name)
+    if reply is None:
+        step = _welcome(link, verb, name)
+        reply = step if isinstance(step, Reply) else await step
+    return reply
 
 
-def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply:
-    link.transaction = None
+def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply | Coroutine[Any, Any, Reply]:
+    link.end_transaction("ehlo")
     peer = link.peer
     peer.helo = name
     peer.esmtp = verb != "HELO"
-    return Reply(250, "", "\n".join(capabilities(link)) if peer.esmtp else link.server.hostname)
+    if not peer.esmtp:
+        return Reply(250, "", link.server.hostname)
+    if (plan := link.server.hooks.smtp_capabilities) is not None:
+        return _offer(link, plan)
+    return Reply(250, "", "\n".join((link.server.hostname, *capabilities(link))))
+
+
+async def _offer(link: SmtpProtocol, plan: Plan) -> Reply:
+    offered = await plan.pipeline("capabilities", session=link.peer, capabilities=capabilities(link))
+    return Reply(250, "", "\n".join((link.server.hostname, *offered)))
 
 
 def capabilities(link: SmtpProtocol) -> list[str]:
-    """The lines of the reply to EHLO: what is true for this connection now."""
+    """The lines of the reply to EHLO below the server's name: what is true for this connection now."""
     server, peer = link.server, link.peer
     lines = [
-        server.hostname,
         "PIPELINING",
         f"SIZE {server.message_size}",
         "8BITMIME",

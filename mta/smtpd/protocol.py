@@ -27,6 +27,7 @@ from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.lines import Lines
 from mta.wire.smtp.command import MAX_AUTH_LINE, MAX_LINE, parse
+from mta_hooks.views import Tls
 
 if TYPE_CHECKING:
     from mta.smtpd.server import SmtpServer
@@ -67,6 +68,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     dialogue     who takes the next line instead of the verbs: an AUTH exchange
     reader       who takes octets instead of lines: a message
     deadline     loop time at which the watchdog ends the wait for the peer
+    reason       why the connection ended, for ``smtp_disconnect``
     unsent       octets that the peer had not read when the watchdog last looked
     """
 
@@ -81,6 +83,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.failures = self.errors = self.junk = 0
         self.deadline = NEVER
         self.counted = ""
+        self.reason = ""
         self.lines = Lines()
         self.unsent = 0
         self._spoken = False
@@ -170,9 +173,21 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             self.errors += 1
         if self.errors >= self.server.max_errors and not reply.close:
             self._out.append(replies.TOO_MANY_ERRORS.encode())
+            self.reason = self.reason or "errors"
             self.close()
         if reply.close:
+            self.reason = self.reason or "closed"
             self.close()
+
+    def end_transaction(self, reason: str) -> None:
+        """The transaction, if there is one, is over before its message was complete."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            self.tell_reset(transaction, reason)
+
+    def tell_reset(self, transaction: MailTransaction, reason: str) -> None:
+        if (plan := self.server.hooks.smtp_reset) is not None:
+            self.server.tell(plan, session=self.peer, reason=reason, transaction=transaction)
 
     def start(self, step: Step) -> None:
         """Take a step that no octets caused: the greeting."""
@@ -194,7 +209,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         if self._closing:
             return
         self._closing = True
-        self.transaction = self.reader = None
+        self.end_transaction("disconnect")
+        self.reader = None
         self.deadline = self.server.time() + LINGER
         if self._link is None:
             return
@@ -212,8 +228,9 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         if self._link is not None:
             self._link.abort()
 
-    def dismiss(self, reply: Reply) -> None:
+    def dismiss(self, reply: Reply, reason: str) -> None:
         """End the session from outside: time-out, shutdown."""
+        self.reason = self.reason or reason
         self.say(reply)
         self.close()
 
@@ -242,6 +259,14 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     def tls_cipher(self) -> str:
         cipher = self._link.get_extra_info("cipher") if self._link is not None else None
         return str(cipher[0]) if cipher else ""
+
+    @property
+    def tls(self) -> Tls:
+        """What ``smtp_tls`` is told of the session."""
+        secured = self._link.get_extra_info("ssl_object") if self._link is not None else None
+        if secured is None:
+            return Tls("", self.peer.cipher)
+        return Tls(secured.version() or "", self.peer.cipher, secured.getpeercert(True))
 
     # ---- the turn
 

@@ -60,6 +60,11 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
         quarantine = verdict.reason or "smtp_rcpt"
     elif verdict is not None and verdict.action is Action.HOLD:
         hold = verdict.reason or "smtp_rcpt"
+    if (plan := link.server.hooks.rcpt_policy_key) is not None and transaction.origin == "smtp":
+        key = await plan.first(session=link.peer, transaction=transaction, recipient=recipient.address)
+        if key is not None and transaction.policy not in (None, key):
+            return _refuse(link, transaction, recipient, replies.OTHER_POLICY)
+        transaction.policy = transaction.policy if key is None else key
     transaction.accepted.append(Accepted(recipient, resolution, quarantine, hold))
     return replies.RCPT_OK
 

@@ -35,7 +35,7 @@ from mta.smtpd.protocol import STALL, SmtpProtocol, Step
 from mta.smtpd.proxy import ProxyHeader
 from mta.smtpd.rcpt import rcpt
 from mta.smtpd.starttls import starttls
-from mta.smtpd.verdicts import refusal
+from mta.smtpd.verdicts import judge_session
 from mta.wire.smtp import command as wire
 from mta_hooks.services import Clock
 
@@ -156,29 +156,41 @@ class SmtpServer:
             link.counted = peer.client_ip
             if count > self._max_per_client and not link.trusted:
                 self.log.info("smtp.too_many_connections", client=peer.client_ip, session=peer.id)
+                link.reason = "refused"
                 return replies.TOO_MANY_CONNECTIONS
-        if self._draining:
-            return replies.SHUTDOWN
-        if len(self._links) > self._max_connections:
-            return replies.BUSY
+        if self._draining or len(self._links) > self._max_connections:
+            link.reason = "refused"
+            return replies.SHUTDOWN if self._draining else replies.BUSY
         self.log.debug("smtp.connected", session=peer.id, client=peer.client_ip, listener=link.spec.url)
-        if (plan := self.hooks.smtp_connect) is None:
+        if self.hooks.smtp_connect is None and (self.hooks.smtp_tls is None or not peer.tls):
             return self._greeting(link)
-        return self._judged(link, plan)
+        return self._judged(link)
 
-    async def _judged(self, link: SmtpProtocol, plan: Plan) -> Reply:
-        decision = await plan.verdict(session=link.peer)
-        link.peer.score += decision.score
-        link.peer.steps = decision.steps
-        if (reply := refusal(link, "smtp.connect.refused", decision)) is not None:
-            code = 421 if reply.temporary else 554  # RFC 5321 §4.3.2: the only refusals a greeting knows
-            return Reply(code, reply.enhanced, reply.text, close=True)
-        return self._greeting(link)
+    async def _judged(self, link: SmtpProtocol) -> Reply:
+        """What plugins say of the connection, then of the TLS session it began with."""
+        reply = None
+        if (plan := self.hooks.smtp_connect) is not None:
+            reply = judge_session(link, "smtp.connect.refused", await plan.verdict(session=link.peer))
+        if reply is None and link.peer.tls and (plan := self.hooks.smtp_tls) is not None:
+            reply = judge_session(link, "smtp.tls.refused", await plan.verdict(session=link.peer, tls=link.tls))
+        if reply is None:
+            return self._greeting(link)
+        link.reason = "refused"
+        code = 421 if reply.temporary else 554  # RFC 5321 §4.3.2: the only refusals a greeting knows
+        return Reply(code, reply.enhanced, reply.text, close=True)
 
     def _greeting(self, link: SmtpProtocol) -> Reply:
         return Reply(220, "", f"{self.hostname} {'LMTP' if link.spec.protocol == 'lmtp' else 'ESMTP'}")
 
+    def tell(self, plan: Plan, **arguments: Any) -> None:
+        """Let plugins know; nobody waits for them."""
+        self.tasks.spawn(plan.notify(**arguments), "smtp-notify")
+
     def closed(self, link: SmtpProtocol) -> None:
+        if link in self._links:
+            link.end_transaction("disconnect")
+            if (plan := self.hooks.smtp_disconnect) is not None:
+                self.tell(plan, session=link.peer, reason=link.reason or "lost")
         self._links.discard(link)
         if link.counted:
             left = self._clients[link.counted] - 1
@@ -208,9 +220,9 @@ class SmtpServer:
                     link.abort()
                 else:
                     self.log.info("smtp.timeout", session=link.peer.id, client=link.peer.client_ip)
-                    link.dismiss(link.reader.overdue if link.reader is not None else replies.IDLE)
+                    link.dismiss(link.reader.overdue if link.reader is not None else replies.IDLE, "timeout")
             elif self._draining and link.idle and not link.closing:
-                link.dismiss(replies.SHUTDOWN)
+                link.dismiss(replies.SHUTDOWN, "shutdown")
         self._watch = asyncio.get_running_loop().call_later(1.0, self._look) if self._links else None
 
     async def drain(self, grace: float) -> None:
@@ -219,7 +231,7 @@ class SmtpServer:
         self._emptied = asyncio.Event()
         for link in list(self._links):
             if link.idle and not link.closing:
-                link.dismiss(replies.SHUTDOWN)
+                link.dismiss(replies.SHUTDOWN, "shutdown")
         if self._links:
             try:
                 await asyncio.wait_for(self._emptied.wait(), grace)

@@ -12,7 +12,7 @@ MAX_JUNK = 100  # commands between two messages that do no work; more are counte
 def rset(link: SmtpProtocol, _command: Rset) -> Reply:
     if link.transaction is None:
         _count(link)
-    link.transaction = None
+    link.end_transaction("rset")
     return replies.RESET
 
 
@@ -36,7 +36,8 @@ def help(link: SmtpProtocol, _command: Help) -> Reply:
     return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
 
 
-def quit(_link: SmtpProtocol, _command: Quit) -> Reply:
+def quit(link: SmtpProtocol, _command: Quit) -> Reply:
+    link.reason = "quit"
     return Reply(221, "2.0.0", "bye", close=True)
 
 

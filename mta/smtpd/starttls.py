@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import ssl
+from dataclasses import replace
 
 from mta.model.reply import Reply
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.verdicts import judge_session
 from mta.wire.smtp.command import StartTls
 
 
@@ -31,8 +33,12 @@ async def _upgrade(link: SmtpProtocol, context: ssl.SSLContext) -> Reply | None:
     peer = link.peer
     peer.tls, peer.cipher = True, link.tls_cipher
     peer.helo, peer.esmtp, peer.user, peer.user_id = "", False, "", None  # §4.2: all knowledge from before is discarded
-    link.transaction = None
+    link.end_transaction("starttls")
     link.lines.progressed = True
+    if (plan := link.server.hooks.smtp_tls) is not None:
+        decision = await plan.verdict(session=peer, tls=link.tls)
+        if (reply := judge_session(link, "smtp.tls.refused", decision)) is not None:
+            link.dialogue = lambda _line: replace(reply, close=True)  # the handshake itself has no place for a reply
     return None
 
 

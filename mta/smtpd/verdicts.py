@@ -4,6 +4,7 @@
 from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.pipeline.hooks import Decision
+from mta.pipeline.transaction import MailTransaction
 from mta.smtpd.protocol import SmtpProtocol
 
 
@@ -13,6 +14,26 @@ def refusal(link: SmtpProtocol, event: str, decision: Decision, **about: object)
     if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
         return None
     return refused(link, event, verdict.reply(), plugin=decision.plugin, reason=verdict.reason, **about)
+
+
+def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
+    """The same, with the plugins' words noted on the session."""
+    if decision.steps:
+        link.peer.score += decision.score
+        link.peer.steps = (*link.peer.steps, *decision.steps)
+    return refusal(link, event, decision, **about)
+
+
+def judge_transaction(
+    link: SmtpProtocol, transaction: MailTransaction, event: str, decision: Decision, **about: object
+) -> Reply | None:
+    """The same, with the plugins' words noted on the transaction."""
+    transaction.score += decision.score
+    transaction.steps.extend(decision.steps)
+    reply = refusal(link, event, decision, id=transaction.id, sender=transaction.sender or "", **about)
+    if reply is None and decision.verdict is not None:
+        transaction.keep(decision.verdict, decision.plugin)
+    return reply
 
 
 def refused(link: SmtpProtocol, event: str, reply: Reply, **about: object) -> Reply:

@@ -25,26 +25,9 @@ from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.plan import Decision
+from mta.pluginhost.specs import SPECS
 from mta.smtpd.protocol import SmtpProtocol
 from mta.smtpd.server import SmtpServer
-
-_HOOKS = [
-    "smtp_connect",
-    "smtp_ehlo",
-    "auth_verify",
-    "smtp_mail",
-    "smtp_rcpt",
-    "message_authenticate",
-    "message_check",
-    "message_modify",
-    "message_sign",
-    "domain_lookup",
-    "recipient_lookup",
-    "alias_expand",
-    "user_lookup",
-    "deliver",
-    "mailbox_deliver",
-]
 
 
 class FakeClock:
@@ -88,6 +71,9 @@ class FakePlan:
 
     async def first(self, **arguments: Any) -> Any:
         return await self._ask(arguments)
+
+    async def notify(self, **arguments: Any) -> None:
+        await self._ask(arguments)
 
     async def all(self, **arguments: Any) -> list[tuple[str, Any]]:
         answer = await self._ask(arguments)
@@ -191,7 +177,7 @@ class SmtpSite:
         self.log = Log()
         self.tasks = Tasks(self.log)
         self.spool = FakeSpool()
-        self.hooks: Any = SimpleNamespace(**dict.fromkeys(_HOOKS), durable=frozenset(), deliver_wants=lambda _recipient: True)
+        self.hooks: Any = SimpleNamespace(**dict.fromkeys(SPECS), durable=frozenset(), deliver_wants=lambda _recipient: True)
         self.hooks.recipient_lookup = FakePlan(self._recipient)
         self.hooks.alias_expand = FakePlan(self._alias)
         self.hooks.auth_verify = FakePlan(self._verify)

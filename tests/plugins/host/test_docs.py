@@ -12,7 +12,7 @@ from mta.model.ids import QueueId
 from mta.model.message import Placement
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
-from mta_hooks import AuthOk, MailboxEvent
+from mta_hooks import AuthOk, MailboxEvent, Tls
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,6 +27,7 @@ def tool(name):
 
 DOCS = tool("hook_docs")
 A = Address("support", "example.org")
+PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities"}
 RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
 
 
@@ -54,6 +55,11 @@ ARGUMENTS = {
     "user": "a@example.org",
     "placement": Placement(),
     "record": RECORD,
+    "tls": Tls("TLSv1", "x"),
+    "capabilities": ["HELP"],
+    "mechanism": "PLAIN",
+    "ok": False,
+    "reason": "wrong password",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }
 
@@ -93,7 +99,8 @@ def test_the_example_runs_strictly(hook) -> None:
         "first": plan.first,
         "all": plan.all,
         "durable": plan.notify,
-        "pipeline": lambda **kw: plan.pipeline("placement", **kw),
+        "notify": plan.notify,
+        "pipeline": lambda **kw: plan.pipeline(PIPED[hook], **kw),
     }[spec.mode]
     answer = asyncio.run(call(**arguments))
     (step,) = plan.steps

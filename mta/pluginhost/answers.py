@@ -1,0 +1,107 @@
+"""What an implementation may answer: asked for every answer that is not None, before anybody acts on it."""
+# SPDX-License-Identifier: Apache-2.0
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mta.model.reply import Reply
+from mta.model.verdict import Action, Verdict
+from mta.pluginhost.specs import SPECS, Spec
+
+LONGEST_TEXT = 1000
+"""Characters of a verdict's text or reason, and of an error as kept and logged."""
+
+_CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
+_CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}(?: [!-~]{1,200}){0,20}\Z")  # RFC 5321 §4.1.1.1 ehlo-line
+
+
+def problem_of(answer: Any, spec: Spec, arguments: Mapping[str, Any]) -> str:
+    """Why this hook may not answer that; "" when it may."""
+    if spec.each and isinstance(answer, Mapping):
+        return _of_each(answer, spec, arguments)
+    if spec.mode == "verdict" or (spec.allowed and answer.__class__ is Verdict):
+        return of_verdict(answer, spec)
+    if spec.answers and not isinstance(answer, spec.answers) and not (spec.listed and _all_of(answer, spec.answers)):
+        names = " or ".join(a.__name__ for a in spec.answers)
+        return f"must answer {names} or None, not {type(answer).__name__}"
+    further = _FURTHER.get(spec.name)
+    return further(answer, arguments) if further is not None else ""
+
+
+def of_verdict(answer: Any, spec: Spec) -> str:
+    """The same of one verdict."""
+    if answer.__class__ is not Verdict:
+        return f"must answer a Verdict or None, not {type(answer).__name__}"
+    verdict: Any = answer
+    if not isinstance(verdict.score, int | float) or not abs(verdict.score) < 1e6:  # NaN and infinity would drown all other scores
+        return "a score must be a number below a million"
+    if not verdict.final:
+        return "" if spec.scores else f"{spec.name} adds no scores"
+    if verdict.action not in spec.allowed:
+        return f"{verdict.action} is not among {', '.join(sorted(spec.allowed))}"
+    codes = _CODES.get(verdict.action)
+    if codes is not None and verdict.code not in codes:
+        return f"{verdict.action} with code {verdict.code}"
+    for text in (verdict.text, verdict.reason, verdict.enhanced, *verdict.target):
+        if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+            return f"a text must be str of at most {LONGEST_TEXT} characters"
+    if verdict.action is Action.REDIRECT and not verdict.target:
+        return "redirect without an address"
+    return ""
+
+
+def _of_each(answer: Mapping[Any, Any], spec: Spec, arguments: Mapping[str, Any]) -> str:
+    known = {str(r.address) for r in arguments.get("recipients", ())}
+    for address, verdict in answer.items():
+        if str(address) not in known:
+            return f"a verdict for {str(address)[:320]}, who is no recipient"
+        if problem := of_verdict(verdict, spec):
+            return problem
+        if not verdict.final:
+            return "a score is the message's, not one recipient's"
+    return ""
+
+
+def _all_of(answer: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(answer, list | tuple) and all(isinstance(each, kinds) for each in answer)
+
+
+def _of_reply(answer: Any, arguments: Mapping[str, Any]) -> str:
+    given: Reply = arguments["reply"]
+    if (answer.code, answer.enhanced, answer.close) != (given.code, given.enhanced, given.close):
+        return "only the text of a reply may change"
+    return (
+        ""
+        if isinstance(answer.text, str) and 0 < len(answer.text) <= LONGEST_TEXT
+        else "a reply needs a text of at most 1000 characters"
+    )
+
+
+def _of_command(answer: Any, _arguments: Mapping[str, Any]) -> str:
+    if not 200 <= answer.code <= 599 or answer.code in (334, 354):
+        return f"a command cannot be answered {answer.code}"
+    return (
+        "" if isinstance(answer.text, str) and len(answer.text) <= LONGEST_TEXT else "a text must be str of at most 1000 characters"
+    )
+
+
+def _of_capabilities(answer: Any, _arguments: Mapping[str, Any]) -> str:
+    if not isinstance(answer, list | tuple) or not all(isinstance(each, str) for each in answer):
+        return f"must answer a list of str or None, not {type(answer).__name__}"
+    return next((f"{line[:80]!r} is no capability" for line in answer if not _CAPABILITY.match(line)), "")
+
+
+def _of_override(answer: Verdict, arguments: Mapping[str, Any]) -> str:
+    hook = SPECS[arguments["hook"]]
+    if answer.action is Action.ACCEPT and answer.final:
+        return ""
+    return of_verdict(answer, hook)
+
+
+_FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "smtp_reply": _of_reply,
+    "smtp_command": _of_command,
+    "smtp_capabilities": _of_capabilities,
+    "verdict_override": _of_override,
+}
