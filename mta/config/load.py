@@ -54,6 +54,9 @@ class LoadedConfig:
 
     def where(self, key: str) -> str:
         """``file:line`` of ``listen[0].url``, of its nearest parent in the file, or the file alone."""
+        for path in self.tree.lines:
+            if dotted(path) == key:  # keys such as domains of routes hold dots themselves
+                return self.tree.where(path)
         return self.tree.where(tuple(int(m[1]) if m[1] else m[2] for m in _STEP.finditer(key)))
 
     def mistake(self, key: str, problem: str, fix: str = "") -> ConfigError:

@@ -99,3 +99,13 @@ def test_defaults_of_the_machine_and_empty_sections() -> None:
     assert config.listen[0].url == "smtp://127.0.0.1:25"
     assert good("limits: {message_size: 10 MiB}\nqueue: {lifetime: 2d}").config.limits.message_size == 10 * 2**20
     assert good("hostname: !!str 010.test").config.hostname == "010.test"
+
+
+def test_keys_with_dots_have_their_line() -> None:
+    loaded = good("routes:\n  a.test: smtp://a\n  b.test: smtp://b\n")
+    assert loaded.where("routes.b.test") == "/etc/mta/mta.yaml:3"
+    assert loaded.where("routes.c.test") == "/etc/mta/mta.yaml:1"
+    assert (
+        str(loaded.mistake("routes.b.test", "is wrong", "mend it."))
+        == "/etc/mta/mta.yaml:3: routes.b.test: is wrong. Fix: mend it."
+    )

@@ -1,0 +1,155 @@
+"""Commands over a real database, before the first start: listings, exit statuses, messages."""
+# SPDX-License-Identifier: Apache-2.0
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from mta.testing.server import MailServer
+
+ALICE = "alice@example.test"
+
+
+@pytest.fixture(scope="module")
+def server():
+    one = MailServer(protocols=("smtp",))
+    one.prepare()
+    yield one
+    one.close()
+
+
+def run(server, *words, status=0, text=""):
+    done = server.cli(*words, octets=text.encode(), check=False)
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    return done.stdout.decode() if status == 0 else done.stderr.decode()
+
+
+def rows(server, *words):
+    found = json.loads(run(server, *words, "--json"))
+    assert isinstance(found, list)
+    return found
+
+
+def test_users(server):
+    run(server, "user", "add", "carol@new.test", "--password-stdin", "--quota", "2 GiB", text="pw\n")
+    assert {"address": "carol@new.test", "enabled": True, "quota": 2**31, "used": 0} in rows(server, "user", "list")
+    assert [r["address"] for r in rows(server, "user", "list", "new.test")] == ["carol@new.test"]
+    assert "new.test" in [r["domain"] for r in rows(server, "domain", "list")], "the domain was made"
+    assert "carol@new.test" in run(server, "user", "add", "carol@new.test", "--password-stdin", text="pw\n", status=73)
+    run(server, "user", "passwd", "carol@new.test", "--password-stdin", text="other\n")
+    run(server, "user", "quota", "carol@new.test", "0")
+    assert rows(server, "user", "list", "new.test")[0]["quota"] is None
+    run(server, "user", "delete", "carol@new.test", "--yes")
+    assert "no such user" in run(server, "user", "passwd", "carol@new.test", "--password-stdin", text="x\n", status=67)
+    assert "no such user" in run(server, "user", "delete", "carol@new.test", "--yes", status=67)
+
+
+def test_import_is_all_or_nothing_and_quick(server, tmp_path):
+    file = tmp_path / "users"
+    file.write_text("a1@many.test\tpw\tignored\tfields\n\n# a comment\na2@many.test\tp w\n")
+    run(server, "user", "import", str(file))
+    assert len(rows(server, "user", "list", "many.test")) == 2
+    file.write_text("a3@many.test\tpw\na1@many.test\tpw\n")
+    run(server, "user", "import", str(file), status=73)
+    file.write_text("a3@many.test\tpw\nno tab\n")
+    assert f"{file}:2: must be address TAB password" in run(server, "user", "import", str(file), status=64)
+    assert len(rows(server, "user", "list", "many.test")) == 2
+
+
+def test_domains_and_aliases(server):
+    run(server, "domain", "add", "Extra.Test")
+    assert {"domain": "example.test", "kind": "local", "from": "config"} in [
+        r for r in rows(server, "domain", "list") if r["from"] == "config"
+    ] or ("example.test" in [r["domain"] for r in rows(server, "domain", "list")])
+    run(server, "domain", "add", "extra.test", status=73)
+    run(server, "domain", "add", "relay.test", "--relay")
+    run(server, "alias", "add", "Sales@extra.test", ALICE, "bob@elsewhere.test")
+    run(server, "alias", "add", "@extra.test", ALICE)
+    found = {r["source"]: r["targets"] for r in rows(server, "alias", "list", "extra.test")}
+    assert found == {"sales@extra.test": [ALICE, "bob@elsewhere.test"], "@extra.test": [ALICE]}
+    run(server, "domain", "delete", "extra.test", status=73)
+    run(server, "alias", "delete", "sales@extra.test")
+    run(server, "alias", "delete", "sales@extra.test", status=67)
+    run(server, "alias", "delete", "@extra.test")
+    run(server, "domain", "delete", "extra.test")
+    run(server, "domain", "delete", "extra.test", status=67)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("user", "add", "not an address"),
+        ("domain", "add", "-x.test"),
+        ("queue", "delete", "--yes"),
+        ("alias", "add", "a@b.test"),
+        ("queue", "list", "--older-than", "x"),
+    ],
+)
+def test_usage_errors_are_64(server, words):
+    run(server, *words, status=64)
+
+
+def test_queue(server):
+    assert run(server, "queue", "stats", "--count") == "0\n"
+    assert rows(server, "queue", "list") == []
+    stats = json.loads(run(server, "queue", "stats", "--json"))
+    assert stats["total"] == 0
+    assert "not in the queue" in run(server, "queue", "show", "nosuch", status=67)
+    assert run(server, "queue", "flush") == "0 recipients will be tried now\n"
+    run(server, "trace", "nobody@nowhere.test", status=67)
+
+
+def test_config_commands(server, tmp_path):
+    assert run(server, "config", "check").startswith(f"{server.config_file}: sound")
+    shown = json.loads(run(server, "config", "show"))
+    assert shown["hostname"] == "mx.example.test"
+    assert shown["limits"]["recipients"] == 1000
+    assert "RFC 1870" in run(server, "config", "explain", "limits.message_size")
+    assert "did you mean" in run(server, "config", "explain", "limits.message_sizes", status=64)
+    bad = tmp_path / "mta.yaml"
+    bad.write_text("hostname: mx.test\nlimits:\n  errors: 0\nrouts: {}\n")
+    done = subprocess.run(
+        [server.program("mta"), "--config", str(bad), "user", "list"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert f"{bad}:3: limits.errors: must be greater than or equal to 1. Fix: " in done.stderr
+    assert f"{bad}:4: routs: unknown key. Fix: did you mean routes?" in done.stderr
+    assert not (tmp_path / "var").exists(), "a wrong config touches nothing"
+
+
+def test_secrets_are_not_shown(tmp_path):
+    file = tmp_path / "mta.yaml"
+    file.write_text("relay: {smarthost: 'smtp://127.0.0.1:1', username: u, password: '${MTA_TEST_PW}'}\n")
+    command = [MailServer.program("mta"), "--config", str(file), "config", "show"]
+    done = subprocess.run(command, env={"MTA_TEST_PW": "hunter2"}, capture_output=True, text=True, check=True)
+    assert "hunter2" not in done.stdout
+    assert json.loads(done.stdout)["relay"]["password"] == "${MTA_TEST_PW}"
+    file.write_text("relay: {smarthost: 'smtp://127.0.0.1:1', username: u, password: hunter2}\n")
+    assert "hunter2" not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_routes_are_checked_with_their_line(tmp_path):
+    file = tmp_path / "mta.yaml"
+    file.write_text("listen: ['smtp://127.0.0.1:0']\nroutes:\n  a.test: smtp://ok:25\n  b.test: ftp://nonsense\n")
+    command = [MailServer.program("mta"), "--config", str(file), "serve"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert f"{file}:4: routes.b.test:" in done.stderr
+
+
+def test_mta_help_is_quick():
+    took = []
+    for _ in range(3):
+        begin = time.monotonic()
+        subprocess.run([MailServer.program("mta"), "--help"], capture_output=True, check=True)
+        took.append(time.monotonic() - begin)
+    assert min(took) < 0.3  # 60-90 ms on a quiet machine
+
+
+def test_no_server_is_69(server):
+    assert "no server runs on" in run(server, "status", status=69)
+    assert Path(server.data_dir / "mta.db").exists()
