@@ -18,6 +18,7 @@ from mta.model.errors import ConfigError
 from mta.net.clock import SystemClock
 from mta.obs import log as obs_log
 from mta.obs.log import Log
+from mta.pluginhost import environment
 from mta.pluginhost.context import Services
 from mta.pluginhost.host import HookHost
 from mta_hooks.backends.database import Database, DatabaseOptions
@@ -31,8 +32,9 @@ def loaded(ctx: click.Context) -> LoadedConfig:
 
 
 def host_of(config: LoadedConfig) -> HookHost:
-    """The plugins of the config, loaded but not started."""
+    """The plugins of the config, those of the plugin environment included, loaded but not started."""
     obs_log.configure("error")
+    environment.use(config.config.data_dir)
     host = HookHost(Services(config.config.hostname, SystemClock(), Log()))
     host.load(config.config.plugins, config.where)
     return host

@@ -1,6 +1,7 @@
 """``mta serve``, ``mta reload``, ``mta status``."""
 # SPDX-License-Identifier: Apache-2.0
 
+import os
 import sys
 import time
 from typing import Any
@@ -12,19 +13,29 @@ from mta.app.places import Places
 from mta.cli.access import loaded
 from mta.cli.failure import CONFIG, NOPERM, UNAVAILABLE
 from mta.cli.output import json_option, show, stamp
+from mta.config.safe import SAFE_MODE
+from mta.pluginhost import environment
 
 _RELOAD_TAKES = 120.0
 
 
 @click.command()
 @click.option("--pid-file", default="", metavar="FILE", help="Write the supervisor's process id here; removed at the end.")
+@click.option(
+    "--safe-mode", is_flag=True, help="Without third-party plugins and drop-in hooks; reloads too. Same as MTA_SAFE_MODE=1."
+)
 @click.pass_context
-def serve(ctx: click.Context, pid_file: str) -> None:
+def serve(ctx: click.Context, pid_file: str, safe_mode: bool) -> None:
     """Run the server in the foreground: SIGTERM drains and stops, SIGHUP reloads, a second SIGTERM stops at once.
 
     Example: mta --config /etc/mta/mta.yaml serve
     """
+    if safe_mode:
+        os.environ[SAFE_MODE] = "1"  # a reload reads the config anew, in this process
     config = loaded(ctx)
+    environment.use(config.config.data_dir)
+    if config.left_out:
+        click.echo(f"mta: safe mode: without {', '.join(config.left_out)}", err=True)
     from mta.app.supervisor import Supervisor
 
     sys.exit(Supervisor(config, pid_file).run())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from mta.config.sections import Config, Section
@@ -31,8 +31,8 @@ def keys(model: type[Section] = Config, prefix: str = "") -> Iterator[Key]:
     for name, field in model.model_fields.items():
         below, many = _section(field.annotation)
         default = None if below and not many else field.get_default(call_default_factory=True)
-        form = "section" if below and not many else _form(field.annotation, field.metadata)
-        yield Key(prefix + name, form, default, _bounds(field), field.description or "", below is not None and not many)
+        form = "section" if below and not many else form_of(field.annotation, field.metadata)
+        yield Key(prefix + name, form, default, bounds_of(field), field.description or "", below is not None and not many)
         if below is not None:
             yield from keys(below, f"{prefix}{name}{'[]' if many else ''}.")
 
@@ -62,7 +62,8 @@ def _section(annotation: Any) -> tuple[type[Section] | None, bool]:
     return None, False
 
 
-def _form(annotation: Any, metadata: Any = ()) -> str:
+def form_of(annotation: Any, metadata: Any = ()) -> str:
+    """What may be written for a value of this type."""
     units = [getattr(m, "func", None) for m in metadata]
     if parse_size in units:
         return "size"
@@ -70,23 +71,25 @@ def _form(annotation: Any, metadata: Any = ()) -> str:
         return "time"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _form(args[0], args[1:])
+        return form_of(args[0], args[1:])
     if origin is tuple:
-        return f"list of {_form(args[0])}s"
+        return f"list of {form_of(args[0])}s"
     if origin is dict:
         return "table"
     if origin is Literal:
         return " | ".join(str(a) for a in args)
     if origin in (Union, types.UnionType):
-        return " | ".join(_form(a) for a in args if a is not type(None))
+        return " | ".join(form_of(a) for a in args if a is not type(None))
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return "URL or section"
     names: dict[Any, str] = {str: "text", int: "number", float: "number", bool: "true | false"}
     return names.get(annotation, "value")
 
 
-def _bounds(field: FieldInfo) -> str:
+def bounds_of(field: FieldInfo) -> str:
+    """Like "at least 1, at most 30"; "" when free."""
     out = []
+    counted = "characters" if field.annotation is str else "entries"
     for limit in field.metadata:
         if isinstance(limit, Ge):
             out.append(f"at least {limit.ge}")
@@ -97,5 +100,7 @@ def _bounds(field: FieldInfo) -> str:
         elif isinstance(limit, Lt):
             out.append(f"below {limit.lt}")
         elif isinstance(limit, MinLen):
-            out.append(f"at least {limit.min_length} entries")
+            out.append(f"at least {limit.min_length} {counted}")
+        elif isinstance(limit, MaxLen):
+            out.append(f"at most {limit.max_length} {counted}")
     return ", ".join(out)

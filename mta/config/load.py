@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mta.config.describe import section_at
+from mta.config.safe import asked_for_safe_mode, without_third_parties
 from mta.config.sections import Config
 from mta.config.yaml import Path, Tree, dotted, read
 from mta.model.domain import normalise
@@ -45,12 +46,14 @@ class LoadedConfig:
     """The config, and where its keys stand.
 
     references  key paths whose value came from the environment or a file, with what was written instead: shown in its place
+    left_out    plugins and "hooks_dir" that safe mode took out
     """
 
     config: Config
     file: str
     tree: Tree = field(repr=False)
     references: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    left_out: tuple[str, ...] = ()
 
     def where(self, key: str) -> str:
         """``file:line`` of ``listen[0].url``, of its nearest parent in the file, or the file alone."""
@@ -95,7 +98,11 @@ def loads(text: str, file: str) -> LoadedConfig:
         raise InvalidConfig(sorted(tree.problems + problems, key=_line)) from exc
     if tree.problems:
         raise InvalidConfig(tree.problems)
-    return LoadedConfig(_of_this_machine(config), file, tree, references)
+    config = _of_this_machine(config)
+    left_out: tuple[str, ...] = ()
+    if asked_for_safe_mode():
+        config, left_out = without_third_parties(config)
+    return LoadedConfig(config, file, tree, references, left_out)
 
 
 def _line(problem: ConfigError) -> int:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mta.config.safe import GROUP
 from mta.model.errors import ConfigError
 from mta.pluginhost.call import describe
 from mta.pluginhost.check import PluginRefused, check, check_name, implementations, nearest
 from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.section import Where, split, validate
-
-GROUP = "mta.plugins"
 
 Find = Callable[[str], Sequence[EntryPoint]]
 
@@ -31,6 +30,16 @@ def load_package(
     """Raises PluginRefused when it cannot run, ConfigError when its section of the config is wrong."""
     key = f"plugins.{name}"
     common = split(section, key, where)
+    plugin = imported(name, place, options, search)
+    plugin.on_error, plugin.timeout = common.on_error, common.timeout
+    plugin.required = bool(plugin.offers.backends) if common.required is None else common.required
+    config = validate(plugin.offers.model, common.own, key, where)
+    plugin.context = PluginContext(name, config, services, plugin.pool)
+    return plugin
+
+
+def imported(name: str, place: int, options: HostOptions, search: Find) -> Plugin:
+    """The plugin with its offers, before its section is looked at. Raises PluginRefused."""
     check_name(name)
     found = search(name)
     if not found:
@@ -44,10 +53,6 @@ def load_package(
     plugin: Plugin = guarded(make_plugin, name, object, "package", place, options)
     plugin.version = found[0].dist.version if found[0].dist else ""
     adopt(plugin)
-    plugin.on_error, plugin.timeout = common.on_error, common.timeout
-    plugin.required = bool(plugin.offers.backends) if common.required is None else common.required
-    config = validate(plugin.offers.model, common.own, key, where)
-    plugin.context = PluginContext(name, config, services, plugin.pool)
     return plugin
 
 
