@@ -33,8 +33,8 @@ class _Unusual(Exception):
 def enable(text: str, file: str, name: str, settings: Mapping[str, Any] | None = None) -> str:
     """The text with ``name`` listed last, or where it was switched off. Raises ConfigError with the lines to add by hand."""
     wanted = dict(settings or {})
-    before = _plugins(text, file)
     try:
+        before = _plugins(text, file)
         new = _enabled(text, name, wanted)
         after = _plugins(new, file)
         got = after.pop(name, None)
@@ -48,9 +48,9 @@ def enable(text: str, file: str, name: str, settings: Mapping[str, Any] | None =
 
 def disable(text: str, file: str, name: str) -> str:
     """The text without ``name``. Raises ConfigError with what to remove by hand."""
-    before = _plugins(text, file)
-    before.pop(name, None)
     try:
+        before = _plugins(text, file)
+        before.pop(name, None)
         new = _disabled(text, name)
         if _rest(text, file) != _rest(new, file) or _plugins(new, file) != before:
             raise _Unusual
@@ -91,7 +91,7 @@ def _tree(text: str, file: str) -> dict[str, Any]:
 def _plugins(text: str, file: str) -> dict[str, Any]:
     table = plugin_table(_tree(text, file).get("plugins", [DEFAULT]))
     if not isinstance(table, dict):
-        raise ConfigError(file, "plugins", "is empty or no table", "list the plugins there.")
+        raise _Unusual
     return table
 
 
@@ -144,7 +144,7 @@ def _newline(text: str) -> str:
 def _entry(name: str, settings: Mapping[str, Any], indent: str, newline: str) -> str:
     if not settings:
         return f"{indent}{name}: {{}}{newline}"
-    lines = [f"{indent}{name}:", *(f"{indent}  {key}: {_value(value)}" for key, value in settings.items())]
+    lines = [f"{indent}{name}:", *(f"{indent}  {_value(key)}: {_value(value)}" for key, value in settings.items())]
     return "".join(line + newline for line in lines)
 
 

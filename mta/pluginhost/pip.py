@@ -110,7 +110,7 @@ class Pip:
             umask=0o022,
         )
         if done.returncode:
-            raise PipFailed(_said(done.stderr or done.stdout))
+            raise PipFailed(_said(done.stdout, done.stderr))
         return done.stdout
 
     # ---- what it is asked
@@ -120,7 +120,7 @@ class Pip:
         with tempfile.TemporaryDirectory(prefix="mta-pip-") as folder:
             pins, report = Path(folder) / "constraints.txt", Path(folder) / "report.json"
             pins.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
-            words = ["install", "--quiet", "--dry-run", "--report", str(report), "--constraint", str(pins)]
+            words = ["install", "--dry-run", "--report", str(report), "--constraint", str(pins)]
             self.run(*words, *sources.words(), "--", *requirements)
             return [_resolved(item) for item in json.loads(report.read_text(encoding="utf-8"))["install"]]
 
@@ -180,6 +180,10 @@ def _exact(wanted: Resolved) -> str:
     return f"{wanted.name} @ {wanted.url}" if wanted.direct else f"{wanted.name}=={wanted.version}"
 
 
-def _said(text: str) -> str:
-    lines = [line.removeprefix("ERROR: ").rstrip() for line in text.splitlines() if line.strip() and not line.startswith("WARNING")]
+def _said(output: str, errors: str) -> str:
+    """The end of what pip complained of, with the parties of a conflict, which it tells to standard output."""
+    lines = [line.removeprefix("ERROR: ").rstrip() for line in (errors.strip() or output).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("WARNING", "ResolutionImpossible"))]
+    parties = output.partition("\nThe conflict is caused by:\n")[2].partition("\nTo fix this")[0]
+    lines += [line.rstrip().replace("The user requested (constraint)", "this server has") for line in parties.splitlines() if line]
     return "\n".join(lines[-30:]) or "pip failed and did not say why"
