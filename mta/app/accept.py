@@ -11,8 +11,11 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from mta.app.proxied import from_balancer, read_header
 from mta.app.sockets import Listening
+from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 
@@ -95,7 +98,7 @@ class Acceptor:
         """False when the listeners were sent to rest."""
         listening, factory = door
         try:
-            sock, _ = listening.sock.accept()
+            sock, address = listening.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return True
         except OSError as exc:
@@ -107,16 +110,28 @@ class Acceptor:
         sock.setblocking(False)
         self._arriving += 1
         self._tell()
-        self._tasks.spawn(self._attach(sock, factory, implicit=listening.spec.tls), "accept")
+        attach = self._attach_tls(sock, listening.spec, address, factory) if listening.spec.tls else self._attach(sock, factory)
+        self._tasks.spawn(attach, "accept")
         return True
 
-    async def _attach(self, sock: socket.socket, factory: Factory, *, implicit: bool) -> None:
+    async def _attach(self, sock: socket.socket, factory: Factory) -> None:
         try:
-            if implicit:
-                await self._loop.connect_accepted_socket(factory, sock, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE)
-            else:
-                await self._loop.connect_accepted_socket(factory, sock)
-        except (OSError, EOFError, TimeoutError) as exc:  # ssl.SSLError is an OSError; the peer's business
+            await self._loop.connect_accepted_socket(factory, sock)
+        except OSError as exc:
+            self._log.debug("accept.failed", problem=str(exc))
+            sock.close()
+        finally:
+            self._arriving -= 1
+
+    async def _attach_tls(self, sock: socket.socket, spec: ListenerSpec, address: Any, factory: Factory) -> None:
+        loop = self._loop
+        try:
+            header = await read_header(loop, sock) if from_balancer(spec, address) else b""
+            protocol = factory()
+            await loop.connect_accepted_socket(lambda: protocol, sock, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE)
+            if header:
+                protocol.data_received(header)
+        except (OSError, EOFError, TimeoutError, ValueError) as exc:  # ssl.SSLError is an OSError; the peer's business
             self._log.debug("tls.handshake_failed", problem=str(exc))
             sock.close()
         finally:

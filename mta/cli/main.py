@@ -28,7 +28,7 @@ COMMANDS = {
 HELP = {
     "serve": "Run the server in the foreground.",
     "reload": "Read the config again and replace the workers one by one.",
-    "status": "Show processes, connections and the queue of the running server.",
+    "status": "Show processes, sockets and connections of the running server.",
     "config": "Check, show and explain the config.",
     "doctor": "Look for what would go wrong: config, ports, disk, names, plugins.",
     "domain": "Domains of ours.",

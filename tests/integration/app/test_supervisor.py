@@ -1,6 +1,7 @@
 """The life of ``mta serve``: start, reload, crash of a worker or of the supervisor, stop; seen from outside."""
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mta.testing.clients import compose
-from mta.testing.server import HOST, MailServer, ServerFailed, free_port, wait_until
+from mta.testing.server import HOST, MailServer, ServerFailed, free_port, untrusting, wait_until
 
 ALICE = "alice@example.test"
 
@@ -225,3 +226,33 @@ def test_implicit_tls_and_a_client_that_says_nothing():
         while silent.recv(100):
             pass
         assert client.noop()[0] == 250
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_proxy_header_before_implicit_tls(version):
+    ports = {name: free_port() for name in ("submissions", "imaps", "pop3s")}
+    listen = [{"url": f"{name}://{HOST}:{port}", "proxy_protocol": [HOST]} for name, port in ports.items()]
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 993\r\n"
+    if version == 2:
+        addresses = (
+            socket.inet_aton("192.0.2.7") + socket.inet_aton("192.0.2.8") + (4711).to_bytes(2, "big") + (993).to_bytes(2, "big")
+        )
+        header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(addresses).to_bytes(2, "big") + addresses
+    login = {
+        "submissions": b"EHLO x\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB3cm9uZw==\r\n",
+        "imaps": b"a LOGIN alice@example.test wrong\r\n",
+        "pop3s": b"USER alice@example.test\r\nPASS wrong\r\n",
+    }
+    with MailServer({"listen": listen, "workers": 1}, protocols=()) as server:
+        for name, port in ports.items():
+            with socket.create_connection((HOST, port), 5) as plain:
+                plain.sendall(header)
+                with untrusting().wrap_socket(plain) as client:
+                    assert client.recv(1000)[:3] in (b"220", b"* O", b"+OK")
+                    client.sendall(login[name])
+                    protocol = {"submissions": "smtp", "imaps": "imap", "pop3s": "pop3"}[name]
+                    server.wait_for_log(rf"auth\.failed .*service={protocol} .*client=192\.0\.2\.7")
+            with socket.create_connection((HOST, port), 5) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    assert plain.recv(100) == b""
