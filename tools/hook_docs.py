@@ -37,6 +37,7 @@ GROUPS = {
     "Message, in this order": ("message_authenticate", "message_check", "message_modify", "message_sign"),
     "Directory": ("domain_lookup", "recipient_lookup", "alias_expand", "user_lookup"),
     "Queue and delivery": ("route", "deliver", "mailbox_deliver"),
+    "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
     "Notifications": ("delivered", "deferred", "bounced", "mailbox_event"),
 }
 
@@ -83,6 +84,12 @@ ARGUMENTS = {
     "results": "sequence of `AuthResult` from `message_authenticate`",
     "user": "the account's address",
     "placement": "`Placement`: `folder flags keywords copies drop`",
+    "mailbox": 'its name, levels separated by "/"; the inbox is "INBOX"',
+    "how": "what is being done, see above",
+    "flags": 'names: "\\\\Seen", "\\\\Deleted", "$Forwarded", …',
+    "source": 'name of the mailbox from which messages come, or ""',
+    "uids": "of messages; ascending, not empty unless said so above",
+    "change": '"set", "add" or "remove"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
     "tls": "`Tls`: `version cipher certificate` (the client's, DER, or `None`)",
     "capabilities": "lines of the reply to EHLO, below the server's name",

@@ -206,6 +206,27 @@ def mailbox_deliver(message, placement):
 
 
 @hookimpl
+def mailbox_append(mailbox, how, message):
+    if how == "append" and message.size > 10_000_000:
+        return reject("too large for a mailbox: send a link")
+    if how != "append" and mailbox.startswith("Archive/"):
+        return reject("the archive is filled by the server only")
+
+
+@hookimpl
+def mailbox_store(mailbox, change, flags):
+    if mailbox == "Archive" and change != "remove" and "\\Deleted" in flags:
+        return reject("what is archived stays")
+
+
+@hookimpl
+async def mailbox_expunge(session, uids, ctx):
+    if await ctx.kv.get(f"hold/{session.user}"):
+        ctx.log.info("example.held", user=session.user, messages=len(uids))
+        return reject("this account is under legal hold: nothing can be removed")
+
+
+@hookimpl
 async def delivered(record, ctx):
     line = f"{record.recipient} has {record.message_id} from {record.sender or '<>'}"
     reply = await ctx.http.request("POST", ctx.config["url"], data=line.encode())

@@ -83,7 +83,8 @@ def auth_policy(session: Session, mechanism: str, username: str) -> Verdict | No
     """Somebody is about to log in; the password was sent and is not tried yet. For lockouts; waiting here slows the client.
 
     reject answers as a wrong password does (535 5.7.8 with the verdict's text) and counts as one; defer answers 454.
-    A code that RFC 4954 §6 knows (530, 534, 538) is kept.
+    A code that RFC 4954 §6 knows (530, 534, 538) is kept. IMAP answers NO [AUTHENTICATIONFAILED] or NO [UNAVAILABLE], POP3 -ERR
+    [AUTH] or -ERR [SYS/TEMP]. ``mechanism`` is "LOGIN" for IMAP's command of that name, "USER" for POP3's USER and PASS.
     """
 
 
@@ -96,7 +97,8 @@ def auth_result(session: Session, username: str, ok: bool, reason: str) -> None:
 def session_login(session: Session, user: str) -> Verdict | None:
     """The password was right: may this account use this session? ``session.user`` is set only afterwards.
 
-    reject and defer answer like those of ``auth_policy``, and nobody is logged in.
+    Asked by SMTP, IMAP and POP3; ``session.protocol`` tells. reject and defer answer like those of ``auth_policy`` (IMAP: reject is
+    NO [AUTHORIZATIONFAILED]), and nobody is logged in.
     """
 
 
@@ -214,6 +216,41 @@ def deliver(recipient: Address, sender: Address | None, message: Message) -> Del
 @hookspec("pipeline", on_error="continue")
 def mailbox_deliver(user: str, recipient: Address, message: Message, placement: Placement) -> Placement | None:
     """Choose folder, flags, keywords, copies, or drop."""
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer", timeout=30.0)
+def mailbox_append(
+    session: Session, mailbox: str, how: str, message: Message | None, flags: Sequence[str], source: str, uids: Sequence[int]
+) -> Verdict | None:
+    """A client puts messages into a mailbox, before anything is written. ``session.user`` is whose mailbox it is.
+
+    ``how`` is "append": asked once for each message, with ``message`` (id "", origin "imap") and its ``flags``; ``source`` is ""
+    and ``uids`` empty. Or "copy" or "move": asked once for the command, ``uids`` of the mailbox ``source`` go to ``mailbox``;
+    ``message`` is None. Not asked for deliveries (``mailbox_deliver``), nor when INBOX is renamed, which moves its messages.
+
+    reject answers NO [NOPERM] with the verdict's text, defer NO [UNAVAILABLE]; nothing of the command is done.
+    """
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer", timeout=10.0)
+def mailbox_store(session: Session, mailbox: str, uids: Sequence[int], change: str, flags: Sequence[str]) -> Verdict | None:
+    """A client changes flags, before anything is written: STORE and UID STORE. ``flags`` has keywords too.
+
+    Asked as well when FETCH is about to set \\Seen: a refusal leaves the messages unread, and the FETCH goes on.
+    reject answers NO [NOPERM] with the verdict's text, defer NO [UNAVAILABLE]; no flag of any message is changed.
+    """
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer", timeout=10.0)
+def mailbox_expunge(session: Session, mailbox: str, how: str, uids: Sequence[int]) -> Verdict | None:
+    """Messages are about to be removed for good: exactly ``uids``. Not asked when nothing would go.
+
+    ``how`` is "expunge" (EXPUNGE, UID EXPUNGE), "close" (CLOSE), "move" (after ``mailbox_append`` agreed, where both are there)
+    or "pop3" (QUIT after DELE). Not asked when a whole mailbox or account is deleted, nor when INBOX is renamed.
+
+    reject answers NO [NOPERM] with the verdict's text, defer NO [UNAVAILABLE], POP3 -ERR [SYS/PERM] or [SYS/TEMP]; all messages
+    stay. CLOSE closes the mailbox all the same, and a POP3 connection ends.
+    """
 
 
 @hookspec("durable", on_error="retry", timeout=30.0)

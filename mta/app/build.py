@@ -79,7 +79,7 @@ class Assembly:
         self._services.kv = self.database.kv
         self._directory = DirectoryPlugin(self.database.directory, self.passwords)
         hooks.add_builtin("directory", self._directory)
-        login = Login(hooks, log)
+        login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
         pipeline = Pipeline(
             config=config,

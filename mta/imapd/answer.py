@@ -33,6 +33,11 @@ def bad(text: bytes, code: bytes = b"") -> Answer:
     return Answer(status_line(b"BAD", code, text))
 
 
+def readable(text: str) -> bytes:
+    """A plugin's words as one line of printable ASCII."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).encode("ascii")
+
+
 def of_error(error: MailError, *, target: bool = False) -> bytes:
     """The answer for a failure with a meaning. ``target``: the mailbox named is the target of APPEND, COPY or MOVE."""
     if isinstance(error, NoSuchMailbox):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import no, ok
 from mta.imapd.session import Session
+from mta.imapd.veto import ask_append
 from mta.model.errors import NoSuchMailbox, OverQuota
 from mta.model.mailbox import Appended, NewMessage
 from mta.model.message import Flags
@@ -27,7 +28,9 @@ async def append(session: Session, command: Append) -> bytes:
         raise NoSuchMailbox(command.mailbox)
     messages = _messages(session, command)
     group = [(session.tag, command)]
-    while session.ahead and _joins(command, session.ahead[0].value):
+    if (plan := session.server.hooks.mailbox_append) is not None:
+        await ask_append(session, plan, found.name, messages)
+    while plan is None and session.ahead and _joins(command, session.ahead[0].value):
         after = session.ahead.popleft()
         group.append((after.tag, after.value))
         messages += _messages(session, after.value)

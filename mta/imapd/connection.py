@@ -234,8 +234,7 @@ class Connection(asyncio.Protocol):
         if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
             return b""
         code = b"UNAVAILABLE" if verdict.action is Action.DEFER else b"CONTACTADMIN"
-        text = "".join(c if " " <= c <= "~" else "?" for c in verdict.text).encode("ascii")
-        return b"[%b] %b" % (code, text or b"not welcome")
+        return b"[%b] %b" % (code, answer.readable(verdict.text) or b"not welcome")
 
     async def _run(self) -> None:
         """Run the commands that are here, then end; the next octets start another task."""

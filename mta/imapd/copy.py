@@ -4,9 +4,10 @@
 from mta.imapd.answer import bad, ok
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
+from mta.imapd.veto import ask, ask_copy
 from mta.model.errors import NoSuchMailbox
-from mta.model.ids import MailboxId, Uid
-from mta.model.mailbox import Copied
+from mta.model.ids import Uid
+from mta.model.mailbox import Copied, MailboxInfo
 from mta.wire.imap.sequence import encode_numbers
 from mta.wire.imap.store import Copy
 
@@ -16,8 +17,11 @@ async def copy(session: Session, command: Copy) -> bytes:
     uids, target = await _named(session, selected, command)
     if not uids:
         return ok(b"nothing to copy")
-    copied = await session.server.store.copy(selected.mailbox, uids, target)
-    session.server.touched(target)
+    server = session.server
+    if (plan := server.hooks.mailbox_append) is not None:
+        await ask_copy(session, plan, target.name, "copy", selected, uids)
+    copied = await server.store.copy(selected.mailbox, uids, target.id)
+    server.touched(target.id)
     return ok(b"copied", _code(copied)) if copied.source else ok(b"nothing to copy")
 
 
@@ -27,23 +31,28 @@ async def move(session: Session, command: Copy) -> bytes:
     uids, target = await _named(session, selected, command)
     if not uids:
         return ok(b"nothing to move")
-    moved = await session.server.store.move(selected.mailbox, uids, target)
+    server = session.server
+    if (plan := server.hooks.mailbox_append) is not None:
+        await ask_copy(session, plan, target.name, "move", selected, uids)
+    if (plan := server.hooks.mailbox_expunge) is not None:
+        await ask(session, plan, selected.name, how="move", uids=tuple(uids))
+    moved = await server.store.move(selected.mailbox, uids, target.id)
     if moved.source:
         session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
         selected.view.remove(moved.source, moved.modseq)
-        session.server.touched(target)
+        server.touched(target.id)
     # MOVE by number may say EXPUNGE, unlike FETCH, STORE and SEARCH: the verb table says so.
     return ok(b"done", b"HIGHESTMODSEQ %d" % moved.modseq) if selected.qresync else ok(b"done")
 
 
-async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxId]:
+async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxInfo]:
     await selected.rows()
     if not command.uid and selected.names_missing(command.sequence):
         raise bad(b"no such message number")
     found = await session.server.store.mailbox(session.account, command.mailbox)
     if not found.exists:
         raise NoSuchMailbox(command.mailbox)
-    return selected.uids(selected.positions(command.sequence, uid=command.uid)), found.id
+    return selected.uids(selected.positions(command.sequence, uid=command.uid)), found
 
 
 def _code(copied: Copied) -> bytes:

@@ -3,6 +3,7 @@
 
 from mta.imapd.answer import ok
 from mta.imapd.session import Session
+from mta.imapd.veto import ask_expunge
 from mta.model.ids import Uid
 from mta.wire.imap.store import Expunge
 
@@ -14,6 +15,10 @@ async def expunge(session: Session, command: Expunge) -> bytes:
     uids: list[Uid] | None = None
     if command.uids is not None:
         uids = selected.uids(selected.positions(command.uids, uid=True))
+        if not uids:
+            return ok(b"nothing to expunge")
+    if (plan := session.server.hooks.mailbox_expunge) is not None:
+        uids = await ask_expunge(session, plan, selected, "expunge", uids)
         if not uids:
             return ok(b"nothing to expunge")
     gone, modseq = await session.server.store.expunge(selected.mailbox, uids)

@@ -3,12 +3,13 @@
 
 from collections.abc import Sequence
 
-from mta.imapd.answer import bad, ok
+from mta.imapd.answer import Answer, bad, ok
 from mta.imapd.fetch_columns import send_columns
 from mta.imapd.fetch_octets import send_octets
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.vanished import tell_vanished
+from mta.imapd.veto import ask
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import ModSeq
 from mta.model.message import Flags
@@ -58,7 +59,7 @@ def _completed(items: tuple[Item, ...], command: Fetch, *, condstore: bool) -> t
 
 
 async def _mark_seen(session: Session, selected: Selected, positions: Positions, items: Sequence[Item]) -> set[int]:
-    """Set \\Seen before octets are shown (RFC 9051 §6.4.5). Storage that takes no writes does not keep anyone from reading."""
+    """Set \\Seen before octets are shown (RFC 9051 §6.4.5). Neither storage that takes no writes nor a hook keeps anyone from reading."""
     if selected.read_only or not any(isinstance(item, Octets) and item.sets_seen for item in items):
         return set()
     columns = selected.columns
@@ -67,8 +68,14 @@ async def _mark_seen(session: Session, selected: Selected, positions: Positions,
     unseen = [at for at in positions if not flags[sets[at]] & Flags.SEEN]
     if not unseen:
         return set()
+    uids = selected.uids(unseen)
+    if (plan := session.server.hooks.mailbox_store) is not None:
+        try:
+            await ask(session, plan, selected.name, uids=tuple(uids), change="add", flags=("\\Seen",))
+        except Answer:
+            return set()
     try:
-        stored = await session.server.store.set_flags(selected.mailbox, selected.uids(unseen), "add", int(Flags.SEEN), frozenset())
+        stored = await session.server.store.set_flags(selected.mailbox, uids, "add", int(Flags.SEEN), frozenset())
     except TemporaryFailure as exc:
         session.server.log.warning("imap.seen", session=session.peer.id, user=session.peer.user, detail=str(exc))
         return set()

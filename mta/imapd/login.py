@@ -3,10 +3,10 @@
 
 import base64
 
-from mta.imapd.answer import bad, no, ok
+from mta.directory.login import Denied
+from mta.imapd.answer import Answer, bad, no, ok, readable
 from mta.imapd.capability import capabilities
 from mta.imapd.session import Session
-from mta.model.directory import AuthOk
 from mta.wire.imap.command import Authenticate, Login
 from mta.wire.sasl import Challenge, Credentials, PlainExchange, SaslError
 
@@ -19,8 +19,8 @@ async def login(session: Session, command: Login) -> bytes:
     try:
         username, password = command.username.decode("utf-8"), command.password.decode("utf-8")
     except UnicodeDecodeError:
-        return await _refuse(session)
-    return await _log_in(session, Credentials(username, password))
+        raise await _denied(session, Denied("not UTF-8")) from None
+    return await _log_in(session, "LOGIN", Credentials(username, password))
 
 
 async def authenticate(session: Session, command: Authenticate) -> bytes:
@@ -36,27 +36,36 @@ async def authenticate(session: Session, command: Authenticate) -> bytes:
             step = exchange.step(await session.out.line(_LONGEST_RESPONSE))
     except SaslError as exc:
         raise bad(str(exc).encode("ascii", "replace")) from exc
-    return await _log_in(session, step)
+    return await _log_in(session, "PLAIN", step)
 
 
-async def _log_in(session: Session, credentials: Credentials) -> bytes:
+async def _log_in(session: Session, mechanism: str, credentials: Credentials) -> bytes:
     if credentials.authzid and credentials.authzid != credentials.username:
         raise no(b"acting for others is not possible", b"AUTHORIZATIONFAILED")
-    found = await session.server.login.authenticate("imap", credentials.username, credentials.password, session.peer)
-    if not isinstance(found, AuthOk) or found.id is None:
-        return await _refuse(session)
+    name, password = credentials.username, credentials.password
+    found = await session.server.login.log_in("imap", mechanism, name, password, session.peer, mailbox=True)
+    if isinstance(found, Denied):
+        raise await _denied(session, found)
     session.user = found.id
     session.peer.user = found.user
     session.out.logged_in()
     return ok(b"logged in", b"CAPABILITY " + capabilities(session))
 
 
-async def _refuse(session: Session) -> bytes:
-    """The same answer for an unknown user and a wrong password, after the same pause (RFC 5530 §3)."""
-    auth = session.server.config.auth
-    session.failures += 1
-    await session.server.clock.sleep(auth.failure_delay)
-    if session.failures >= auth.max_failures:
-        session.out.write(b"* BYE too many failed attempts\r\n")
+async def _denied(session: Session, denied: Denied) -> Answer:
+    """The answer, after a pause. The same for an unknown user and a wrong password (RFC 5530 §3)."""
+    text = readable(denied.text())
+    if denied.temporary:
+        answer = no(text, b"UNAVAILABLE")
+    else:
+        auth = session.server.config.auth
+        session.failures += 1
+        await session.server.clock.sleep(auth.failure_delay)
+        answer = no(text, b"AUTHORIZATIONFAILED" if denied.known else b"AUTHENTICATIONFAILED")
+        if session.failures >= auth.max_failures and not denied.hang_up:
+            session.out.write(b"* BYE too many failed attempts\r\n")
+            session.ending = True
+    if denied.hang_up:
+        session.out.write(b"* BYE %b\r\n" % text)
         session.ending = True
-    raise no(b"name or password wrong", b"AUTHENTICATIONFAILED")
+    return answer

@@ -5,7 +5,9 @@ from mta.imapd.answer import bad, ok
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.vanished import resynchronise
+from mta.imapd.veto import ask_expunge
 from mta.model.errors import NoSuchMailbox, StorageReadOnly, TemporaryFailure
+from mta.model.ids import Uid
 from mta.wire.imap.command import Select
 from mta.wire.imap.response import list_line
 
@@ -78,9 +80,13 @@ async def close(session: Session, _: None) -> bytes:
     selected = session.mailbox
     try:
         if not selected.read_only:
-            uids, modseq = await session.server.store.expunge(selected.mailbox)
-            if uids:
-                selected.view.remove(uids, modseq)
+            marked: list[Uid] | None = None
+            if (plan := session.server.hooks.mailbox_expunge) is not None:
+                marked = await ask_expunge(session, plan, selected, "close", None)
+            if marked != []:
+                uids, modseq = await session.server.store.expunge(selected.mailbox, marked)
+                if uids:
+                    selected.view.remove(uids, modseq)
     finally:
         session.leave()
     return ok(b"closed")

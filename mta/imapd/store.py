@@ -9,6 +9,7 @@ from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import CHUNK, lines
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
+from mta.imapd.veto import ask, flag_names
 from mta.model.ids import ModSeq
 from mta.model.mailbox import Stored
 from mta.wire.imap.command import Command
@@ -31,7 +32,8 @@ async def store(session: Session, command: Store) -> bytes:
         return await _store_unchanged(session, selected, columns, command, command.unchanged_since)
     commands = [(session.tag, command, selected.positions(command.sequence, uid=command.uid))]
     total = len(commands[0][2])
-    while session.ahead and total < _MOST_TOGETHER and _alike(command, session.ahead[0].value):
+    plan = session.server.hooks.mailbox_store
+    while plan is None and session.ahead and total < _MOST_TOGETHER and _alike(command, session.ahead[0].value):
         following = session.ahead[0].value
         if not following.uid and selected.names_missing(following.sequence):
             break
@@ -72,6 +74,9 @@ async def _change(
     before = [columns.sets[at] for at in positions] if command.silent else []
     untold = selected.untold() if command.silent else set()
     uids = selected.uids(positions)
+    if (plan := session.server.hooks.mailbox_store) is not None and uids:
+        names = flag_names(command.flags.flags, keywords)
+        await ask(session, plan, selected.name, uids=tuple(uids), change=command.change, flags=names)
     result = await session.server.store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
     selected.view.took(result)
     if command.silent:

@@ -68,6 +68,9 @@ class HookHost:
     route: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
+    mailbox_append: Plan | None = None
+    mailbox_store: Plan | None = None
+    mailbox_expunge: Plan | None = None
     delivered: Plan | None = None
     deferred: Plan | None = None
     bounced: Plan | None = None

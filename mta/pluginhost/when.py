@@ -19,7 +19,7 @@ _RECIPIENTS: dict[str, Callable[[Any], Iterable[str]]] = {
 _SENDERS: dict[str, Callable[[Any], Iterable[str]]] = {
     "sender": lambda s: ("" if s is None else str(s),),
     "transaction": lambda t: ("" if t.sender is None else str(t.sender),),
-    "message": lambda m: ("" if m.sender is None else str(m.sender),),
+    "message": lambda m: ("" if m is None or m.sender is None else str(m.sender),),
     "record": lambda r: (r.sender,),
 }
 _PROTOCOLS: dict[str, Callable[[Any], Iterable[str]]] = {

@@ -24,4 +24,4 @@ async def auth(session: Session, argument: bytes) -> bytes:
         raise Refusal(str(exc)) from exc
     if step.authzid and step.authzid != step.username:
         raise Refusal("acting for others is not possible", "AUTH")
-    return await log_in(session, step.username, step.password)
+    return await log_in(session, "PLAIN", step.username, step.password)

@@ -23,6 +23,8 @@ _TICK = 5.0
 class Hooks(Protocol):
     @property
     def smtp_connect(self) -> Any | None: ...
+    @property
+    def mailbox_expunge(self) -> Any | None: ...
 
 
 class Pop3Server:

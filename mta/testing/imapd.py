@@ -19,6 +19,7 @@ from mta.model.message import Flags, OctetContent
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.specs import SPECS
 from mta.testing.memory import MemoryDatabase
 from mta.testing.smtpd import FakeClock, FakePlan
 from mta.testing.smtpd import FakeTransport as SmtpTransport
@@ -64,7 +65,7 @@ class ImapSite:
         self.clock = FakeClock(1_700_000_000.0)
         self.log = Log()
         self.tasks = Tasks(self.log)
-        self.hooks: Any = SimpleNamespace(smtp_connect=None, auth_verify=FakePlan(self._verify))
+        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)})
         options = DatabaseOptions(data_dir, changed=self._changed)
         self.memory = MemoryDatabase(options)
         self.memory.data.uid_validity = 100
@@ -77,7 +78,7 @@ class ImapSite:
                 hostname="mx.example.test", data_dir=data_dir, auth=Auth(plaintext_without_tls=plaintext), limits=Limits(**limits)
             ),
             hooks=self.hooks,
-            login=Login(self.hooks, self.log),
+            login=Login(self.hooks, self.log, self.tasks),
             store=self.store,
             clock=self.clock,
             log=self.log,

@@ -8,6 +8,7 @@ Whatever the server says must be in the dialogue. ``# `` elsewhere is a remark. 
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from mta.imapd.connection import Connection
 from mta.model.errors import OverQuota, StorageReadOnly, TemporaryFailure
 from mta.model.ids import Uid
+from mta.model.verdict import Verdict, defer, reject
 from mta.testing.imapd import FakeTransport, ImapSite
+from mta.testing.smtpd import FakePlan
 
 FILES = sorted((Path(__file__).parent / "imap").glob("*.txt"))
 PLAIN = (
@@ -116,7 +119,7 @@ class Play:
         assert not more, f"{self.name}: not in the transcript: {more}"
 
     async def happen(self, words: list[str]) -> None:
-        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | fail METHOD KIND"""
+        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | fail METHOD KIND | veto HOOK none, reject or defer TEXT"""
         store, site = self.site.database.store, self.site
         if words[0] == "deliver":
             await site.deliver(PLAIN, date=DATE)
@@ -130,6 +133,9 @@ class Play:
             await site.database.directory.set_quota(site.users["alice@example.test"], int(words[1]))
         elif words[0] == "fail":
             self.fail_once(words[1], FAILURES[words[2]])
+        elif words[0] == "veto":
+            verdict = VERDICTS[words[2]](" ".join(words[3:]))
+            setattr(site.hooks, words[1], verdict and FakePlan(lambda **_: verdict))
         else:
             raise AssertionError(words)
         for link, _, _ in self.clients.values():
@@ -152,3 +158,4 @@ FAILURES: dict[str, Exception] = {
     "full": OverQuota("full"),
     "bug": ZeroDivisionError("secret detail"),
 }
+VERDICTS: dict[str, Callable[[str], Verdict | None]] = {"none": lambda _: None, "reject": reject, "defer": defer}

@@ -1,6 +1,6 @@
 """Plays pop3/*.txt: each dialogue with every group of client lines in one piece, and again octet by octet.
 
-First line: what it shows and the RFC. ``@ key=value``: the site's options. ``C:`` lines are sent with CRLF, consecutive ones
+First line: what it shows and the RFC. ``@ key=value``: the site's options; ``@ hook=reject:some_text``: what a plugin says. ``C:`` lines are sent with CRLF, consecutive ones
 together. ``S:`` is one line of the server, ``*`` at its end stands for anything; ``S: <close>``: the server hangs up.
 Whatever the server says must be in the dialogue. ``# `` elsewhere is a remark. The inbox holds MESSAGES.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mta.model.verdict import defer, reject
 from mta.testing.pop3d import FakeTransport, Pop3Site
+from mta.testing.smtpd import FakePlan
 
 FILES = sorted((Path(__file__).parent / "pop3").glob("*.txt"))
 MESSAGES = [
@@ -36,6 +38,10 @@ async def play(path: Path, *, octets: bool) -> None:
     assert lines[0].startswith("# "), "the first line says what it shows"
     chosen = dict(word.split("=", 1) for line in lines if line.startswith("@ ") for word in line[2:].split())
     site = Pop3Site(MESSAGES, plaintext=chosen.get("plaintext", "yes") == "yes")
+    for hook in chosen.keys() & site.hooks.__dict__.keys():
+        action, text = chosen[hook].split(":")
+        verdict = {"reject": reject, "defer": defer}[action](text.replace("_", " "))
+        setattr(site.hooks, hook, FakePlan(lambda verdict=verdict, **_: verdict))
     link, transport = site.connect(tls=chosen.get("tls") == "yes")
     await site.settle(link)
     said: list[str] = []

@@ -60,6 +60,12 @@ ARGUMENTS = {
     "mechanism": "PLAIN",
     "ok": False,
     "reason": "wrong password",
+    "mailbox": "Archive/2024",
+    "how": "append",
+    "flags": ("\\Seen",),
+    "source": "",
+    "uids": (1,),
+    "change": "add",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }
 

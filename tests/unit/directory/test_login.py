@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 from mta.directory.builtin import DirectoryPlugin
-from mta.directory.login import Login
+from mta.directory.login import Denied, Login
 from mta.directory.passwords import Passwords, hash_password
 from mta.model.address import Address
 from mta.model.directory import Alias, AuthFail, AuthOk, Domain, User
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import UserId
+from mta.model.verdict import defer, reject
+from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.plan import Decision
 
 SESSION = SimpleNamespace(id="s1", client_ip="192.0.2.1")
 
@@ -99,3 +102,91 @@ def test_lookups_of_the_builtin_directory():
         assert await plugin.user_lookup("bob") is None
 
     asyncio.run(run())
+
+
+class Hook:
+    """A plan that gives one verdict and keeps what it was asked or told."""
+
+    def __init__(self, verdict=None):
+        self.verdict_, self.calls = verdict, []
+
+    async def verdict(self, **arguments):
+        self.calls.append(arguments)
+        return Decision(self.verdict_, "p", 0.0, ())
+
+    async def notify(self, **arguments):
+        self.calls.append(arguments)
+
+
+BOB = AuthOk("bob@here.test", UserId(7))
+
+
+def whole(*, policy=None, session=None, password="secret", mailbox=True, user=BOB, broken=False):
+    """A whole login: the answer, and the hooks."""
+
+    async def verify(username, credential):
+        if broken:
+            raise TemporaryFailure("database is away")
+        return user if credential == "secret" else AuthFail("wrong password")
+
+    hooks = SimpleNamespace(auth_policy=Hook(policy), auth_verify=Plan(verify), session_login=Hook(session), auth_result=Hook())
+
+    async def run():
+        tasks = Tasks(Log())
+        try:
+            return await Login(hooks, Log(), tasks).log_in("imap", "PLAIN", "Bob", password, SESSION, mailbox=mailbox)
+        except TemporaryFailure as exc:
+            return exc
+        finally:
+            await asyncio.sleep(0)
+            await tasks.close()
+
+    return asyncio.run(run()), hooks
+
+
+def told(hooks):
+    [call] = hooks.auth_result.calls
+    assert (call["session"], call["username"]) == (SESSION, "Bob")
+    return call["ok"], call["reason"]
+
+
+def test_every_hook_of_a_login_is_asked_with_its_arguments():
+    answer, hooks = whole()
+    assert answer == AuthOk("bob@here.test", UserId(7))
+    assert hooks.auth_policy.calls == [{"session": SESSION, "mechanism": "PLAIN", "username": "Bob"}]
+    assert hooks.session_login.calls == [{"session": SESSION, "user": "bob@here.test"}]
+    assert told(hooks) == (True, "")
+
+
+@pytest.mark.parametrize("verdict", [reject("no"), defer("later"), reject("no").disconnect()])
+def test_policy_refuses_before_the_password_is_tried(verdict):
+    answer, hooks = whole(policy=verdict, broken=True)
+    assert answer == Denied("policy", verdict)
+    assert (answer.temporary, answer.hang_up, answer.text()) == (verdict.code < 500, verdict.hang_up, verdict.text)
+    assert hooks.session_login.calls == []
+    assert told(hooks) == (False, "policy")
+
+
+def test_session_login_refuses_who_had_the_right_password():
+    answer, hooks = whole(session=reject("webmail only"))
+    assert answer == Denied("policy", reject("webmail only"), known=True)
+    assert told(hooks) == (False, "policy")
+
+
+def test_a_wrong_password_asks_no_further():
+    answer, hooks = whole(password="wrong", session=reject("never asked"))
+    assert answer == Denied("wrong password")
+    assert (answer.text(), answer.temporary) == ("name or password wrong", False)
+    assert hooks.session_login.calls == []
+    assert told(hooks) == (False, "wrong password")
+
+
+def test_an_account_without_mailbox():
+    assert whole(user=AuthOk("bob@here.test"))[0] == Denied("account has no mailbox")
+    assert whole(user=AuthOk("bob@here.test"), mailbox=False)[0] == AuthOk("bob@here.test")
+
+
+def test_a_failure_is_told_and_raised():
+    answer, hooks = whole(broken=True)
+    assert isinstance(answer, TemporaryFailure)
+    assert told(hooks) == (False, "temporary failure")
