@@ -95,7 +95,8 @@ class Installer:
         locked = self._environment.lock()
         missing = [e for e in locked if not self._has(e)]
         if missing:
-            self._fetch([Resolved(e.name, e.version, "", e.sha256, direct=False, asked=False) for e in missing])
+            wanted = [Resolved(e.name, e.version, "", e.sha256, direct=False, asked=False) for e in missing]
+            self._fetch(wanted, self._sources)  # not from wheels/: what is there under that name is another file
         return self._build(locked, self._environment.requirements())
 
     def relock(self) -> Change:
@@ -125,7 +126,7 @@ class Installer:
         for found in resolved:
             if found.direct and found.asked:  # a path may be gone when the next change resolves; its wheel is not
                 requirements[found.name] = f"{found.name}=={found.version}  # {found.url}"
-        locked = [locked_of(wheel) for wheel in self._fetch(resolved)] if resolved else []
+        locked = [locked_of(wheel) for wheel in self._fetch(resolved, self._with_wheels())] if resolved else []
         return self._build(locked, list(requirements.values()))
 
     def _with_wheels(self) -> Sources:
@@ -133,10 +134,10 @@ class Installer:
         places = (*given.find_links, str(self._environment.wheels))
         return Sources(places, given.no_index, given.index_url, given.extra_index_url, given.build, given.no_build_isolation)
 
-    def _fetch(self, resolved: Sequence[Resolved]) -> list[Path]:
+    def _fetch(self, resolved: Sequence[Resolved], sources: Sources) -> list[Path]:
         """Into ``wheels/``, by way of a folder of its own: what is half there is not there."""
         with tempfile.TemporaryDirectory(dir=self._environment.folder, prefix=".wheels-") as folder:
-            found = self._pip.fetch(resolved, Path(folder), self._with_wheels())
+            found = self._pip.fetch(resolved, Path(folder), sources)
             have, wanted = {locked_of(w).name for w in found}, {r.name for r in resolved}
             if have != wanted:
                 raise PipFailed(f"pip brought {', '.join(sorted(have)) or 'nothing'}, not {', '.join(sorted(wanted))}")
