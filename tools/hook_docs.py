@@ -31,10 +31,19 @@ GROUPS = {
         "smtp_rcpt",
         "rcpt_policy_key",
         "smtp_data",
+        "message_headers",
+        "message_sink",
         "smtp_reset",
         "smtp_disconnect",
     ),
-    "Message, in this order": ("message_authenticate", "message_check", "message_modify", "message_sign"),
+    "Message, in this order": (
+        "mime_part",
+        "message_authenticate",
+        "message_check",
+        "message_verdict",
+        "message_modify",
+        "message_sign",
+    ),
     "Directory": ("domain_lookup", "recipient_lookup", "alias_expand", "user_lookup"),
     "Queue and delivery": ("route", "deliver", "mailbox_deliver"),
     "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
@@ -91,6 +100,9 @@ ARGUMENTS = {
     "uids": "of messages; ascending, not empty unless said so above",
     "change": '"set", "add" or "remove"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
+    "headers": "(name, value) pairs in order, values unfolded",
+    "part": "`Part`: `path content_type filename disposition size octets text`; decoded when asked",
+    "scores": "plugin -> sum of its scores",
     "tls": "`Tls`: `version cipher certificate` (the client's, DER, or `None`)",
     "capabilities": "lines of the reply to EHLO, below the server's name",
     "mechanism": '"PLAIN" or "LOGIN"',
@@ -184,11 +196,11 @@ def _first_sentence(text: str) -> str:
 
 
 def _examples() -> dict[str, str]:
-    """Hook -> its function's source below the imports that it needs, and the class it uses."""
+    """Hook -> its function's source below the imports and classes that it uses."""
     source = EXAMPLES.read_text(encoding="utf-8")
     tree = ast.parse(source)
     lines = source.splitlines()
-    config = next(n for n in tree.body if isinstance(n, ast.ClassDef))
+    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     offered = {a.name for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "mta_hooks" for a in n.names}
     plain = [a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names]
     out = {}
@@ -196,11 +208,13 @@ def _examples() -> dict[str, str]:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        helpers = [c for name, c in classes.items() if name in used]
+        used |= {n.id for c in helpers for n in ast.walk(c) if isinstance(n, ast.Name)}
         head = [f"import {name}" for name in plain if name in used]
         parts = []
-        if config.name in used:
+        if "BaseModel" in used:
             head.append("from pydantic import BaseModel")
-            parts.append("\n".join(lines[config.lineno - 1 : config.end_lineno]))
+        parts += ["\n".join(lines[c.lineno - 1 : c.end_lineno]) for c in helpers]
         head.append(f"from mta_hooks import {', '.join(sorted(offered & used, key=str.lower))}")
         parts.append("\n".join(lines[node.decorator_list[0].lineno - 1 : node.end_lineno]))
         out[node.name] = "\n".join(head) + "\n\n\n" + "\n\n\n".join(parts)

@@ -31,14 +31,14 @@ from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 from mta_hooks.markers import hookimpl, hookspec
 from mta_hooks.results import AuthResult
 from mta_hooks.services import Context
-from mta_hooks.views import MailboxEvent, Message, Session, Tls, Transaction
+from mta_hooks.views import MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
 
 API = "1.0"
 
 __all__ = [
     "API", "Action", "AddHeader", "Address", "AliasTarget", "AuthFail", "AuthOk", "AuthResult", "ConfigError", "Context",
     "Deferred", "Delivered", "DeliveryRecord", "Domain", "Edit", "Failed", "Flags", "HookTarget", "MailboxEvent",
-    "MailboxTarget", "Message", "NotFound", "Placement", "Recipient", "Refused", "RelayTarget", "RemoveHeader",
-    "ReplaceHeader", "Route", "Session", "TemporaryFailure", "Tls", "Transaction", "User", "Verdict", "accept", "add_score",
+    "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient", "Refused", "RelayTarget", "RemoveHeader",
+    "ReplaceHeader", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "Verdict", "accept", "add_score",
     "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult
     from mta_hooks.services import Registry, Server
-    from mta_hooks.views import MailboxEvent, Message, Session, Tls, Transaction
+    from mta_hooks.views import MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
 
 SESSION = ("accept", "reject", "defer")
 STREAM = ("accept", "reject", "defer", "discard", "quarantine", "hold")
@@ -143,6 +143,34 @@ def smtp_data(session: Session, transaction: Transaction) -> Verdict | None:
     """
 
 
+@hookspec("verdict", allowed=STREAM, on_error="defer", scores=True)
+def message_headers(session: Session, transaction: Transaction, headers: Sequence[tuple[str, str]]) -> Verdict | None:
+    """The header is complete, the body is not read yet: (name, value) pairs in order, values unfolded.
+
+    After a refusal nothing more is kept, and the client is told at the message's end, where SMTP has its reply. A message
+    that comes whole (sendmail's maildrop, ``ctx.send``) is judged before its stages.
+    """
+
+
+@hookspec("all", allowed=STREAM, on_error="defer", scores=True)
+def message_sink(session: Session, transaction: Transaction) -> Sink | None:
+    """Before 354: an object that wants the message while it arrives, made for this one transaction.
+
+    Its ``feed(octets)`` gets every octet once, in order, in pieces as they come (dots unstuffed, header first); its ``close()``
+    is called at the end and answers a verdict, or None. Both may be ``def`` or ``async def``, each within the time below. A
+    message that does not come to its end is not closed: the object is dropped.
+    """
+
+
+@hookspec("verdict", allowed=STREAM, on_error="defer", timeout=20.0, scores=True)
+def mime_part(message: Message, part: Part) -> Verdict | None:
+    """One part of the complete message, before the other stages: leaves and messages inside, in order.
+
+    ``@hookimpl(types=("application/pdf", "image/*"))`` is asked only of parts of these types. ``part.octets`` is decoded when
+    somebody looks. accept ends the questions about this part.
+    """
+
+
 @hookspec("notify")
 def smtp_reset(session: Session, reason: str, transaction: Transaction) -> None:
     """A mail transaction ended: "message" (it was answered), "refused" (DATA was), "rset", "ehlo", "starttls" or "disconnect".
@@ -162,16 +190,33 @@ def message_authenticate(session: Session, message: Message) -> AuthResult | lis
     """First message stage: who signed it, who may send it. Results are merged into one Authentication-Results field."""
 
 
-@hookspec("verdict", allowed=MESSAGE, on_error="defer", timeout=30.0, scores=True)
+@hookspec("verdict", allowed=MESSAGE, on_error="defer", timeout=30.0, scores=True, each=True)
 def message_check(
     session: Session, message: Message, recipients: Sequence[Recipient], results: Sequence[AuthResult]
-) -> Verdict | None:
-    """Second stage: judge the message. ``add_score`` leaves the decision to the sum (config ``spam``)."""
+) -> Verdict | Mapping[Address, Verdict] | None:
+    """Second stage: judge the message. ``add_score`` leaves the decision to the sum (config ``spam``).
+
+    A mapping from addresses of ``recipients`` to verdicts judges each; the next plugin is asked for the others. What the peer
+    is told then: LMTP has a reply for each recipient; a submission is refused as a whole, naming the one refused; plain SMTP
+    has one reply, so a message that only some may have is accepted, and config ``spam.mixed_verdict`` says what becomes of
+    it for the others. Nobody is sent a bounce.
+    """
+
+
+@hookspec("first", allowed=MESSAGE, on_error="defer", each=True)
+def message_verdict(
+    message: Message, scores: Mapping[str, float], recipients: Sequence[Recipient]
+) -> Verdict | Mapping[Address, Verdict] | None:
+    """Third stage: the final decision over all scores (by plugin), for ``recipients`` whom ``message_check`` left undecided.
+
+    accept takes the message whatever its score; None from everyone: config ``spam`` decides. A mapping as in
+    ``message_check``; the config decides on those it leaves out.
+    """
 
 
 @hookspec("all", on_error="continue", timeout=10.0)
 def message_modify(message: Message, recipients: Sequence[Recipient]) -> Edit | list[Edit] | None:
-    """Third stage: header edits, applied in plugin order after all have answered."""
+    """Fourth stage: header edits, applied in plugin order after all have answered."""
 
 
 @hookspec("all", on_error="defer", timeout=10.0)

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mta.model.address import Address
 from mta.model.message import Origin, Recipient
@@ -72,6 +72,44 @@ class Message(Protocol):
     def header_all(self, name: str) -> list[str]: ...
 
 
+class Part(Protocol):
+    """One MIME part: a leaf, or a message inside the message."""
+
+    path: str
+    """Numbers as IMAP counts them: "1", "2.1"."""
+    content_type: str
+    """Lower case, without parameters: "application/pdf"."""
+    filename: str
+    """As the sender named it, decoded; "" for none. Never a path to use."""
+    disposition: str
+    """"attachment", "inline" or ""."""
+    size: int
+    """Octets as sent, transfer encoding included."""
+
+    @property
+    def octets(self) -> bytes:
+        """The content, transfer encoding undone."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The content of a text part as characters; what cannot be decoded is replaced."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """What ``message_sink`` returns."""
+
+    def feed(self, octets: bytes) -> Any:
+        """Take the next piece; may be ``async``."""
+        ...
+
+    def close(self) -> Any:
+        """The message is complete: answer a verdict or None; may be ``async``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """What a handshake came to. ``certificate``: the client's in DER, None when it sent none."""
@@ -80,6 +118,40 @@ class Tls:
     """"TLSv1.3"."""
     cipher: str
     certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A queued message and those of its recipients that are meant: what hooks of the queue see.
+
+    received_at  wall clock, seconds
+    attempts     finished attempts so far; of several recipients the most
+    user         the account that submitted it, or ""
+    """
+
+    id: str
+    sender: Address | None
+    recipients: tuple[Address, ...]
+    origin: Origin
+    received_at: float
+    attempts: int
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to hand an envelope to a next hop.
+
+    number      from 1
+    site        what connections are kept for: the recipients' domain, or "smtp:host:port" of a route or smarthost
+    transport   "smtp" or "lmtp"
+    last_reply  what came of the attempt before, or ""
+    """
+
+    number: int
+    site: str
+    transport: str
+    last_reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)

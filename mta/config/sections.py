@@ -124,6 +124,13 @@ class QueueSection(Section):
 class Spam(Section):
     junk: Annotated[float, Field(description="Score from which a message goes to Junk.")] = 5.0
     reject: Annotated[float, Field(description="Score from which a message is refused.")] = 15.0
+    mixed_verdict: Annotated[
+        Literal["quarantine", "discard", "accept_tagged"],
+        Field(
+            description="What becomes of a message for a recipient who may not have it when the client has one reply for all "
+            "and others may. accept_tagged: in the inbox, with the keyword $Junk."
+        ),
+    ] = "quarantine"
 
 
 class Dns(Section):

@@ -7,9 +7,8 @@ signatures and other fields that hooks put on top, Authentication-Results, Recei
 # SPDX-License-Identifier: Apache-2.0
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from mta.config.sections import Config
 from mta.directory.resolve import Resolution, Resolver
@@ -20,14 +19,17 @@ from mta.model.errors import NoSuchUser, OverQuota, Refused, StorageDead, Tempor
 from mta.model.ids import QueueId
 from mta.model.message import Content, Intake, LocalDelivery, Notification, OctetContent, Origin, Recipient
 from mta.model.reply import Reply
+from mta.model.verdict import Action
 from mta.obs.log import Log
 from mta.pipeline import stages
 from mta.pipeline.header import build_field
-from mta.pipeline.hooks import Hooks
+from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, dispose, split_off, to_queue
 from mta.pipeline.results import strip_forged
+from mta.pipeline.rulings import Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
+from mta.pipeline.stream import Stream
 from mta.pipeline.trace import format_date, received, return_path
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.pluginhost.durable import payload_of
@@ -97,6 +99,7 @@ class Pipeline:
             octets = _LINE_END.sub(b"\r\n", octets)
         transaction.eightbit = not octets.isascii()
         content = OctetContent(octets)
+        await self.hear(session, transaction, content)
         intake = await self.prepare(session, transaction, content)
         try:
             await self._take(intake, transaction)
@@ -109,42 +112,97 @@ class Pipeline:
         """Run the stages and say what is to be stored and for whom; nothing is stored. Raises Refused, TemporaryFailure."""
         hooks, now = self._hooks, self._clock.now()
         message = MailMessage(transaction.id, transaction.origin, transaction.sender, content, transaction.notes)
-        if message.count(b"received") > self._hops:
-            raise Refused(LOOP, "loop")
+        if not transaction.discard:
+            if message.count(b"received") > self._hops:
+                raise Refused(LOOP, "loop")
+            self._mend(message, transaction, now)
+            if (plan := hooks.mime_part) is not None:
+                await stages.inspect(plan, transaction, message)
         if transaction.discard:
-            steps = (*session.steps, *transaction.steps)
-            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions(), steps)
-        self._mend(message, transaction, now)
+            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         top, results = received(session, transaction, self._hostname, now), list[AuthResult]()
-        recipients = transaction.recipients
         if (plan := hooks.message_authenticate) is not None:
             results, field = await stages.authenticate(plan, session, message, self._hostname)
             top = field + top
-        decision = None
-        if (plan := hooks.message_check) is not None:
-            decision = await stages.check(plan, session, message, recipients, results)
-        judgement = stages.judge(decision, session.score + transaction.score, self._spam)
-        steps = (*session.steps, *transaction.steps, *judgement.steps)
-        if judgement.discard:
-            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions(), steps)
-        if judgement.redirect:
-            transaction.accepted = await self._resolved([_address(text) for text in judgement.redirect])
+        await self._judge(session, transaction, message, results)
+        if transaction.discard:
+            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         if (plan := hooks.message_modify) is not None:
-            message.head = await stages.modify(plan, message, recipients, top + message.head, self._log)
+            message.head = await stages.modify(plan, message, transaction.recipients, top + message.head, self._log)
             top = b""
         if (plan := hooks.message_sign) is not None:
             message.head, top = top + message.head, b""
             message.head = await stages.sign(plan, message, self._log)
         dispositions = dispose(
             transaction.accepted,
-            quarantine=judgement.quarantine or transaction.quarantine,
-            hold=judgement.hold or transaction.hold,
+            quarantine=transaction.quarantine,
+            hold=transaction.hold,
             wanted=hooks.deliver_wants if hooks.deliver is not None else None,
         )
         if hooks.mailbox_deliver is not None and dispositions.deliveries:
             await self._place(message, dispositions)
         path = return_path(transaction)
-        return self._intake(session, transaction, message.content(path + top), now, message, dispositions, steps, len(path))
+        return self._intake(session, transaction, message.content(path + top), now, message, dispositions, len(path))
+
+    async def hear(self, session: MailSession, transaction: MailTransaction, content: Content) -> None:
+        """What the hooks that hear a message while it arrives say of one that comes whole. Raises Refused, TemporaryFailure."""
+        stream = await Stream.open(self._hooks, session, transaction)
+        if stream is not None:
+            for piece in content.chunks():
+                await stream.feed(piece)
+            await stream.end()
+
+    async def _judge(
+        self, session: MailSession, transaction: MailTransaction, message: MailMessage, results: Sequence[AuthResult]
+    ) -> None:
+        """Let plugins and scores decide, for all recipients or each. Raises Refused."""
+        decision: Decision | None = None
+        answer: stages.Answer = ("", None)
+        if (plan := self._hooks.message_check) is not None:
+            decision = await stages.check(plan, session, message, transaction.recipients, results)
+            transaction.score += decision.score
+            transaction.steps.extend(decision.steps)
+        if (plan := self._hooks.message_verdict) is not None and (left := undecided(decision, transaction.accepted)):
+            said = (*session.steps, *transaction.steps)
+            answer, steps = await stages.decide(plan, message, said, [a.recipient for a in left])
+            transaction.steps.extend(steps)
+        if decision is None and answer[1] is None:
+            rulings = [by_score(session.score + transaction.score, self._spam)]
+        else:
+            rulings = rule(decision, answer, by_score(session.score + transaction.score, self._spam), transaction.accepted)
+        if not uniform(rulings):
+            await self._divide(transaction, rulings)
+        elif rulings and rulings[0].verdict is not None:
+            await self._obey(transaction, rulings[0])
+
+    async def _obey(self, transaction: MailTransaction, ruling: Ruling) -> None:
+        """One ruling for all."""
+        if ruling.refuses:
+            raise ruling.refusal()
+        verdict = ruling.verdict
+        if verdict is not None and verdict.action is Action.REDIRECT:
+            transaction.accepted = await self._resolved([_address(text) for text in verdict.target])
+        elif verdict is not None:
+            transaction.keep(verdict, ruling.plugin)
+
+    async def _divide(self, transaction: MailTransaction, rulings: Sequence[Ruling]) -> None:
+        """A ruling for each, as far as the door can tell them apart."""
+        origin = transaction.origin
+        pairs, transaction.replies = divide(rulings, transaction.accepted, origin, self._spam.mixed_verdict)
+        if not pairs:
+            raise next(ruling for ruling in rulings if ruling.refuses).refusal()
+        for who, reply in transaction.replies.items():
+            self._log.info("message.refused", id=transaction.id, recipient=who, reply=str(reply))
+        accepted = []
+        for one, ruling in pairs:
+            if ruling.mixed and ruling.verdict is not None:
+                step = {"hook": "mixed_verdict", "plugin": ruling.plugin, "verdict": ruling.verdict.to_json()}
+                transaction.steps.append({**step, "recipient": str(one.recipient.address)})
+            if ruling.verdict is not None and ruling.verdict.action is Action.REDIRECT:
+                accepted.extend(await self._resolved([_address(text) for text in ruling.verdict.target]))
+            else:
+                accepted.append(settle(one, ruling))
+        transaction.accepted = accepted
 
     def _intake(
         self,
@@ -154,7 +212,6 @@ class Pipeline:
         now: float,
         message: MailMessage,
         dispositions: Dispositions,
-        steps: tuple[Mapping[str, Any], ...],
         skip: int = 0,
     ) -> Intake:
         message_id = _message_id(message)
@@ -182,7 +239,7 @@ class Pipeline:
             deliveries=deliveries,
             queued=tuple(dispositions.queued.values()),
             notifications=notifications,
-            trace=steps,
+            trace=(*session.steps, *transaction.steps),
         )
 
     async def _take(self, intake: Intake, transaction: MailTransaction) -> None:

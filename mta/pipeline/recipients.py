@@ -11,6 +11,8 @@ from mta.model.message import LocalDelivery, Placement, QueuedRecipient, Recipie
 from mta.pipeline.transaction import Accepted
 
 JUNK = Placement(folder="Junk")
+TAGGED = Placement(keywords=frozenset({"$Junk"}))
+"""In the inbox, marked as mail readers mark spam (IANA's IMAP keywords)."""
 _SUCCESS = frozenset({"SUCCESS"})
 _INBOX = Placement()
 
@@ -39,21 +41,23 @@ def dispose(
     out = Dispositions()
     for one in accepted:
         recipient, held, suspect = one.recipient, one.hold or hold, one.quarantine or quarantine
+        doubt = suspect or one.tag
+        place = JUNK if suspect else TAGGED if one.tag else _INBOX
         waits = bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
         if wanted is not None and not waits:
             waits = wanted(recipient.address)
         for target in one.resolution.local:
-            if isinstance(target, MailboxTarget) and not held and (suspect or not waits):
+            if isinstance(target, MailboxTarget) and not held and (doubt or not waits):
                 if target.user not in out.deliveries:
-                    out.deliveries[target.user] = LocalDelivery(target.user, recipient.address, JUNK if suspect else _INBOX)
+                    out.deliveries[target.user] = LocalDelivery(target.user, recipient.address, place)
                     out.owners[target.user] = target
             elif isinstance(target, MailboxTarget):
                 out.queued.setdefault(("local", target.user), _row(recipient, recipient.address, target.user, held))
             else:
-                reason = held or (suspect and f"quarantine: {suspect}")
+                reason = held or (doubt and f"quarantine: {doubt}")
                 out.queued.setdefault(("local", target.address), _row(recipient, target.address, None, reason))
         for address in one.resolution.remote:
-            reason = held or (suspect and f"quarantine: {suspect}")
+            reason = held or (doubt and f"quarantine: {doubt}")
             out.queued.setdefault(
                 ("remote", address), QueuedRecipient(address, "remote", None, recipient.orcpt, recipient.notify, reason)
             )

@@ -1,45 +1,55 @@
-"""The stages, one function each, in the order that every door keeps: authenticate, check, modify, sign.
+"""The stages, one function each, in the order that every door keeps: parts, authenticate, check, verdict, modify, sign.
 
 A stage is entered only when somebody implements its hook. What plugins answer is checked here: an answer that cannot be used
 is logged with the plugin's name and left out; it never reaches the message.
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mta.config.sections import Spam
-from mta.model.errors import Refused
 from mta.model.message import Recipient
-from mta.model.reply import Reply
-from mta.model.verdict import Action, Verdict
+from mta.model.verdict import Verdict
 from mta.obs.log import Log
 from mta.pipeline.header import apply_edits
 from mta.pipeline.hooks import Decision, Plan
 from mta.pipeline.message import MailMessage
+from mta.pipeline.parts import parts_of
 from mta.pipeline.results import build_results
 from mta.pipeline.session import MailSession
+from mta.pipeline.transaction import MailTransaction, heed
+from mta.wire.mime import parse
 from mta_hooks.edits import AddHeader, RemoveHeader, ReplaceHeader
 from mta_hooks.results import AuthResult
 
-SPAM = Reply(550, "5.7.1", "message was judged to be spam")
+Answer = tuple[str, Verdict | Mapping[object, Verdict] | None]
+"""Of ``message_verdict``: plugin, and what it said of all or of each."""
+
+_LARGE = 2**20
+"""Octets from which a message is taken apart in a thread."""
+_PARTS = 100
+"""Parts that are looked at before others have their turn of the event loop."""
+_OPINIONS = 100
+"""Trace steps that the parts of one message leave at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What check and scores say of the whole message.
-
-    quarantine, hold, discard  reasons, "" for none
-    redirect                   addresses that take the place of all recipients
-    steps                      for the trace
-    """
-
-    quarantine: str = ""
-    hold: str = ""
-    discard: str = ""
-    redirect: tuple[str, ...] = ()
-    steps: tuple[Mapping[str, Any], ...] = ()
+async def inspect(plan: Plan, transaction: MailTransaction, message: MailMessage) -> None:
+    """Ask of each part, until one refuses or discards the message. Raises Refused."""
+    octets = message.raw
+    root = parse(octets) if len(octets) < _LARGE else await asyncio.get_running_loop().run_in_executor(None, parse, octets)
+    room = _OPINIONS
+    for number, part in enumerate(parts_of(root, octets), 1):
+        decision = await plan.verdict(message=message, part=part)
+        if decision.verdict is not None or room > 0:
+            heed(transaction, decision)
+            room -= len(decision.steps)
+        else:
+            transaction.score += decision.score
+        if transaction.discard:
+            return
+        if number % _PARTS == 0:
+            await asyncio.sleep(0)
 
 
 async def authenticate(plan: Plan, session: MailSession, message: MailMessage, hostname: str) -> tuple[list[AuthResult], bytes]:
@@ -59,35 +69,21 @@ async def check(
     return await plan.verdict(session=session, message=message, recipients=recipients, results=results)
 
 
-def judge(decision: Decision | None, score: float, spam: Spam) -> Judgement:
-    """Turn a decision, and the scores of earlier hooks, into what becomes of the message. Raises Refused."""
-    verdict = decision.verdict if decision is not None else None
-    steps = decision.steps if decision is not None else ()
-    if verdict is not None and verdict.final:
-        return _obey(verdict, decision.plugin if decision is not None else "", steps)
-    total = score + (decision.score if decision is not None else 0.0)
-    if total >= spam.reject:
-        raise Refused(SPAM, f"score {total:.1f}")
-    if total >= spam.junk:
-        return Judgement(quarantine=f"score {total:.1f}", steps=steps)
-    return Judgement(steps=steps)
-
-
-def _obey(verdict: Verdict, plugin: str, steps: tuple[Mapping[str, Any], ...]) -> Judgement:
-    reason = verdict.reason or f"by {plugin}"
-    match verdict.action:
-        case Action.REJECT | Action.DEFER:
-            raise Refused(verdict.reply(), f"{plugin}: {verdict.reason}" if verdict.reason else plugin)
-        case Action.DISCARD:
-            return Judgement(discard=reason, steps=steps)
-        case Action.QUARANTINE:
-            return Judgement(quarantine=reason, steps=steps)
-        case Action.HOLD:
-            return Judgement(hold=reason, steps=steps)
-        case Action.REDIRECT:
-            return Judgement(redirect=verdict.target, steps=steps)
-        case Action.ACCEPT:
-            return Judgement(steps=steps)
+async def decide(
+    plan: Plan, message: MailMessage, steps: Iterable[Mapping[str, Any]], recipients: Sequence[Recipient]
+) -> tuple[Answer, list[Mapping[str, Any]]]:
+    """Ask for the final word over the scores: (plugin, answer), and its step for the trace."""
+    scores: dict[str, float] = {}
+    for step in steps:
+        if score := step.get("verdict", {}).get("score", 0.0):
+            scores[step["plugin"]] = scores.get(step["plugin"], 0.0) + score
+    plugin, answer = await plan.named(message=message, scores=scores, recipients=recipients)
+    if answer is None:
+        return ("", None), []
+    step = {"hook": "message_verdict", "plugin": plugin}
+    if isinstance(answer, Mapping):
+        return (plugin, answer), [{**step, "verdicts": {str(who): v.to_json() for who, v in answer.items()}}]
+    return (plugin, answer), [{**step, "verdict": answer.to_json()}]
 
 
 async def modify(plan: Plan, message: MailMessage, recipients: Sequence[Recipient], head: bytes, log: Log) -> bytes:

@@ -7,9 +7,12 @@ from typing import Any
 
 from mta.directory.resolve import Resolution
 from mta.model.address import Address
+from mta.model.errors import Refused
 from mta.model.ids import QueueId
 from mta.model.message import Origin, Recipient
+from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
+from mta.pipeline.hooks import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +20,15 @@ class Accepted:
     """A recipient that was let in.
 
     resolution  what it stands for; empty when discarded
-    quarantine, hold  reasons, "" for none; they come from ``smtp_rcpt``
+    quarantine, hold  reasons, "" for none; they come from ``smtp_rcpt`` or are a verdict for this recipient alone
+    tag               not "": refused to this recipient, and accepted all the same (``mixed_verdict: accept_tagged``)
     """
 
     recipient: Recipient
     resolution: Resolution
     quarantine: str = ""
     hold: str = ""
+    tag: str = ""
 
 
 class MailTransaction:
@@ -35,11 +40,13 @@ class MailTransaction:
     score     sum of what hooks added before the message was complete
     steps     trace steps of those hooks
     discard, quarantine, hold  reasons, "" for none; what those hooks said of the whole message
+    asked     recipients in the peer's words, one for each RCPT that was accepted: LMTP has a reply for each
+    replies   those of them who are told something else than the others
     policy    answer of ``rcpt_policy_key`` that all recipients share
     """
 
     __slots__ = (
-        "accepted", "discard", "eightbit", "envid", "hold", "id", "notes", "origin", "params", "policy", "quarantine", "ret",
+        "accepted", "asked", "discard", "eightbit", "envid", "hold", "id", "notes", "origin", "params", "policy", "quarantine", "replies", "ret",
         "score", "sender", "smtputf8", "steps",
     )  # fmt: skip
 
@@ -57,6 +64,8 @@ class MailTransaction:
         self.score = 0.0
         self.steps: list[Mapping[str, Any]] = []
         self.discard = self.quarantine = self.hold = ""
+        self.asked: list[str] = []
+        self.replies: dict[str, Reply] = {}
         self.policy: Hashable | None = None
 
     @property
@@ -72,3 +81,15 @@ class MailTransaction:
             self.quarantine = reason
         elif verdict.action is Action.HOLD:
             self.hold = reason
+
+
+def heed(transaction: MailTransaction, decision: Decision) -> None:
+    """Note what hooks said of a message that is not complete or not judged yet. Raises Refused."""
+    transaction.score += decision.score
+    transaction.steps.extend(decision.steps)
+    verdict = decision.verdict
+    if verdict is None:
+        return
+    if verdict.action in (Action.REJECT, Action.DEFER):
+        raise Refused(verdict.reply(), f"{decision.plugin}: {verdict.reason}" if verdict.reason else decision.plugin)
+    transaction.keep(verdict, decision.plugin)

@@ -12,6 +12,9 @@ from mta.pluginhost.specs import SPECS, Spec
 LONGEST_TEXT = 1000
 """Characters of a verdict's text or reason, and of an error as kept and logged."""
 
+LONGEST_DELAY = 30 * 86400
+"""Seconds that a hook may put off an attempt."""
+
 _CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
 _CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}(?: [!-~]{1,200}){0,20}\Z")  # RFC 5321 §4.1.1.1 ehlo-line
 
@@ -46,6 +49,8 @@ def of_verdict(answer: Any, spec: Spec) -> str:
     for text in (verdict.text, verdict.reason, verdict.enhanced, *verdict.target):
         if not isinstance(text, str) or len(text) > LONGEST_TEXT:
             return f"a text must be str of at most {LONGEST_TEXT} characters"
+    if verdict.delay is not None and not (isinstance(verdict.delay, int | float) and 0 <= verdict.delay <= LONGEST_DELAY):
+        return f"a delay must be 0 to {LONGEST_DELAY} seconds"
     if verdict.action is Action.REDIRECT and not verdict.target:
         return "redirect without an address"
     return ""

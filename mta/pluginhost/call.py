@@ -20,6 +20,7 @@ from mta.pluginhost.answers import LONGEST_TEXT, problem_of
 from mta.pluginhost.plugin import HostOptions, Plugin
 from mta.pluginhost.specs import Spec
 from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
+from mta.pluginhost.when import conditions_of
 from mta_hooks.markers import OPTIONS, HookOptions, OnError
 
 _NO_OPTIONS = HookOptions()
@@ -31,6 +32,10 @@ class ContractError(Exception):
 
 class Overdue(Exception):
     """The implementation waited past its deadline."""
+
+
+class Outside(Exception):
+    """What a program or another process did wrong: an error of the plugin, but no traceback of ours is worth a line."""
 
 
 class Failure:
@@ -66,7 +71,7 @@ class Step:
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.breaker = plugin.breaker
         self.context = plugin.context
-        self.when = plugin.when
+        self.when = conditions_of(options, plugin.when)
         self.counter = plugin.counter(spec.name)
         self.on_error: OnError = options.on_error or plugin.on_error or spec.on_error
         if spec.name == "startup" and not (options.on_error or plugin.on_error or plugin.required):
@@ -257,7 +262,7 @@ class Dispatcher:
         if isinstance(exc, Refused) and step.spec.mode == "verdict":
             return self._checked(step, _verdict_of(exc), arguments)
         error = describe(exc)
-        expected = isinstance(exc, TemporaryFailure | Overdue)
+        expected = isinstance(exc, TemporaryFailure | Overdue | Outside)
         self._log.error(
             "plugin.error",
             plugin=step.plugin.name,

@@ -9,7 +9,7 @@ from typing import Any
 
 from mta.pluginhost.specs import SPECS, Spec
 from mta_hooks import API
-from mta_hooks.markers import OPTIONS, PROJECT
+from mta_hooks.markers import OPTIONS, PROJECT, HookOptions
 
 
 class PluginRefused(Exception):
@@ -64,12 +64,23 @@ def _problem(hook: str, function: Callable[..., Any]) -> str:
         return f"{hook}: hook wrappers are not supported; answer a verdict or an edit instead"
     if not hasattr(function, OPTIONS):
         return f"{hook}: marked with pluggy's own marker; use mta_hooks.hookimpl"
+    if problem := _declaration_problem(hook, getattr(function, OPTIONS)):
+        return problem
     plain = inspect.unwrap(function)
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         return f"{hook}: contains yield; an implementation returns its answer"
     if spec.mode == "load" and inspect.iscoroutinefunction(plain):
         return f"{hook}: must be def, not async def"
     return _argument_problem(spec, function)
+
+
+def _declaration_problem(hook: str, options: HookOptions) -> str:
+    """``types`` and ``verbs`` where they mean something, and as they are written."""
+    if options.types and hook != "mime_part":
+        return f"{hook}: types are for mime_part"
+    if wrong := [t for t in options.types if not _TYPE.match(t)]:
+        return f'{hook}: {wrong[0]!r} is no type; write it like "image/png" or "image/*"'
+    return ""
 
 
 def _argument_problem(spec: Spec, function: Callable[..., Any]) -> str:
@@ -83,6 +94,7 @@ def _argument_problem(spec: Spec, function: Callable[..., Any]) -> str:
     return ""
 
 
+_TYPE = re.compile(r"(?:\*/\*|[a-z0-9.+_-]+/(?:\*|[a-z0-9.+_-]+))\Z")
 _BOUND = re.compile(r"\s*(>=|<=|==|<|>)\s*(\d+(?:\.\d+)*)\s*\Z")
 
 

@@ -55,10 +55,14 @@ class HookHost:
     smtp_rcpt: Plan | None = None
     rcpt_policy_key: Plan | None = None
     smtp_data: Plan | None = None
+    message_headers: Plan | None = None
+    message_sink: Plan | None = None
+    mime_part: Plan | None = None
     smtp_reset: Plan | None = None
     smtp_disconnect: Plan | None = None
     message_authenticate: Plan | None = None
     message_check: Plan | None = None
+    message_verdict: Plan | None = None
     message_modify: Plan | None = None
     message_sign: Plan | None = None
     domain_lookup: Plan | None = None

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mta.model.errors import TemporaryFailure
 from mta.model.verdict import Verdict, defer, reject
 from mta.pluginhost.call import Dispatcher, Failure, Step
+from mta.pluginhost.sink import close_step, feed_step
 from mta.pluginhost.specs import Spec
 
 _DEFER = defer("temporary failure", enhanced="4.3.0")
@@ -21,13 +22,15 @@ class Decision:
     verdict  the final one; None: nobody decided
     plugin   who gave it, or ""
     score    sum of all scores
-    steps    JSON-able, of those who had an opinion or failed: {"hook", "plugin", "verdict" | "error", "seconds"}
+    steps    JSON-able, of those who had an opinion or failed: {"hook", "plugin", "verdict" | "verdicts" | "error", "seconds"}
+    each     recipient -> (verdict, plugin) where a plugin decided for one recipient; ``verdict`` is for the others
     """
 
     verdict: Verdict | None
     plugin: str
     score: float
     steps: tuple[Mapping[str, Any], ...]
+    each: Mapping[str, tuple[Verdict, str]] = field(default_factory=dict)
 
 
 NOTHING = Decision(None, "", 0.0, ())
@@ -47,6 +50,7 @@ class Plan:
         """Ask in order until one decides. A failure with on_error defer (or retry) decides 451 4.3.0, with reject 554 5.3.0."""
         score = 0.0
         said: list[Mapping[str, Any]] | None = None
+        each: dict[str, tuple[Verdict, str]] = {}
         call = self._dispatcher.call
         for step in self.steps:
             answer = await call(step, arguments)
@@ -60,10 +64,15 @@ class Plan:
                 if step.on_error == "continue":
                     continue
                 answer = _REJECT if step.on_error == "reject" else _DEFER
+            elif self.spec.each and isinstance(answer, Mapping):
+                each = {str(who): (verdict, step.plugin.name) for who, verdict in answer.items()} | each
+                if all(str(r.address) in each for r in arguments["recipients"]):
+                    break
+                continue
             score += answer.score
             if answer.final:
-                return Decision(answer, step.plugin.name, score, tuple(said))
-        return NOTHING if said is None else Decision(None, "", score, tuple(said))
+                return Decision(answer, step.plugin.name, score, tuple(said), each)
+        return NOTHING if said is None else Decision(None, "", score, tuple(said), each)
 
     async def first(self, **arguments: Any) -> Any | None:
         """Return the first answer. Raises TemporaryFailure when one asked before it failed and its on_error is not continue."""
@@ -76,6 +85,32 @@ class Plan:
                 return answer
             _raise_unless_continue(answer)
         return None
+
+    async def named(self, **arguments: Any) -> tuple[str, Any]:
+        """The same with the name of the plugin that answered; ("", None) when nobody did."""
+        call = self._dispatcher.call
+        for step in self.steps:
+            answer = await call(step, arguments)
+            if answer is None:
+                continue
+            if answer.__class__ is not Failure:
+                return step.plugin.name, answer
+            _raise_unless_continue(answer)
+        return "", None
+
+    async def open(self, **arguments: Any) -> "Sinks | None":
+        """Make the objects of ``message_sink`` for one message; None when nobody wants it. Raises like ``first``."""
+        sinks = []
+        call = self._dispatcher.call
+        for step in self.steps:
+            made = await call(step, arguments)
+            if made is None:
+                continue
+            if made.__class__ is Failure:
+                _raise_unless_continue(made)
+            else:
+                sinks.append((feed_step(step, made.feed), close_step(step, made.close)))
+        return Sinks(self._dispatcher, sinks) if sinks else None
 
     async def all(self, **arguments: Any) -> list[tuple[str, Any]]:
         """Return (plugin, answer) pairs; a list of answers is given as several pairs. Raises like ``first``."""
@@ -118,10 +153,54 @@ class Plan:
             raise TemporaryFailure("; ".join(failures))
 
 
+class Sinks:
+    """Those who hear one message. One that fails with on_error continue hears no more of it, and says nothing at its end."""
+
+    __slots__ = ("_dispatcher", "_sinks")
+
+    def __init__(self, dispatcher: Dispatcher, sinks: list[tuple[Step, Step]]) -> None:
+        self._dispatcher = dispatcher
+        self._sinks = sinks
+
+    async def feed(self, octets: bytes) -> Decision:
+        """Hand a piece to all. A decision comes of it only when one failed."""
+        said: list[Mapping[str, Any]] = []
+        for sink in tuple(self._sinks):
+            step = sink[0]
+            answer = await self._dispatcher.call(step, {"octets": octets})
+            if answer.__class__ is Failure:
+                said.append(_entry(step, answer))
+                if step.on_error != "continue":
+                    return Decision(_REJECT if step.on_error == "reject" else _DEFER, step.plugin.name, 0.0, tuple(said))
+                self._sinks.remove(sink)
+        return Decision(None, "", 0.0, tuple(said)) if said else NOTHING
+
+    async def close(self) -> Decision:
+        """Ask all for their verdicts, so that every one is closed. The first refusal decides, else the first final verdict."""
+        score, said = 0.0, list[Mapping[str, Any]]()
+        verdict: Verdict | None = None
+        plugin = ""
+        for _, step in self._sinks:
+            answer = await self._dispatcher.call(step, {})
+            if answer is None:
+                continue
+            said.append(_entry(step, answer))
+            if answer.__class__ is Failure:
+                if step.on_error == "continue":
+                    continue
+                answer = _REJECT if step.on_error == "reject" else _DEFER
+            score += answer.score
+            if answer.final and (verdict is None or (answer.code and not verdict.code)):
+                verdict, plugin = answer, step.plugin.name
+        return Decision(verdict, plugin, score, tuple(said)) if said else NOTHING
+
+
 def _entry(step: Step, answer: Any) -> Mapping[str, Any]:
     entry: dict[str, Any] = {"hook": step.spec.name, "plugin": step.plugin.name, "seconds": round(step.seconds, 6)}
     if answer.__class__ is Failure:
         entry["error"] = answer.error
+    elif isinstance(answer, Mapping):
+        entry["verdicts"] = {str(who): verdict.to_json() for who, verdict in answer.items()}
     else:
         entry["verdict"] = answer.to_json()
     return entry

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import mta_hooks
@@ -77,6 +78,12 @@ SPECS: dict[str, Spec] = {
     for name, function in vars(hookspecs).items()
     if isinstance(function, types.FunctionType) and hasattr(function, SPEC)
 }
+
+
+@cache
+def hints(name: str) -> Mapping[str, Any]:
+    """Types of a hook's arguments, and of its answer under "return"."""
+    return typing.get_type_hints(getattr(hookspecs, name), _NAMES)
 
 
 def with_ctx() -> types.ModuleType:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mta.pluginhost.check import PluginRefused, nearest
 from mta.pluginhost.specs import Spec
+from mta_hooks.markers import HookOptions
 
 _RECIPIENTS: dict[str, Callable[[Any], Iterable[str]]] = {
     "recipient": lambda r: (str(r),),
@@ -15,18 +16,21 @@ _RECIPIENTS: dict[str, Callable[[Any], Iterable[str]]] = {
     "address": lambda a: (str(a),),
     "record": lambda r: (r.recipient,),
     "event": lambda e: (e.user,),
+    "envelope": lambda e: [str(r) for r in e.recipients],
 }
 _SENDERS: dict[str, Callable[[Any], Iterable[str]]] = {
     "sender": lambda s: ("" if s is None else str(s),),
     "transaction": lambda t: ("" if t.sender is None else str(t.sender),),
     "message": lambda m: ("" if m is None or m.sender is None else str(m.sender),),
     "record": lambda r: (r.sender,),
+    "envelope": lambda e: ("" if e.sender is None else str(e.sender),),
 }
 _PROTOCOLS: dict[str, Callable[[Any], Iterable[str]]] = {
     "session": lambda s: (s.protocol,),
     "message": lambda m: (m.origin,),
     "transaction": lambda t: (t.origin,),
     "record": lambda r: (r.origin,),
+    "envelope": lambda e: (e.origin,),
 }
 _FIELDS = {"recipient": _RECIPIENTS, "sender": _SENDERS, "protocol": _PROTOCOLS}
 
@@ -62,3 +66,28 @@ class When:
             if argument in arguments:
                 return any(match(value) for value in values(arguments[argument]))
         return False
+
+
+class Declared:
+    """What an implementation declares to be asked for (``types``, ``verbs``), in front of the plugin's own conditions."""
+
+    def __init__(self, options: HookOptions, when: When | None) -> None:
+        self._types = frozenset(options.types)
+        self._verbs = frozenset(options.verbs)
+        self._when = when
+
+    def __call__(self, arguments: Mapping[str, Any]) -> bool:
+        if self._types:
+            kind: str = arguments["part"].content_type
+            if not self._types & {kind, f"{kind.partition('/')[0]}/*", "*/*"}:
+                return False
+        if self._verbs and arguments["verb"] not in self._verbs:
+            return False
+        return self._when is None or self._when(arguments)
+
+    def wants(self, recipient: str) -> bool:
+        return self._when is None or self._when.wants(recipient)
+
+
+def conditions_of(options: HookOptions, when: When | None) -> When | Declared | None:
+    return Declared(options, when) if options.types or options.verbs else when

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
-from mta.model.errors import TemporaryFailure
+from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
-from mta.pipeline.hooks import Plan
+from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
@@ -26,38 +28,43 @@ def data(link: SmtpProtocol, _command: Data) -> Step:
         return replies.NEED_RCPT
     if link.lines.waiting:
         return replies.EARLY_DATA
-    if (plan := link.server.hooks.smtp_data) is not None:
-        return _judged(link, transaction, plan)
-    return _begin(link, transaction)
+    hooks = link.server.hooks
+    if hooks.smtp_data is not None or hooks.message_headers is not None or hooks.message_sink is not None:
+        return _judged(link, transaction)
+    return _begin(link, transaction, None)
 
 
-async def _judged(link: SmtpProtocol, transaction: MailTransaction, plan: Plan) -> Reply:
-    decision = await plan.verdict(session=link.peer, transaction=transaction)
-    if (reply := judge_transaction(link, transaction, "smtp.data.refused", decision)) is not None:
-        link.end_transaction("refused")
-        return reply
-    return _begin(link, transaction)
+async def _judged(link: SmtpProtocol, transaction: MailTransaction) -> Reply:
+    hooks = link.server.hooks
+    if (plan := hooks.smtp_data) is not None:
+        decision = await plan.verdict(session=link.peer, transaction=transaction)
+        if (reply := judge_transaction(link, transaction, "smtp.data.refused", decision)) is not None:
+            link.end_transaction("refused")
+            return reply
+    return _begin(link, transaction, await Stream.open(hooks, link.peer, transaction))
 
 
-def _begin(link: SmtpProtocol, transaction: MailTransaction) -> Reply:
+def _begin(link: SmtpProtocol, transaction: MailTransaction, stream: Stream | None) -> Reply:
     if link.lines.waiting:  # RFC 2920 §3.1: whoever sends on before 354 speaks for somebody else, or not SMTP
         return replies.EARLY_DATA
-    link.reader = Incoming(link, transaction)
+    link.reader = Incoming(link, transaction, stream)
     return replies.START_DATA
 
 
 class Incoming:
     """One message between 354 and its end; fulfils Reader."""
 
-    __slots__ = ("_content", "_decoder", "_link", "_refusal", "_swallowed", "_transaction", "deadline")
+    __slots__ = ("_content", "_decoder", "_detail", "_link", "_refusal", "_stream", "_swallowed", "_transaction", "deadline")
 
-    def __init__(self, link: SmtpProtocol, transaction: MailTransaction) -> None:
+    def __init__(self, link: SmtpProtocol, transaction: MailTransaction, stream: Stream | None) -> None:
         server = link.server
         self._link = link
         self._transaction = transaction
         self._decoder = DataDecoder(server.message_size)
         self._content = SpooledContent(server.memory, server.spool_folder)
+        self._stream = stream
         self._refusal: Reply | None = None
+        self._detail = ""
         self._swallowed = 0
         self.deadline = server.time() + server.transaction_timeout
 
@@ -73,16 +80,35 @@ class Incoming:
                 self._refuse(_faulty(self._decoder.fault))
             elif piece:
                 self._content.write(piece)
+                if self._stream is not None:
+                    return self._listened(self._stream, piece, len(octets), rest)
+        return self._go_on(len(octets), rest)
+
+    async def _listened(self, stream: Stream, piece: bytes, size: int, rest: bytes | None) -> Reply | None:
+        await self._ask(stream.feed(piece))
+        step = self._go_on(size, rest)
+        return step if step is None or isinstance(step, Reply) else await step
+
+    async def _ask(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let the stream's hooks speak; what they refuse is answered at the message's end."""
+        try:
+            await work
+        except Refused as refusal:
+            self._refuse(refusal.reply, refusal.detail)
+        except TemporaryFailure as failure:
+            self._refuse(replies.TEMPORARY, str(failure))
+
+    def _go_on(self, size: int, rest: bytes | None) -> Step:
         if rest is not None:
             return self._end(rest)
         if self._refusal is not None:
-            self._swallowed += len(octets)
+            self._swallowed += size
             return self._refusal if self._swallowed > _SWALLOW else None
         return self._spill() if self._content.full else None
 
-    def _refuse(self, reply: Reply) -> None:
+    def _refuse(self, reply: Reply, detail: str = "") -> None:
         """Keep nothing more; the rest is read to its end."""
-        self._refusal = reply
+        self._refusal, self._detail, self._stream = reply, detail, None
         self._content = SpooledContent(0, "")
 
     async def _spill(self) -> Reply | None:
@@ -98,15 +124,23 @@ class Incoming:
         link.reader = link.transaction = None
         link.lines.put_back(rest)
         if self._refusal is not None:
-            sender = self._transaction.sender or ""
             link.tell_reset(self._transaction, "message")
-            return self._told(refused(link, "smtp.data.refused", self._refusal, id=self._transaction.id, sender=sender))
+            return self._told(self._refused(self._refusal))
         self._content.finish()
         return self._submit()
+
+    def _refused(self, reply: Reply) -> Reply:
+        about = {"detail": self._detail} if self._detail else {}
+        sender = self._transaction.sender or ""
+        return refused(self._link, "smtp.data.refused", reply, id=self._transaction.id, sender=sender, **about)
 
     async def _submit(self) -> Reply:
         link = self._link
         try:
+            if self._stream is not None:
+                await self._ask(self._stream.end())
+                if self._refusal is not None:
+                    return self._told(self._refused(self._refusal))
             reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
         finally:
             link.tell_reset(self._transaction, "message")
@@ -116,10 +150,13 @@ class Incoming:
 
     def _told(self, reply: Reply) -> Reply:
         """LMTP answers once for each accepted recipient (RFC 2033 §4.2)."""
-        if self._link.spec.protocol == "lmtp":
-            for _ in self._transaction.accepted[1:]:
-                self._link.say(reply)
-        return reply
+        transaction = self._transaction
+        if self._link.spec.protocol != "lmtp" or not transaction.asked:
+            return reply
+        *first, last = [transaction.replies.get(who, reply) for who in transaction.asked]
+        for one in first:
+            self._link.say(one)
+        return last
 
 
 def _faulty(fault: str) -> Reply:

@@ -66,6 +66,6 @@ class Lines:
         return octets
 
     def put_back(self, octets: bytes) -> None:
-        """What a message did not need."""
-        self._octets, self._position = octets, 0
+        """What a message did not need; it comes before what has arrived since."""
+        self._octets, self._position = octets + self._octets[self._position :], 0
         self.progressed = True

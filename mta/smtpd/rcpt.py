@@ -66,6 +66,7 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
             return _refuse(link, transaction, recipient, replies.OTHER_POLICY)
         transaction.policy = transaction.policy if key is None else key
     transaction.accepted.append(Accepted(recipient, resolution, quarantine, hold))
+    transaction.asked.append(str(recipient.original))
     return replies.RCPT_OK
 
 
@@ -81,6 +82,7 @@ async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Re
             return _refuse(link, transaction, recipient, verdict.reply(), plugin=decision.plugin, reason=verdict.reason)
         case Action.DISCARD:
             transaction.accepted.append(Accepted(recipient, Resolution()))
+            transaction.asked.append(str(recipient.original))
             return replies.RCPT_OK
         case Action.REDIRECT:
             return await _redirect(link, transaction, recipient, verdict)
@@ -102,6 +104,7 @@ async def _redirect(link: SmtpProtocol, transaction: MailTransaction, recipient:
         moved = Recipient(address, recipient.original, recipient.orcpt, recipient.notify, recipient.params)
         accepted.append(Accepted(moved, resolution))
     transaction.accepted.extend(accepted)
+    transaction.asked.append(str(recipient.original))
     return replies.RCPT_OK
 
 

@@ -72,6 +72,10 @@ class FakePlan:
     async def first(self, **arguments: Any) -> Any:
         return await self._ask(arguments)
 
+    async def named(self, **arguments: Any) -> tuple[str, Any]:
+        answer = await self._ask(arguments)
+        return ("", None) if answer is None else (self._plugin, answer)
+
     async def notify(self, **arguments: Any) -> None:
         await self._ask(arguments)
 

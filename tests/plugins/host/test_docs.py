@@ -10,8 +10,10 @@ from mta.model.address import Address
 from mta.model.delivery import Delivered, DeliveryRecord
 from mta.model.ids import QueueId
 from mta.model.message import Placement
+from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
+from mta.wire.mime import parse
 from mta_hooks import AuthOk, MailboxEvent, Tls
 from mta_hooks.services import HttpReply
 
@@ -55,6 +57,9 @@ ARGUMENTS = {
     "user": "a@example.org",
     "placement": Placement(),
     "record": RECORD,
+    "headers": [("From", "a@b"), ("Subject", "x")],
+    "part": MailPart(b"MZ", parse(b"Content-Type: application/octet-stream\r\n\r\nMZ"), "1"),
+    "scores": {"a": 12.0},
     "tls": Tls("TLSv1", "x"),
     "capabilities": ["HELP"],
     "mechanism": "PLAIN",
