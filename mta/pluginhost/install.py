@@ -19,6 +19,8 @@ from mta.pluginhost.pip import Pip, PipFailed, Resolved, Sources
 
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\]\s*)?(?:$|[<>=!~;@ ])")
 
+_PLACE = re.compile(r"\s*(?:[\w+.-]+:|[./~])")
+
 
 class NotInstalled(MailError):
     """There is no such distribution in the environment."""
@@ -51,12 +53,9 @@ class Change:
 
 
 def name_of(requirement: str) -> str:
-    """Canonical name of "mta-greylist[geo]>=1"; "" for a path or a URL."""
-    found = (
-        None
-        if re.match(r"\s*[\w+.-]+:|\s*[./~]", requirement) or requirement.endswith((".whl", ".tar.gz"))
-        else _NAME.match(requirement)
-    )
+    """Canonical name of "mta-greylist[geo]>=1" or "x @ https://…"; "" for a path or a URL."""
+    file = requirement.endswith((".whl", ".tar.gz", ".zip")) and " @ " not in requirement
+    found = None if file or _PLACE.match(requirement) else _NAME.match(requirement)
     return canonical(found[1]) if found else ""
 
 

@@ -29,20 +29,22 @@ def sample(name: str, model: type[BaseModel] | None) -> str:
     return "\n".join([*lines, *own, "    # Known to every plugin:", *common]) + "\n"
 
 
-def _keys(model: type[BaseModel], indent: str) -> Iterator[str]:
+def _keys(model: type[BaseModel], indent: str, off: str = "#") -> Iterator[str]:
+    """``off`` stands before keys that may be left out; "" below a section that is itself commented out by its ``indent``."""
     for name, field in model.model_fields.items():
         key = field.alias or name
-        notes = [field.description or "", ", ".join(n for n in (_form(field), bounds_of(field)) if n)]
-        text = " ".join(n for n in (notes[0], f"({notes[1]})" if notes[1] else "") if n)
+        bounds = ", ".join(n for n in (_form(field), bounds_of(field)) if n)
+        text = " ".join(n for n in (field.description or "", f"({bounds})" if bounds else "") if n)
         yield from (f"{indent}# {line}" for line in inspect.cleandoc(text).splitlines())
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield f"{indent}{key}:" if field.is_required() else f"{indent}#{key}:"
-            yield from _keys(inner, f"{indent}  " if field.is_required() else f"{indent}#  ")
+            given = field.is_required() or not off
+            yield f"{indent}{key}:" if given else f"{indent}#{key}:"
+            yield from _keys(inner, f"{indent}  ", off) if given else _keys(inner, f"{indent}#  ", "")
         elif field.is_required():
             yield f"{indent}{key}:   # must be given"
         else:
-            yield f"{indent}#{key}: {_written(field.get_default(call_default_factory=True))}"
+            yield f"{indent}{off}{key}: {_written(field.get_default(call_default_factory=True))}"
 
 
 def _form(field: FieldInfo) -> str:
