@@ -29,6 +29,7 @@ class Verdict:
     target                where to, for redirect: addresses
     score                 added to the message's score; a verdict of ACCEPT with a score does not end the chain
     hang_up               close the connection after the reply
+    delay                 seconds until the next attempt, for defer in ``delivery_attempt``; None: the retry schedule
     """
 
     action: Action
@@ -39,6 +40,7 @@ class Verdict:
     target: tuple[str, ...] = ()
     score: float = 0.0
     hang_up: bool = False
+    delay: float | None = None
 
     @property
     def final(self) -> bool:
@@ -91,11 +93,11 @@ def reject(text: str, *, code: int = 550, enhanced: str = "5.7.1", reason: str =
     return Verdict(Action.REJECT, code, enhanced, text, reason)
 
 
-def defer(text: str, *, code: int = 451, enhanced: str = "4.7.1", reason: str = "") -> Verdict:
-    """Refuse for now; the peer keeps the message and tries again. ``code`` 400-499."""
+def defer(text: str, *, code: int = 451, enhanced: str = "4.7.1", reason: str = "", delay: float | None = None) -> Verdict:
+    """Refuse for now; the peer keeps the message and tries again. ``code`` 400-499; ``delay`` is for ``delivery_attempt``."""
     if not 400 <= code <= 499:
         raise ValueError(f"defer takes a 4xx code, not {code}")
-    return Verdict(Action.DEFER, code, enhanced, text, reason)
+    return Verdict(Action.DEFER, code, enhanced, text, reason, delay=delay)
 
 
 def discard(reason: str) -> Verdict:
