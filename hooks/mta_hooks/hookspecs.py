@@ -315,4 +315,13 @@ def bounced(record: DeliveryRecord) -> None:
 
 @hookspec("durable", on_error="retry", timeout=30.0)
 def mailbox_event(event: MailboxEvent) -> None:
-    """A message arrived, changed or went."""
+    """Something happened in a mailbox; the names are those of RFC 5423 §4.2. Written with the change's own transaction, whoever made it.
+
+    MessageNew (delivered), MessageAppend (by APPEND, COPY or MOVE; of the last two ``details["copied"]`` is true), MessageExpunge
+    (removed, or moved away), MessageRead (\\Seen was set), MessageTrash (\\Deleted was set), FlagsSet (any other flag was set),
+    FlagsClear; of these four ``details["changed"]`` names the flags, and ``flags`` is what the messages have now. MailboxCreate
+    (missing parents too), MailboxDelete, MailboxRename (``details["from"]``), MailboxSubscribe, MailboxUnSubscribe.
+
+    Never told: QuotaExceed, since the transaction that was refused leaves nothing behind; Login and Logout, which have none
+    (``auth_result`` hears of logins); the mailboxes that a new account comes with; the messages of a mailbox that is deleted.
+    """

@@ -53,7 +53,9 @@ async def database(config: LoadedConfig) -> AsyncIterator[Database]:
         raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
     host = host_of(config)
     factory = host.backend("database", settings.database.partition(":")[0])
-    opened: Database = factory(settings.database, DatabaseOptions(data_dir=settings.data_dir, reserve=0))
+    opened: Database = factory(
+        settings.database, DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, reserve=0)
+    )
     await opened.open()
     try:
         yield opened

@@ -137,7 +137,7 @@ class SqlDirectory:
     async def delete_user(self, user: UserId) -> None:
         def run(tx: Transaction) -> None:
             for row in tx.execute("SELECT id FROM mailboxes WHERE user_id = ? ORDER BY id FOR UPDATE", (user,)).fetchall():
-                drop_mailbox(tx, row[0])
+                drop_mailbox(tx, self._core, row[0])
             tx.execute("DELETE FROM subscriptions WHERE user_id = ?", (user,))
             _require(tx.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount, str(user))
 

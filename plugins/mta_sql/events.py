@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mta.model.message import Flags, Notification
+from mta.model.mailbox_events import Kind, flag_events, flag_names
+from mta.model.message import Notification
 from mta_sql.core import Core
 from mta_sql.text import to_json
 from mta_sql.transaction import Transaction
@@ -15,13 +16,7 @@ _PLACE = (
     "SELECT users.local, users.domain, mailboxes.name FROM mailboxes JOIN users ON users.id = mailboxes.user_id"
     " WHERE mailboxes.id = ?"
 )
-_NAMES = {
-    Flags.SEEN: "\\Seen",
-    Flags.ANSWERED: "\\Answered",
-    Flags.FLAGGED: "\\Flagged",
-    Flags.DELETED: "\\Deleted",
-    Flags.DRAFT: "\\Draft",
-}
+_OWNER = "SELECT local, domain FROM users WHERE id = ?"
 
 
 def notify(tx: Transaction, core: Core, notifications: Iterable[Notification]) -> None:
@@ -49,20 +44,47 @@ def record(
     if row is None:
         return
     local, domain, name = row
+    _write(tx, event, f"{local}@{domain}", name, uids, flag_names(flags, keywords), message_id, queue_id, details)
+
+
+def record_subscription(tx: Transaction, user: int, name: str, subscribed: bool) -> None:
+    """MailboxSubscribe, MailboxUnSubscribe: of a name, which need not be a mailbox."""
+    row: Any = tx.execute(_OWNER, (user,)).fetchone()
+    if row is not None:
+        _write(tx, "MailboxSubscribe" if subscribed else "MailboxUnSubscribe", f"{row[0]}@{row[1]}", name)
+
+
+def record_flags(tx: Transaction, mailbox: int, changes: Mapping[tuple[Kind, Kind], Sequence[int]]) -> None:
+    """What changes of flags are called; ``changes``: (old, new) -> uids."""
+    told: dict[tuple[str, tuple[str, ...], Kind], list[int]] = {}
+    for (old, new), uids in changes.items():
+        for event, names in flag_events(old, new):
+            told.setdefault((event, names, new), []).extend(uids)
+    for (event, names, (flags, keywords)), uids in told.items():
+        record(tx, event, mailbox, sorted(uids), flags=flags, keywords=keywords, details={"changed": names})
+
+
+def _write(
+    tx: Transaction,
+    event: str,
+    user: str,
+    mailbox: str,
+    uids: Sequence[int] = (),
+    flags: Sequence[str] = (),
+    message_id: str = "",
+    queue_id: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
     payload = {
         "event": event,
-        "user": f"{local}@{domain}",
-        "mailbox": name,
+        "user": user,
+        "mailbox": mailbox,
         "at": time.time(),
         "uids": list(uids),
-        "flags": flag_names(flags) + keywords.split(),
+        "flags": list(flags),
         "message_id": message_id,
         "queue_id": queue_id,
         "details": dict(details or {}),
     }
     tx.execute(_INSERT, ("mailbox_event", to_json(payload), 0.0))
     tx.effects.outbox = True
-
-
-def flag_names(flags: int) -> list[str]:
-    return [name for flag, name in _NAMES.items() if flags & flag]

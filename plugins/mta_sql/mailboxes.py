@@ -10,7 +10,7 @@ from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
-from mta_sql.events import record
+from mta_sql.events import record, record_subscription
 from mta_sql.transaction import Transaction
 
 _INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
@@ -64,26 +64,27 @@ def find_mailbox(connection: Connection, user: UserId, name: str) -> MailboxInfo
     return _info(row)
 
 
-def make_mailbox(tx: Transaction, user: int, name: str, special_use: str = "") -> int:
+def make_mailbox(tx: Transaction, core: Core, user: int, name: str, special_use: str = "") -> int:
     """Make it and its missing parents; ``name`` is normalised and not there."""
     for parent in parents(name):
         if tx.one(_FIND, (user, parent)) is None:
-            _insert(tx, user, parent, "")
-    return _insert(tx, user, name, special_use)
+            _insert(tx, core, user, parent, "")
+    return _insert(tx, core, user, name, special_use)
 
 
-def _insert(tx: Transaction, user: int, name: str, special_use: str) -> int:
+def _insert(tx: Transaction, core: Core, user: int, name: str, special_use: str) -> int:
     validity: Any = tx.execute(_NEXT_VALIDITY).fetchone()
-    return tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]  # type: ignore[no-any-return]
+    made: int = tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]
+    if core.events:
+        record(tx, "MailboxCreate", made)
+    return made
 
 
 def create(tx: Transaction, core: Core, user: UserId, name: str, special_use: str) -> MailboxInfo:
     name = normalise_name(name)
     if tx.one(_FIND, (user, name)) is not None:
         raise MailboxExists(name)
-    mailbox = make_mailbox(tx, user, name, special_use)
-    if core.events:
-        record(tx, "MailboxCreate", mailbox)
+    make_mailbox(tx, core, user, name, special_use)
     return _info(tx.one(_BY_NAME, (user, name)))
 
 
@@ -97,13 +98,13 @@ def delete(tx: Transaction, core: Core, user: UserId, name: str) -> None:
     row: Any = tx.one(_FIND, (user, name))
     if row is None:
         raise NoSuchMailbox(name)
-    if core.events:
-        record(tx, "MailboxDelete", row[0])
-    drop_mailbox(tx, row[0])
+    drop_mailbox(tx, core, row[0])
 
 
-def drop_mailbox(tx: Transaction, mailbox: int) -> None:
+def drop_mailbox(tx: Transaction, core: Core, mailbox: int) -> None:
     """Remove it; its messages become tombstones, so that their octets stay for ``undelete`` seconds."""
+    if core.events:
+        record(tx, "MailboxDelete", mailbox)
     now = time.time()
     tx.execute(_REMEMBER, (now, mailbox))
     tx.execute(_BURY_ALL, (now, mailbox))
@@ -121,7 +122,7 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
     if tx.one(_FIND, (user, new)) is not None:
         raise MailboxExists(new)
     if old == INBOX:
-        return make_mailbox(tx, user, new)
+        return make_mailbox(tx, core, user, new)
     below = old + DELIMITER
     if new.startswith(below):
         raise MailboxNotAllowed("a mailbox cannot become its own child")
@@ -135,7 +136,7 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
             raise MailboxExists(target)
     for parent in parents(new):
         if tx.one(_FIND, (user, parent)) is None:
-            make_mailbox(tx, user, parent)
+            make_mailbox(tx, core, user, parent)
     for mailbox, name in moving:
         tx.execute(_RENAME, (new + name[len(old) :], mailbox))
         core.inboxes.pop((user, name), None)
@@ -144,5 +145,7 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
     return None
 
 
-def subscribe(tx: Transaction, user: UserId, name: str, subscribed: bool) -> None:
-    tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, normalise_name(name)))
+def subscribe(tx: Transaction, core: Core, user: UserId, name: str, subscribed: bool) -> None:
+    name = normalise_name(name)
+    if tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, name)).rowcount and core.events:
+        record_subscription(tx, user, name, subscribed)

@@ -142,7 +142,7 @@ def _find(tx: Transaction, core: Core, target: tuple[int, str]) -> tuple[tuple[i
     if row is None:
         if tx.one(_USER, (user,)) is None:
             raise NoSuchUser(f"account {user} is gone")
-        mailbox = make_mailbox(tx, user, name)
+        mailbox = make_mailbox(tx, core, user, name)
     else:
         mailbox = row[0]
     core.remember(user, name, mailbox)

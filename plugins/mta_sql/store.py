@@ -48,7 +48,7 @@ class SqlStore:
         await self._core.write(run)
 
     async def subscribe(self, user: UserId, name: str, subscribed: bool) -> None:
-        await self._core.write(lambda tx: mailboxes.subscribe(tx, user, name, subscribed))
+        await self._core.write(lambda tx: mailboxes.subscribe(tx, self._core, user, name, subscribed))
 
     async def status(self, mailbox: MailboxId) -> MailboxStatus:
         return await store_read.status(self._core, mailbox)

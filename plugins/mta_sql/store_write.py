@@ -11,10 +11,11 @@ from typing import Any
 from mta.model.errors import NoSuchMailbox, OverQuota
 from mta.model.ids import MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import Appended, Copied, NewMessage, Row, Stored
+from mta.model.mailbox_events import Kind
 from mta.model.message import Flags
 from mta_hooks.backends.store import FlagChange
 from mta_sql.core import Body, Core, insert_blob
-from mta_sql.events import record
+from mta_sql.events import record, record_flags
 from mta_sql.transaction import Transaction
 
 _LOCK = "SELECT user_id, uid_validity, uid_next, highest_modseq FROM mailboxes WHERE id = ? FOR UPDATE"
@@ -123,9 +124,10 @@ def set_flags(
     if unchanged_since is not None:
         modified = [row.uid for row in rows if row.modseq > unchanged_since]
         rows = [row for row in rows if row.modseq <= unchanged_since]
-    groups: dict[tuple[int, str], list[Uid]] = {}
+    groups: dict[Kind, list[Uid]] = {}
+    changes: dict[tuple[Kind, Kind], list[Uid]] = {}
     sums = _Sums()
-    after: dict[tuple[int, str], tuple[int, str]] = {}
+    after: dict[Kind, Kind] = {}
     for row in rows:
         old = (row.flags, row.keywords)
         new = after.get(old)
@@ -133,6 +135,8 @@ def set_flags(
             new = after[old] = _changed(old, change, int(flags), keywords)
         if new != old:
             groups.setdefault(new, []).append(row.uid)
+            if core.events:
+                changes.setdefault((old, new), []).append(row.uid)
             sums.add(new[0], row.size)
             sums.add(old[0], row.size, -1)
     if not groups:
@@ -140,15 +144,14 @@ def set_flags(
     modseq = _count(tx, mailbox, sums)
     for (new_flags, new_keywords), members in groups.items():
         tx.execute(_FLAG, (new_flags, new_keywords, modseq, mailbox, tx.array(members)))
-        if core.events:
-            name = "FlagsClear" if change == "remove" else "FlagsSet"
-            record(tx, name, mailbox, members, flags=new_flags, keywords=new_keywords)
+    if changes:
+        record_flags(tx, mailbox, changes)
     now = {uid: new for new, members in groups.items() for uid in members}
     rows = [row._replace(modseq=modseq, flags=now[row.uid][0], keywords=now[row.uid][1]) if row.uid in now else row for row in rows]
     return Stored(rows, modified, modseq, made=True)
 
 
-def _changed(old: tuple[int, str], change: FlagChange, flags: int, keywords: frozenset[str]) -> tuple[int, str]:
+def _changed(old: Kind, change: FlagChange, flags: int, keywords: frozenset[str]) -> Kind:
     before = frozenset(old[1].split())
     if change == "set":
         return flags, " ".join(sorted(keywords))

@@ -14,6 +14,13 @@ from mta.testing.conformance.backend import NOW, Backend, append, arrive, intake
 from mta_hooks.backends import Database
 
 
+async def events(db: Database) -> list[tuple[str, str, list[int], Any]]:
+    """Mailbox events since the last look: (event, mailbox, uids, what changed)."""
+    leased = await db.outbox.lease("me", 1000, 60.0, now=NOW)
+    await db.outbox.done([row.row for row in leased])
+    return [(p["event"], p["mailbox"], p["uids"], p["details"].get("changed")) for p in (row.payload for row in leased)]
+
+
 class SpoolConformance:
     # ---- acceptance
 
@@ -174,11 +181,67 @@ class SpoolConformance:
             await db.store.set_flags(inbox.id, [row.uid], "add", Flags.DELETED, frozenset())
             await db.store.expunge(inbox.id)
             payloads = [row.payload for row in await db.outbox.lease("me", 10, 60.0, now=NOW)]
-            assert [p["event"] for p in payloads] == ["MessageNew", "MessageAppend", "FlagsSet", "MessageExpunge"]
+            assert [p["event"] for p in payloads] == ["MessageNew", "MessageAppend", "MessageTrash", "MessageExpunge"]
             assert {(p["user"], p["mailbox"]) for p in payloads} == {("alice@example.test", "INBOX")}
             assert [p["uids"] for p in payloads] == [[1], [2], [1], [1]]
             assert (payloads[0]["queue_id"], payloads[0]["message_id"]) == ("EVENT", "<m@x>")
             assert payloads[1]["flags"] == ["\\Seen", "k"]
+
+        backend.run(scenario, durable_hooks=frozenset({"mailbox_event"}))
+
+    def test_flag_events_have_the_names_of_rfc_5423(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            _, inbox = await arrive(db)
+            uids = [*await append(db, inbox), *await append(db, inbox, keywords="k")]
+            await events(db)
+            everything = Flags.SEEN | Flags.DELETED | Flags.FLAGGED
+            await db.store.set_flags(inbox.id, uids, "add", everything, frozenset({"k"}))
+            assert sorted((e, u, c) for e, _, u, c in await events(db)) == [
+                ("FlagsSet", [1], ["\\Flagged", "k"]),
+                ("FlagsSet", [2], ["\\Flagged"]),
+                ("MessageRead", [1, 2], ["\\Seen"]),
+                ("MessageTrash", [1, 2], ["\\Deleted"]),
+            ]
+            await db.store.set_flags(inbox.id, uids, "set", Flags.SEEN | Flags.DRAFT, frozenset())
+            assert sorted((e, u, c) for e, _, u, c in await events(db)) == [
+                ("FlagsClear", [1, 2], ["\\Flagged", "\\Deleted", "k"]),
+                ("FlagsSet", [1, 2], ["\\Draft"]),
+            ]
+            await db.store.set_flags(inbox.id, uids, "add", Flags.SEEN, frozenset())
+            assert await events(db) == []  # nothing changed
+
+        backend.run(scenario, durable_hooks=frozenset({"mailbox_event"}))
+
+    def test_mailbox_events_name_every_mailbox(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+            assert await events(db) == []  # an account comes with its mailboxes
+            await db.store.create(user.id, "a/b")
+            await db.spool.accept(intake(user, placement=Placement("c/d")))
+            assert [(e, m) for e, m, _, _ in await events(db)] == [
+                ("MailboxCreate", "a"),
+                ("MailboxCreate", "a/b"),
+                ("MailboxCreate", "c"),
+                ("MailboxCreate", "c/d"),
+                ("MessageNew", "c/d"),
+            ]
+            for subscribed in (True, True, False, False):
+                await db.store.subscribe(user.id, "a/b", subscribed)
+            await db.store.rename(user.id, "a", "x/y")
+            await db.store.delete(user.id, "x/y/b")
+            assert [(e, m) for e, m, _, _ in await events(db)] == [
+                ("MailboxSubscribe", "a/b"),
+                ("MailboxUnSubscribe", "a/b"),
+                ("MailboxCreate", "x"),
+                ("MailboxRename", "x/y"),
+                ("MailboxRename", "x/y/b"),
+                ("MailboxDelete", "x/y/b"),
+            ]
+            there = {info.name for info in await db.store.mailboxes(user.id)}
+            await db.directory.delete_user(user.id)
+            gone = await events(db)
+            assert {m for e, m, _, _ in gone if e == "MailboxDelete"} == there
+            assert len(gone) == len(there)
 
         backend.run(scenario, durable_hooks=frozenset({"mailbox_event"}))
 

@@ -11,11 +11,10 @@ from mta.model.directory import Alias, Domain, User
 from mta.model.errors import MailboxNotAllowed, NoSuchMailbox, NoSuchUser, OverQuota
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import Row
+from mta.model.mailbox_events import Kind, flag_events, flag_names
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags, LocalDelivery, QueuedRecipient
 from mta_hooks.backends.database import DatabaseOptions, OutboxRow, TraceRecord
-
-FLAG_NAMES = {1: "\\Seen", 2: "\\Answered", 4: "\\Flagged", 8: "\\Deleted", 16: "\\Draft"}
 
 
 @dataclass
@@ -129,16 +128,20 @@ class Data:
         except KeyError:
             raise NoSuchMailbox(str(mailbox)) from None
 
-    def make(self, user: UserId, name: str, special_use: str = "") -> Mailbox:
+    def make(self, user: UserId, name: str, special_use: str = "", change: "Change | None" = None) -> Mailbox:
+        """``change`` None: with the account, which is no event."""
         for parent in parents(name):
             if self.find(user, parent) is None:
-                self.make(user, parent)
+                self.make(user, parent, change=change)
         self.uid_validity += 1
         mailbox = Mailbox(MailboxId(self.next()), user, name, self.uid_validity, special_use)
         self.mailboxes[mailbox.id] = mailbox
+        if change is not None:
+            change.event("MailboxCreate", mailbox)
         return mailbox
 
-    def drop(self, mailbox: Mailbox) -> None:
+    def drop(self, mailbox: Mailbox, change: "Change") -> None:
+        change.event("MailboxDelete", mailbox)
         now = time.time()
         self.buried += [Tombstone(row.modseq, row.blob, now) for row in mailbox.rows.values()]
         self.buried += mailbox.vanished.values()
@@ -175,7 +178,7 @@ class Data:
             placement = delivery.placement
             for folder in () if placement.drop else (placement.folder, *placement.copies):
                 name = deliverable(folder)
-                mailbox = self.find(delivery.user, name) or self.make(delivery.user, name)
+                mailbox = self.find(delivery.user, name) or self.make(delivery.user, name, change=change)
                 if mailbox.id in seen:
                     continue
                 seen.add(mailbox.id)
@@ -240,14 +243,39 @@ class Change:
         """The mailbox changed, and whoever implements ``mailbox_event`` is told what happened."""
         self.mailboxes[mailbox.id] = None
         address = self.data.accounts[mailbox.user].user.address
-        names = [name for flag, name in FLAG_NAMES.items() if flags & flag]
+        self._tell(event, str(address), mailbox.name, uids, flag_names(flags, keywords), message_id, queue_id, details)
+
+    def flags_changed(self, mailbox: Mailbox, changes: Mapping[tuple[Kind, Kind], Sequence[int]]) -> None:
+        """``changes``: (old, new) -> uids."""
+        told: dict[tuple[str, tuple[str, ...], Kind], list[int]] = {}
+        for (old, new), uids in changes.items():
+            for event, names in flag_events(old, new):
+                told.setdefault((event, names, new), []).extend(uids)
+        for (event, names, (flags, keywords)), uids in told.items():
+            self.event(event, mailbox, sorted(uids), flags, keywords, details={"changed": list(names)})
+
+    def subscribed(self, user: UserId, name: str, subscribed: bool) -> None:
+        event = "MailboxSubscribe" if subscribed else "MailboxUnSubscribe"
+        self._tell(event, str(self.data.accounts[user].user.address), name)
+
+    def _tell(
+        self,
+        event: str,
+        user: str,
+        mailbox: str,
+        uids: Sequence[int] = (),
+        flags: Sequence[str] = (),
+        message_id: str = "",
+        queue_id: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         fields = {
             "event": event,
-            "user": f"{address.local}@{address.domain}",
-            "mailbox": mailbox.name,
+            "user": user,
+            "mailbox": mailbox,
             "at": time.time(),
             "uids": list(uids),
-            "flags": names + keywords.split(),
+            "flags": list(flags),
             "message_id": message_id,
             "queue_id": queue_id,
             "details": dict(details or {}),

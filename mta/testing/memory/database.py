@@ -33,7 +33,7 @@ class MemoryDatabase:
         self.spool = MemorySpool(self.data, options)
         self.store = MemoryStore(self.data, options)
         self.queue = MemoryQueue(self.data, options)
-        self.directory = MemoryDirectory(self.data)
+        self.directory = MemoryDirectory(self.data, options)
         self.outbox = MemoryOutbox(self.data)
         self.traces = MemoryTraces(self.data)
         self.kv = MemoryKeyValues(self.data)

@@ -9,12 +9,14 @@ from mta.model.directory import Alias, Domain, User
 from mta.model.errors import AlreadyExists, NoSuchUser
 from mta.model.ids import UserId
 from mta.model.mailbox_name import STANDARD
-from mta.testing.memory.data import Account, Data
+from mta.testing.memory.data import Account, Change, Data
+from mta_hooks.backends.database import DatabaseOptions
 
 
 class MemoryDirectory:
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
         self._data = data
+        self._options = options
 
     async def domain(self, name: str) -> Domain | None:
         return self._data.domains.get(name.lower())
@@ -96,10 +98,11 @@ class MemoryDirectory:
 
     async def delete_user(self, user: UserId) -> None:
         self._account(user)
-        for mailbox in [m for m in self._data.mailboxes.values() if m.user == user]:
-            self._data.drop(mailbox)
-        self._data.subscriptions.pop(user, None)
-        del self._data.accounts[user]
+        with Change(self._data, self._options) as change:
+            for mailbox in [m for m in self._data.mailboxes.values() if m.user == user]:
+                self._data.drop(mailbox, change)
+            self._data.subscriptions.pop(user, None)
+            del self._data.accounts[user]
 
     def _account(self, user: UserId) -> Account:
         try:

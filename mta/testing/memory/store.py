@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import DELIMITER, MAX_NAME, Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Row, Stored
+from mta.model.mailbox_events import Kind
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags
 from mta.testing.memory.data import Change, Data, Mailbox, Tombstone, deleted
@@ -53,8 +54,7 @@ class MemoryStore:
         if self._data.find(user, name) is not None:
             raise MailboxExists(name)
         with self._change() as change:
-            mailbox = self._data.make(user, name, special_use)
-            change.event("MailboxCreate", mailbox)
+            mailbox = self._data.make(user, name, special_use, change)
         return self._info(mailbox)
 
     async def delete(self, user: UserId, name: str) -> None:
@@ -62,8 +62,7 @@ class MemoryStore:
         if mailbox.name == INBOX:
             raise MailboxNotAllowed("INBOX cannot be deleted")
         with self._change() as change:
-            change.event("MailboxDelete", mailbox)
-            self._data.drop(mailbox)
+            self._data.drop(mailbox, change)
 
     async def rename(self, user: UserId, old: str, new: str) -> None:
         mailbox = self._named(user, old)
@@ -72,7 +71,7 @@ class MemoryStore:
             raise MailboxExists(new)
         if mailbox.name == INBOX:
             with self._change() as change:
-                self._move(change, mailbox, self._data.make(user, new), list(mailbox.rows.values()))
+                self._move(change, mailbox, self._data.make(user, new, change=change), list(mailbox.rows.values()))
             return
         below = mailbox.name + DELIMITER
         if new.startswith(below):
@@ -89,7 +88,7 @@ class MemoryStore:
         with self._change() as change:
             for parent in parents(new):
                 if self._data.find(user, parent) is None:
-                    self._data.make(user, parent)
+                    self._data.make(user, parent, change=change)
             for number, target in moving.items():
                 moved = self._data.mailboxes[number]
                 before, moved.name = moved.name, target
@@ -97,7 +96,12 @@ class MemoryStore:
 
     async def subscribe(self, user: UserId, name: str, subscribed: bool) -> None:
         names = self._data.subscriptions.setdefault(user, set())
-        (names.add if subscribed else names.discard)(normalise_name(name))
+        name = normalise_name(name)
+        if (name in names) == subscribed:
+            return
+        (names.add if subscribed else names.discard)(name)
+        with self._change() as change:
+            change.subscribed(user, name, subscribed)
 
     async def status(self, mailbox: MailboxId) -> MailboxStatus:
         box = self._data.get(mailbox)
@@ -159,11 +163,12 @@ class MemoryStore:
             return Stored(rows, modified, ModSeq(box.modseq))
         with self._change() as changed:
             modseq = box.next_modseq()
+            told: dict[tuple[Kind, Kind], list[Uid]] = {}
             for i, (old, new) in enumerate(zip(rows, after, strict=True)):
                 if new != old:
                     after[i] = box.rows[new.uid] = new._replace(modseq=modseq)
-                    name = "FlagsClear" if change == "remove" else "FlagsSet"
-                    changed.event(name, box, [new.uid], new.flags, new.keywords)
+                    told.setdefault(((old.flags, old.keywords), (new.flags, new.keywords)), []).append(new.uid)
+            changed.flags_changed(box, told)
         return Stored(after, modified, modseq, made=True)
 
     async def copy(self, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
