@@ -8,6 +8,7 @@ from typing import Any
 from mta.model.errors import TemporaryFailure
 from mta.obs.log import Log
 from mta.pluginhost.http import HttpClient
+from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.threads import Pool
 from mta_hooks.backends.database import KeyValues
 from mta_hooks.services import Clock, Dns, Http
@@ -33,7 +34,7 @@ class NoDns:
 
 @dataclass(slots=True)
 class Services:
-    """What all contexts share. ``kv`` and ``send`` are set by the app when the database and the pipeline are there."""
+    """What all contexts share. ``kv`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host."""
 
     hostname: str
     clock: Clock
@@ -42,6 +43,7 @@ class Services:
     http: Http = HttpClient()
     kv: KeyValues | None = None
     send: Send | None = None
+    launcher: Launcher | None = None
 
 
 class PluginKeys:

@@ -32,7 +32,7 @@ class PluginHealth:
     """One plugin.
 
     state   "failed": not running, see ``reason``; "suspended": its circuit breaker is open; "degraded": it blocked the
-            loop and runs in threads, or is missing what an optional plugin may miss
+            loop and runs in threads, its process failed, or it is missing what an optional plugin may miss
     """
 
     name: str
@@ -66,6 +66,8 @@ def health_of(plugin: Plugin, steps: Mapping[str, Sequence[Step]]) -> PluginHeal
     reason = ""
     if plugin.breaker.open_until > monotonic():
         state, reason = "suspended", "circuit breaker open"
+    elif plugin.process is not None and plugin.process.trouble:
+        state, reason = "degraded", plugin.process.trouble
     elif plugin.threaded:
         state, reason = "degraded", "blocked the event loop; its def functions run in threads"
     hooks = tuple(_hook(hook, plugin.counters.get(hook, Counter()), own[0]) for hook, own in steps.items())

@@ -20,6 +20,7 @@ from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.durable import record_of
 from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
+from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.load import Find, adopt, find, guarded, load_package
 from mta.pluginhost.order import arrange
 from mta.pluginhost.plan import Decision, Plan
@@ -31,6 +32,7 @@ from mta_hooks.markers import PROJECT
 __all__ = ["Decision", "HookHost", "HostOptions", "Plan", "Services"]
 
 _DROP_INS = 1_000_000
+_EXECUTABLES = 1_500_000
 _BUILT_INS = 2_000_000
 
 
@@ -82,6 +84,7 @@ class HookHost:
 
     def __init__(self, services: Services, *, options: HostOptions | None = None, strict: bool = False) -> None:
         self.services = services
+        self.launcher = services.launcher = services.launcher or Launcher(services.log)
         self.options = options or HostOptions()
         self.durable: frozenset[str] = frozenset()
         self.failed: dict[str, Failed] = {}
@@ -127,8 +130,10 @@ class HookHost:
         plugin.required = True
         self.change(add=[plugin])
 
-    def make(self, name: str, object: Any, kind: Kind, place: int = _DROP_INS, config: Any = None) -> Plugin:
+    def make(self, name: str, object: Any, kind: Kind, place: int | None = None, config: Any = None) -> Plugin:
         """A plugin out of an object at hand, checked, not yet in the set. Raises PluginRefused."""
+        if place is None:
+            place = _EXECUTABLES if kind == "executable" else _DROP_INS
         plugin: Plugin = guarded(make_plugin, name, object, kind, place, self.options)
         adopt(plugin)
         plugin.context = PluginContext(name, config, self.services, plugin.pool)
@@ -149,16 +154,18 @@ class HookHost:
                 self.plugins[plugin.name] = plugin
             plans = {hook: self._compile(hook) for hook, spec in SPECS.items() if spec.mode != "load"}
         except (pluggy.PluginValidationError, ValueError) as exc:
-            self._restore(before)
+            self._restore(before, add)
             raise PluginRefused(str(exc)) from exc
         except (ConfigError, PluginRefused):
-            self._restore(before)
+            self._restore(before, add)
             raise
         for hook, plan in plans.items():
             setattr(self, hook, plan)
         self.durable = frozenset(h for h, plan in plans.items() if plan is not None and plan.spec.mode == "durable")
         for plugin in remove:
             plugin.pool.close()
+            if plugin.process is not None:
+                plugin.process.retire()
         for plugin in add:
             self.failed.pop(plugin.name, None)
 
@@ -167,7 +174,10 @@ class HookHost:
         self.failed[name] = Failed(name, kind, exc.problem, exc.file, exc.line)
         self.services.log.error("plugin.failed", plugin=name, file=exc.file, line=exc.line, reason=exc.problem)
 
-    def _restore(self, before: Mapping[str, Plugin]) -> None:
+    def _restore(self, before: Mapping[str, Plugin], refused: Sequence[Plugin]) -> None:
+        for plugin in refused:
+            if plugin.process is not None:
+                plugin.process.close()
         for name in list(self.plugins):
             self._registrations.unregister(name=name)
         for name, _ in self._registrations.list_name_plugin():
@@ -245,6 +255,9 @@ class HookHost:
         self._dispatcher.watchdog.stop()
         for plugin in self.plugins.values():
             plugin.pool.close()
+            if plugin.process is not None:
+                plugin.process.close()
+        self.launcher.close()
 
     # ---- what is there
 

@@ -13,6 +13,7 @@ from mta.model.errors import ConfigError
 from mta.pluginhost.call import describe
 from mta.pluginhost.check import PluginRefused, check, check_name, implementations, nearest
 from mta.pluginhost.context import PluginContext, Services
+from mta.pluginhost.isolation import IsolatedPlugin
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.section import Where, split, validate
 
@@ -30,16 +31,37 @@ def load_package(
     """Raises PluginRefused when it cannot run, ConfigError when its section of the config is wrong."""
     key = f"plugins.{name}"
     common = split(section, key, where)
-    plugin = imported(name, place, options, search)
+    isolated = None
+    if common.isolate is None:
+        plugin = imported(name, place, options, search)
+    else:
+        assert services.launcher is not None  # the host's, which loads us
+        entry = _entry_point(name, search)
+        isolated = IsolatedPlugin(name, common.isolate, services, {"entry_point": entry.value})
+        object = isolated.load(services.launcher, common.own, key, where)
+        try:
+            plugin = _made(entry, object, place, options)
+        except PluginRefused:
+            isolated.close()
+            raise
+        plugin.process = isolated
     plugin.on_error, plugin.timeout = common.on_error, common.timeout
     plugin.required = bool(plugin.offers.backends) if common.required is None else common.required
     config = validate(plugin.offers.model, common.own, key, where)
     plugin.context = PluginContext(name, config, services, plugin.pool)
+    if isolated is not None:
+        isolated.place(plugin)
     return plugin
 
 
 def imported(name: str, place: int, options: HostOptions, search: Find) -> Plugin:
     """The plugin with its offers, before its section is looked at. Raises PluginRefused."""
+    entry = _entry_point(name, search)
+    target = guarded(entry.load)
+    return _made(entry, guarded(target) if inspect.isclass(target) else target, place, options)
+
+
+def _entry_point(name: str, search: Find) -> EntryPoint:
     check_name(name)
     found = search(name)
     if not found:
@@ -48,10 +70,12 @@ def imported(name: str, place: int, options: HostOptions, search: Find) -> Plugi
     if len(found) > 1:
         owners = ", ".join(sorted(e.dist.name if e.dist else "?" for e in found))
         raise PluginRefused(f"several distributions provide this name: {owners}")
-    target = guarded(found[0].load)
-    object = guarded(target) if inspect.isclass(target) else target
-    plugin: Plugin = guarded(make_plugin, name, object, "package", place, options)
-    plugin.version = found[0].dist.version if found[0].dist else ""
+    return found[0]
+
+
+def _made(entry: EntryPoint, object: Any, place: int, options: HostOptions) -> Plugin:
+    plugin: Plugin = guarded(make_plugin, entry.name, object, "package", place, options)
+    plugin.version = entry.dist.version if entry.dist else ""
     adopt(plugin)
     return plugin
 

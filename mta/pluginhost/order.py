@@ -61,6 +61,8 @@ def _reason(step: Step, first: Sequence[Step], steps: Sequence[Step]) -> str:
         place = "built in, last"
     elif plugin.kind == "drop-in":
         place = "a drop-in hook, by name after the listed plugins"
+    elif plugin.kind == "executable":
+        place = "an executable, by its number after the drop-in hooks"
     else:
         place = f"number {plugin.place + 1} in plugins"
     wishes = [f"after {other.plugin.name}" for other in first]

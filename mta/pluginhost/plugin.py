@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from mta.config.sections import HooksSection
 from mta.pluginhost.breaker import Breaker
@@ -11,7 +11,22 @@ from mta.pluginhost.threads import Pool
 from mta.pluginhost.when import When
 from mta_hooks.markers import OnError
 
-Kind = Literal["package", "drop-in", "built-in"]
+Kind = Literal["package", "drop-in", "executable", "built-in"]
+
+
+class Process(Protocol):
+    """What answers for a plugin outside the server's process."""
+
+    @property
+    def trouble(self) -> str:
+        """For the health; "" when all is well."""
+        ...
+
+    def retire(self) -> None:
+        """The plugin is replaced or gone: end when what was asked is answered."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,7 @@ class Plugin:
     stalls: int = 0
     last_stall: float = 0.0
     counters: dict[str, Counter] = field(default_factory=dict)
+    process: Process | None = None
 
     @property
     def known_as(self) -> frozenset[str]:

@@ -11,28 +11,30 @@ from pydantic import BaseModel, ValidationError
 from mta.config.units import parse_seconds
 from mta.model.errors import ConfigError
 from mta.pluginhost.check import nearest
+from mta.pluginhost.confine import Confinement
 from mta_hooks.markers import OnError
 
 Where = Callable[[str], str]
 """``where("plugins.dkim.selector")`` is "file:line"."""
 
-COMMON = ("on_error", "timeout", "required")
+COMMON = ("on_error", "timeout", "required", "isolate")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """``own`` is what is left for the plugin. None: not given."""
+    """``own`` is what is left for the plugin. None: not given. ``isolate``: None runs in the server's process."""
 
     on_error: OnError | None
     timeout: float | None
     required: bool | None
     own: dict[str, Any]
+    isolate: Confinement | None = None
 
 
 def split(section: Mapping[str, Any] | None, key: str, where: Where) -> Section:
     """Take the common keys out. ``key`` is like "plugins.dkim". Raises ConfigError."""
     own = dict(section or {})
-    on_error, timeout, required = (own.pop(name, None) for name in COMMON)
+    on_error, timeout, required, isolate = (own.pop(name, None) for name in COMMON)
 
     def refuse(name: str, problem: str, fix: str) -> ConfigError:
         return ConfigError(where(f"{key}.{name}"), f"{key}.{name}", problem, fix)
@@ -48,7 +50,14 @@ def split(section: Mapping[str, Any] | None, key: str, where: Where) -> Section:
             raise refuse("timeout", str(exc), "a time such as 10s.") from None
         if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= 3600:
             raise refuse("timeout", f"{timeout!r} is not a time", "more than 0 seconds, at most an hour.")
-    return Section(cast("OnError | None", on_error), None if timeout is None else float(timeout), required, own)
+    confinement = None
+    if isolate == "process":
+        confinement = Confinement()
+    elif isinstance(isolate, dict):
+        confinement = validate(Confinement, isolate, f"{key}.isolate" if key else "isolate", where)
+    elif isolate is not None:
+        raise refuse("isolate", f"{isolate!r} is neither process nor limits", "isolate: process, or {user: …, memory: …}.")
+    return Section(cast("OnError | None", on_error), None if timeout is None else float(timeout), required, own, confinement)
 
 
 def validate(model: type[BaseModel] | None, own: Mapping[str, Any], key: str, where: Where) -> Any:
@@ -59,8 +68,9 @@ def validate(model: type[BaseModel] | None, own: Mapping[str, Any], key: str, wh
     if model.model_config.get("extra") != "allow":
         for name in own:
             if name not in known:
-                listed = ", ".join(sorted([*known, *COMMON]))
-                problem = f"unknown key{nearest(name, [*known, *COMMON])}"
+                offered = [*known] if model is Confinement else [*known, *COMMON]
+                listed = ", ".join(sorted(offered))
+                problem = f"unknown key{nearest(name, offered)}"
                 raise ConfigError(where(f"{key}.{name}"), f"{key}.{name}", problem, f"known keys: {listed}.")
     try:
         return model.model_validate(dict(own))

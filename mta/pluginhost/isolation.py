@@ -1,0 +1,291 @@
+"""``isolate: process``: a plugin whose hooks run in a process of its own, with its own account and limits, and the same meaning.
+
+    plugins:
+      images:
+        isolate: process                            # or {user: mta-images, memory: 512 MiB, files: 64, processes: 16}
+
+Here is the server's side: the plugin is loaded over there and never imported here; what the host registers are stand-ins that
+send each call across (jsonlines). ``ctx.kv``, ``ctx.dns`` and ``ctx.send`` come back here as calls; ``ctx.http``, ``ctx.clock`` and
+``ctx.threads`` are the process's own. Backends cannot be offered from there.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from types import ModuleType
+from typing import Any
+
+from mta.model.errors import ConfigError, Refused, TemporaryFailure
+from mta.model.reply import Reply
+from mta.net.tasks import Tasks
+from mta.pluginhost.call import Outside
+from mta.pluginhost.check import PluginRefused
+from mta.pluginhost.confine import Confinement, account_for, credentials
+from mta.pluginhost.context import PluginContext, Services
+from mta.pluginhost.crossing import BadAnswer, arguments_out, notes_in, uncrossable
+from mta.pluginhost.executables import answer_from, implementation
+from mta.pluginhost.handover import Handover
+from mta.pluginhost.jsonlines import VERSION, Rubbish, encode_line
+from mta.pluginhost.launcher import Command, Launcher
+from mta.pluginhost.lineprocess import LineProcess
+from mta.pluginhost.plugin import Plugin
+from mta.pluginhost.section import Where
+from mta.pluginhost.specs import SPECS, hints
+from mta.pluginhost.threads import Pool
+from mta_hooks import hookimpl
+from mta_hooks.services import DnsError, Registry
+
+LOADING = 30.0
+"""Seconds for the process to start and import the plugin."""
+MOST_CALLS = 64
+"""Services that one process asks for at a time."""
+LOG_LINES, LOG_WINDOW = 600, 60.0
+_EVENT = re.compile(r"[a-z0-9_.]{1,80}\Z")
+_LEVELS = ("debug", "info", "warning", "error")
+_BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv[1]); from mta.pluginhost.isolated import main; main()"
+
+
+class IsolatedPlugin:
+    """Fulfils mta.pluginhost.plugin.Process. ``source``: {"entry_point": value}, or {"file": path, "text": source}."""
+
+    def __init__(self, name: str, confinement: Confinement, services: Services, source: Mapping[str, str]) -> None:
+        self._name = name
+        self._confinement = confinement
+        self._services = services
+        self._source = dict(source)
+        self._log = services.log.bind(plugin=name)
+        self._tasks = Tasks(self._log)
+        self._context: PluginContext | None = None
+        self._pool = Pool(name, 2)
+        self._logged_since, self._logged = 0.0, 0
+        self._lines: LineProcess
+        self._handover: Handover
+
+    def load(self, launcher: Launcher, config: Mapping[str, Any], key: str, where: Where) -> ModuleType:
+        """Start the process, have it load the plugin, and return what the host registers. Blocks for as long as an import takes.
+
+        Raises PluginRefused when it cannot run, ConfigError when its config is wrong.
+        """
+        account = account_for(self._confinement.user)
+        become = credentials(account)
+        hello = {
+            "version": VERSION,
+            "plugin": self._name,
+            "hostname": self._services.hostname,
+            "config": dict(config),
+            "source": self._source,
+            "account": become,
+        }
+        command = Command(
+            (sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)),
+            {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": account.home or "/"},
+            None,  # it gives root up by itself, when it has imported the engine, which the account may not be able to read
+            self._confinement.limits(one_shot=False),
+            counted=account.uid,
+        )
+        self._handover = Handover(account, self._pool)
+        self._lines = LineProcess(launcher, command, self._log, hello, self._handle)
+        self._lines.closed = self._handover.close
+        try:
+            said = self._lines.hello(LOADING)
+        except (Outside, TemporaryFailure) as exc:
+            raise PluginRefused(f"in a process of its own: {exc}") from None
+        if "error" in said:
+            self.close()
+            self._refuse(said, key, where)
+        try:
+            return self._module(said["result"])
+        except PluginRefused:
+            self.close()
+            raise
+
+    def _refuse(self, said: Mapping[str, Any], key: str, where: Where) -> None:
+        problem = str(said["error"])[:1000]
+        if "key" in said:
+            at = ".".join(part for part in (key, str(said["key"]).lstrip(".")) if part)
+            raise ConfigError(where(at), at, problem, str(said.get("fix", "")))
+        raise PluginRefused(problem, str(said.get("file", "")), int(said.get("line", 0)))
+
+    def _module(self, result: Mapping[str, Any]) -> ModuleType:
+        module = ModuleType(self._name)
+        module.__file__ = result["path"]
+        module.roles = tuple(result["roles"])  # type: ignore[attr-defined]
+        for number, one in enumerate(result["implementations"]):
+            hook, names = one["hook"], tuple(one["names"])
+            if problem := uncrossable(SPECS[hook], hints(hook), names):
+                raise PluginRefused(f"isolate: {problem}", one["file"], one["line"])
+            options = {key: tuple(value) if isinstance(value, list) else value for key, value in one["options"].items()}
+            setattr(module, f"step_{number}", implementation(hook, names, self._asker(number, hook), specname=hook, **options))
+        if result["jobs"]:
+            module.register = _registering(result["jobs"], self._job)  # type: ignore[attr-defined]
+        return module
+
+    def place(self, plugin: Plugin) -> None:
+        """The plugin that stands for it is made: its services are there."""
+        self._context = plugin.context
+
+    # ---- calls over there
+
+    def _asker(self, number: int, hook: str) -> Callable[[Mapping[str, Any]], Any]:
+        spec = SPECS[hook]
+
+        async def ask(arguments: Mapping[str, Any]) -> Any:
+            said = await self._ask({"call": number}, arguments)
+            self._refused(said)
+            self._keep(said.get("kept"), arguments)
+            return answer_from(spec, said, arguments)
+
+        return ask
+
+    async def _ask(self, question: dict[str, Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        given = arguments_out(arguments)
+        message = arguments.get("message")
+        handed = await self._handover.put(message) if message is not None else {}
+        if message is not None:
+            given["message"] |= handed
+        try:
+            return await self._lines.ask({**question, "args": given})
+        finally:
+            if "file" in handed:
+                self._handover.drop(handed["file"])
+
+    async def _job(self, name: str) -> None:
+        said = await self._ask({"job": name}, {})
+        if "error" in said:
+            raise (
+                TemporaryFailure(str(said["error"])[:1000]) if said.get("temporary") is True else Outside(str(said["error"])[:1000])
+            )
+
+    def _refused(self, said: Mapping[str, Any]) -> None:
+        if isinstance(refused := said.get("refused"), list):
+            try:
+                code, enhanced, text, close = refused
+                reply = Reply(int(code), str(enhanced), str(text)[:1000], close is True)
+            except (TypeError, ValueError):
+                raise Outside("answered no refusal") from None
+            raise Refused(reply, str(said.get("error", ""))[:1000])
+
+    def _keep(self, kept: Any, arguments: Mapping[str, Any]) -> None:
+        if not isinstance(kept, dict):
+            return
+        try:
+            for name, notes in kept.items():
+                if name in ("session", "transaction", "message") and arguments.get(name) is not None:
+                    arguments[name].notes.update(notes_in(notes))
+        except BadAnswer as exc:
+            raise Outside(f"answered {exc}") from None
+
+    # ---- what comes from there
+
+    def _handle(self, fields: Mapping[str, Any]) -> None:
+        """A line without id: a word for the log, or a service asked for."""
+        if isinstance(level := fields.get("log"), str):
+            return self._say(level, fields)
+        if type(number := fields.get("call")) is int and self._context is not None:
+            if len(self._tasks) >= MOST_CALLS:
+                return self._reply({"reply": number, "error": "too many services asked for at a time", "kind": "temporary"})
+            self._tasks.spawn(self._serve(number, fields), f"plugin-{self._name}-service")
+            return None
+        raise Rubbish("a line that says nothing")
+
+    def _say(self, level: str, fields: Mapping[str, Any]) -> None:
+        event, more = fields.get("event"), fields.get("fields")
+        if level not in _LEVELS or not isinstance(event, str) or not _EVENT.match(event) or not isinstance(more, dict):
+            raise Rubbish("a log line that is none")
+        if monotonic() - self._logged_since > LOG_WINDOW:
+            self._logged_since, self._logged = monotonic(), 0
+        self._logged += 1
+        if self._logged <= LOG_LINES:
+            known = {
+                str(key): value for key, value in list(more.items())[:20] if key not in ("event", "exc_info", "plugin", "self")
+            }
+            getattr(self._log, level)(event, **known)
+
+    async def _serve(self, number: int, fields: Mapping[str, Any]) -> None:
+        service, args = fields.get("service"), fields.get("args")
+        try:
+            if service not in _SERVICES or not isinstance(args, list):
+                raise ValueError("there is no such service")
+            answer: dict[str, Any] = {"result": await _SERVICES[service](self._context, *args)}
+        except DnsError as exc:
+            answer = {"error": str(exc), "kind": "dns"}
+        except (TemporaryFailure, OSError) as exc:
+            answer = {"error": str(exc), "kind": "temporary"}
+        except Exception as exc:  # noqa: BLE001  # whatever its arguments caused is its own affair
+            answer = {"error": f"{type(exc).__name__}: {exc}"[:1000], "kind": "other"}
+        self._reply({"reply": number, **answer})
+
+    def _reply(self, fields: dict[str, Any]) -> None:
+        try:
+            self._lines.write(encode_line(fields))
+        except TemporaryFailure:
+            return  # it has ended, or does not read: then it has other troubles
+
+    # ---- mta.pluginhost.plugin.Process
+
+    def retire(self) -> None:
+        self._lines.retire()
+        self._pool.close()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._pool.close()
+
+    @property
+    def trouble(self) -> str:
+        return self._lines.trouble
+
+
+def _registering(jobs: list[Any], run: Callable[[str], Awaitable[None]]) -> Callable[..., None]:
+    @hookimpl
+    def register(registry: Registry) -> None:
+        for name, every, single in jobs:
+            registry.job(name, every, _job_of(name, run), single=single)
+
+    return register
+
+
+def _job_of(name: str, run: Callable[[str], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    return lambda _ctx: run(name)
+
+
+# ---- services, with octets in base64
+
+
+async def _kv_get(ctx: Any, key: str) -> str | None:
+    value = await ctx.kv.get(str(key))
+    return None if value is None else base64.b64encode(value).decode("ascii")
+
+
+async def _kv_set(ctx: Any, key: str, value: str, ttl: float | None) -> None:
+    await ctx.kv.set(str(key), base64.b64decode(value), ttl=ttl)
+
+
+async def _kv_delete(ctx: Any, key: str) -> None:
+    await ctx.kv.delete(str(key))
+
+
+async def _txt(ctx: Any, name: str) -> list[str]:
+    return [base64.b64encode(text).decode("ascii") for text in await ctx.dns.txt(name)]
+
+
+async def _send(ctx: Any, sender: str | None, recipients: list[str], octets: str) -> str:
+    sent: str = await ctx.send(sender, [str(r) for r in recipients], base64.b64decode(octets))
+    return sent
+
+
+_SERVICES: dict[Any, Callable[..., Awaitable[Any]]] = {
+    "kv.get": _kv_get,
+    "kv.set": _kv_set,
+    "kv.delete": _kv_delete,
+    "dns.a": lambda ctx, name: ctx.dns.a(name),
+    "dns.aaaa": lambda ctx, name: ctx.dns.aaaa(name),
+    "dns.mx": lambda ctx, name: ctx.dns.mx(name),
+    "dns.ptr": lambda ctx, name: ctx.dns.ptr(name),
+    "dns.txt": _txt,
+    "send": _send,
+}

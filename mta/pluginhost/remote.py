@@ -1,0 +1,139 @@
+"""What a plugin in a process of its own sees: copies of what the server has, and services that ask the server (isolated.py)."""
+# SPDX-License-Identifier: Apache-2.0
+
+import base64
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from mta.model.message import Recipient
+from mta.obs.log import Log
+from mta.pluginhost.crossing import convert
+from mta.pluginhost.jsonlines import LONGEST_LINE
+from mta.pluginhost.specs import hints
+from mta.wire.mime.headers import headers
+
+
+class RemoteMessage:
+    """mta_hooks.views.Message, out of a line; its octets are read when somebody looks."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.id, self.origin, self.size = fields["id"], fields["origin"], fields["size"]
+        self.sender = convert(fields["sender"], hints("deliver")["sender"])
+        self.notes: dict[str, Any] = fields["notes"]
+        self._encoded = fields.get("raw")
+        self._file = open(fields["file"], "rb") if "file" in fields else None  # noqa: SIM115  # its name goes with the call
+        self._raw: bytes | None = None
+        self._headers: list[tuple[str, str]] | None = None
+
+    @property
+    def raw(self) -> bytes:
+        if self._raw is None:
+            if self._file is not None:
+                self._file.seek(0)
+                self._raw = self._file.read()
+            else:
+                self._raw = base64.b64decode(self._encoded or "")
+        return self._raw
+
+    def chunks(self, size: int = 65536) -> Iterator[bytes]:
+        raw = self.raw
+        for start in range(0, len(raw), size):
+            yield raw[start : start + size]
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        if self._headers is None:
+            self._headers = headers(self.raw)
+        return self._headers
+
+    def header(self, name: str) -> str | None:
+        return next(iter(self.header_all(name)), None)
+
+    def header_all(self, name: str) -> list[str]:
+        lowered = name.lower()
+        return [value for known, value in self.headers if known.lower() == lowered]
+
+
+def argument_in(name: str, value: Any, hint: Any) -> Any:
+    if value is None:
+        return None
+    if name == "message":
+        return RemoteMessage(value)
+    if name in ("session", "server"):
+        return SimpleNamespace(**value)
+    if name == "transaction":
+        sender = convert(value["sender"], hints("deliver")["sender"])
+        recipients = convert(value["recipients"], Sequence[Recipient])
+        return SimpleNamespace(**{**value, "sender": sender, "recipients": recipients})
+    return convert(value, hint)
+
+
+class RemoteLog(Log):
+    """``ctx.log``: lines for the server's log."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def _say(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if fields.pop("exc_info", None):
+            traceback.print_exc()
+        shown = {k: v if isinstance(v, str | int | float | bool) or v is None else str(v) for k, v in fields.items()}
+        self._write({"log": level, "event": event, "fields": shown})
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._say("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._say("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._say("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._say("error", event, fields)
+
+
+class RemoteServices:
+    """``ctx.kv`` and ``ctx.dns``, and what ``ctx.send`` is: asked of the server."""
+
+    def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
+        self._ask = ask
+
+    async def get(self, key: str) -> bytes | None:
+        value = await self._ask("kv.get", key)
+        return None if value is None else base64.b64decode(value)
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        await self._ask("kv.set", key, base64.b64encode(value).decode("ascii"), ttl)
+
+    async def delete(self, key: str) -> None:
+        await self._ask("kv.delete", key)
+
+    async def a(self, name: str) -> list[str]:
+        found: list[str] = await self._ask("dns.a", name)
+        return found
+
+    async def aaaa(self, name: str) -> list[str]:
+        found: list[str] = await self._ask("dns.aaaa", name)
+        return found
+
+    async def mx(self, name: str) -> list[tuple[int, str]]:
+        return [(preference, host) for preference, host in await self._ask("dns.mx", name)]
+
+    async def txt(self, name: str) -> list[bytes]:
+        return [base64.b64decode(text) for text in await self._ask("dns.txt", name)]
+
+    async def ptr(self, address: str) -> list[str]:
+        found: list[str] = await self._ask("dns.ptr", address)
+        return found
+
+    async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
+        if 4 * len(octets) // 3 > LONGEST_LINE - 2**18:
+            raise ValueError("too large to be sent from a process of its own")
+        sent: str = await self._ask("send", sender, list(recipients), base64.b64encode(octets).decode("ascii"))
+        return sent
