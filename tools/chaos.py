@@ -8,6 +8,7 @@ both databases. The folder of a failed run is kept and named.
 # SPDX-License-Identifier: Apache-2.0
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -43,7 +44,11 @@ def run(database: str, options: argparse.Namespace) -> bool:
     print(f"{name}: seed {options.seed}, {options.kills} kills", flush=True)
     with MailServer({"database": database, "workers": options.workers}, directory=folder) as server:
         result = kill_at_random_moments(server, options.kills, seed=options.seed, threads=options.threads)
-    print(f"{name}: {result}" + (f"\n{folder} is kept" if result.faults else ""), flush=True)
+    print(f"{name}: {result}", flush=True)
+    if result.faults:
+        print(f"{folder} is kept", flush=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     return bool(result.faults)
 
 

@@ -14,7 +14,7 @@ from mta.testing.clients import Load, message_ids
 from mta.testing.server import HOST, MailServer, free_port, wait_until
 
 ALICE = "alice@example.test"
-KILLS = 5
+KILLS = 4
 PER_DESTINATION = 4
 
 
@@ -53,7 +53,7 @@ def test_nothing_is_lost_on_its_way_out(database):
             load = Load(server.smtp, ["a@out.test", "b@out.test"], threads=2)
             with load:
                 for _ in range(KILLS):
-                    load.wait_acknowledged(20)
+                    load.wait_acknowledged(10)
                     time.sleep(chance.uniform(0, 0.3))
                     server.kill()
                     server.start()
