@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mta.directory.resolve import First
-from mta.model.directory import AuthAnswer, AuthFail, AuthOk
+from mta.model.directory import AuthAnswer, AuthFail, AuthOk, User
 from mta.model.errors import TemporaryFailure
 from mta.model.verdict import Action, Verdict
 from mta.net.tasks import Tasks
@@ -24,6 +24,8 @@ class LoginHooks(Protocol):
     def auth_policy(self) -> Any | None: ...
     @property
     def auth_verify(self) -> First | None: ...
+    @property
+    def user_lookup(self) -> First | None: ...
     @property
     def session_login(self) -> Any | None: ...
     @property
@@ -132,9 +134,20 @@ class Login:
         answer: AuthAnswer | None = None
         if (plan := self._hooks.auth_verify) is not None and 0 < len(username) <= MAX_USERNAME and "\0" not in username:
             answer = await plan.first(service=service, username=username, credential=password, session=session)
+        if isinstance(answer, AuthOk) and answer.id is None:
+            answer = await self._account(service, answer)
         if isinstance(answer, AuthOk):
             self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id)
             return answer
         reason = answer.reason if answer is not None else "no such account"
         self._log.info("auth.failed", service=service, user=username, client=session.client_ip, session=session.id, reason=reason)
         return answer or AuthFail(reason)
+
+    async def _account(self, service: str, answer: AuthOk) -> AuthAnswer:
+        """A plugin that knows passwords knows no mailboxes: the account behind the name is the directory's, and its to disable."""
+        if (plan := self._hooks.user_lookup) is None:
+            return answer
+        user: User | None = await plan.first(service=service, username=answer.user)
+        if user is None:
+            return answer
+        return AuthOk(answer.user, user.id) if user.enabled else AuthFail("account is disabled")

@@ -19,7 +19,7 @@ from mta_dkim.verify import Answer, verify
 from mta_hooks import AddHeader, AuthResult, ConfigError, Context, Message, hookimpl
 from mta_hooks.services import DnsError, Registry
 
-ROLES = ("dkim",)
+roles = ("dkim",)
 SIGNED_ORIGINS = frozenset({"submission", "local", "dsn", "http"})
 
 

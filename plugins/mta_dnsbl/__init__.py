@@ -15,7 +15,7 @@ from mta_dnsbl.listing import Listing, query_name, read_answer
 from mta_hooks import Address, Context, Session, Verdict, add_score, hookimpl, reject
 from mta_hooks.services import DnsError, Registry
 
-ROLES = ("dnsbl",)
+roles = ("dnsbl",)
 NOTE = "dnsbl"
 
 

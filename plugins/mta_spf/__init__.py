@@ -20,7 +20,7 @@ from mta_spf.config import SpfConfig
 from mta_spf.query import LIMITS, Outcome, make_query
 from mta_spf.record import Result
 
-ROLES = ("spf",)
+roles = ("spf",)
 NOTE = "spf"
 TIMEOUT = LIMITS.seconds + 2  # seconds; a check ends by itself
 MAX_EXPLANATION = 300  # octets; a line of a reply has 512 (RFC 5321 §4.5.3.1.5)

@@ -190,3 +190,22 @@ def test_a_failure_is_told_and_raised():
     answer, hooks = whole(broken=True)
     assert isinstance(answer, TemporaryFailure)
     assert told(hooks) == (False, "temporary failure")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "expected"), [(True, AuthOk("bob@here.test", UserId(7))), (False, AuthFail("account is disabled"))]
+)
+def test_a_password_of_another_source_opens_the_account_of_the_directory(enabled, expected):
+    """A plugin that answers without an account id (htpasswd, PAM): mailbox and permission come from the directory."""
+
+    async def elsewhere(username, credential):
+        return AuthOk(username) if credential == "file" else None
+
+    async def run():
+        accounts = Accounts()
+        accounts.enabled = enabled
+        plugin = DirectoryPlugin(accounts, Passwords())
+        hooks = SimpleNamespace(auth_verify=Plan(elsewhere), user_lookup=Plan(plugin.user_lookup))
+        return await Login(hooks, Log()).authenticate("imap", "bob@here.test", "file", SESSION)
+
+    assert asyncio.run(run()) == expected
