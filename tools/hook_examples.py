@@ -16,13 +16,17 @@ from mta_hooks import (
     AuthResult,
     Deferred,
     Delivered,
+    DeliveryPolicy,
     Domain,
     HookTarget,
     RemoveHeader,
+    Reply,
     Route,
     TemporaryFailure,
     User,
+    accept,
     add_score,
+    defer,
     hookimpl,
     quarantine,
     reject,
@@ -159,6 +163,23 @@ def mime_part(part):
 
 
 @hookimpl
+def smtp_reply(session, command, reply):
+    if command == "RCPT" and reply.code == 550:
+        return dataclasses.replace(reply, text=f"{reply.text}; help: https://postmaster.example/{session.id}")
+
+
+@hookimpl(verbs="XPING")
+def smtp_command(session, args):
+    return Reply(250, "2.0.0", f"pong {args}") if session.tls else Reply(530, "5.7.0", "under TLS only")
+
+
+@hookimpl
+def verdict_override(transaction, hook, plugin, verdict, ctx):
+    if transaction is not None and str(transaction.sender) == "boss@partner.example":
+        return add_score(verdict.score or 2.0) if hook == "message_check" else accept(f"{plugin} is not asked about the boss")
+
+
+@hookimpl
 def smtp_reset(transaction, reason, ctx):
     if reason == "disconnect":
         ctx.log.info("example.gave_up", id=transaction.id, recipients=len(transaction.recipients))
@@ -230,6 +251,22 @@ async def user_lookup(service, username, ctx) -> User | None:
 def route(sender, recipient):
     if recipient.domain == "partner.example":
         return Route("smtp", host="mail.partner.example", port=2525, tls="encrypt")
+
+
+@hookimpl
+def delivery_policy(envelope, site):
+    if site.endswith("smallhost.example"):
+        return DeliveryPolicy(concurrency=1, retry=(600, 3600))
+    if envelope.user == "newsletter@example.org":
+        return DeliveryPolicy(lifetime=86400, delay_warning=0)
+
+
+@hookimpl
+async def delivery_attempt(envelope, attempt, ctx):
+    if await ctx.kv.get(f"paused/{attempt.site}"):
+        return defer("deliveries to this site are paused", delay=900)
+    if attempt.number > 5 and envelope.user == "newsletter@example.org":
+        return reject("a newsletter is not tried for days")
 
 
 @hookimpl(timeout=20)

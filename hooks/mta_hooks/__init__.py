@@ -12,7 +12,7 @@ Arguments are only ever added (``API`` grows its second number); every hook has 
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.model.address import Address
-from mta.model.delivery import Deferred, Delivered, DeliveryRecord, Failed, Route
+from mta.model.delivery import Deferred, Delivered, DeliveryPolicy, DeliveryRecord, Failed, Route
 from mta.model.directory import (
     AliasTarget,
     AuthFail,
@@ -26,19 +26,21 @@ from mta.model.directory import (
 )
 from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.message import Flags, Placement, Recipient
+from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 from mta_hooks.markers import hookimpl, hookspec
 from mta_hooks.results import AuthResult
 from mta_hooks.services import Context
-from mta_hooks.views import MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
+from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
 
 API = "1.0"
 
 __all__ = [
-    "API", "Action", "AddHeader", "Address", "AliasTarget", "AuthFail", "AuthOk", "AuthResult", "ConfigError", "Context",
-    "Deferred", "Delivered", "DeliveryRecord", "Domain", "Edit", "Failed", "Flags", "HookTarget", "MailboxEvent",
-    "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient", "Refused", "RelayTarget", "RemoveHeader",
-    "ReplaceHeader", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "Verdict", "accept", "add_score",
-    "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
+    "API", "Action", "AddHeader", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult", "ConfigError",
+    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "Domain", "Edit", "Envelope", "Failed", "Flags",
+    "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient", "Refused",
+    "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction",
+    "User", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect",
+    "reject",
 ]  # fmt: skip

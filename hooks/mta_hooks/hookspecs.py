@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from mta.model.address import Address
-    from mta.model.delivery import DeliveryAnswer, DeliveryRecord, Route
+    from mta.model.delivery import DeliveryAnswer, DeliveryPolicy, DeliveryRecord, Route
     from mta.model.directory import AliasTarget, AuthAnswer, Domain, Target, User
     from mta.model.message import Placement, Recipient
+    from mta.model.reply import Reply
     from mta.model.verdict import Verdict
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult
     from mta_hooks.services import Registry, Server
-    from mta_hooks.views import MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
+    from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
 
 SESSION = ("accept", "reject", "defer")
 STREAM = ("accept", "reject", "defer", "discard", "quarantine", "hold")
 RCPT = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
+ATTEMPT = ("accept", "reject", "defer", "hold", "redirect")
 MESSAGE = ("accept", "reject", "defer", "discard", "quarantine", "hold", "redirect")
 
 
@@ -171,6 +173,35 @@ def mime_part(message: Message, part: Part) -> Verdict | None:
     """
 
 
+@hookspec("pipeline", on_error="continue")
+def smtp_reply(session: Session, command: str, reply: Reply) -> Reply | None:
+    """A reply is about to be sent; answer one with another ``text`` (``dataclasses.replace``), its codes are fixed.
+
+    ``command`` is the verb it answers, "" for the greeting, "." for the end of a message. Not asked for what has a form of its
+    own (the reply to EHLO, AUTH challenges) nor when the server hangs up by itself (time-outs, shutdown, too many errors).
+    """
+
+
+@hookspec("first", on_error="defer")
+def smtp_command(session: Session, verb: str, args: str) -> Reply | None:
+    """The client sent a command that SMTP does not know and this implementation registered: ``@hookimpl(verbs=("XPING",))``.
+
+    ``args`` is the rest of the line. None: 500, as for every unknown verb. Offer it in ``smtp_capabilities``.
+    """
+
+
+@hookspec("first", on_error="continue")
+def verdict_override(
+    session: Session | None, transaction: Transaction | None, hook: str, plugin: str, verdict: Verdict
+) -> Verdict | None:
+    """A plugin decided something other than accept: let it stand (None), or put another verdict in its place.
+
+    accept drops the verdict, and the next plugin is asked as if there had been none; every other must be one that ``hook``
+    allows, ``add_score`` where it takes scores. Not asked for errors of plugins. Both names are logged and in the trace.
+    ``transaction`` and ``session`` are None where the hook has none.
+    """
+
+
 @hookspec("notify")
 def smtp_reset(session: Session, reason: str, transaction: Transaction) -> None:
     """A mail transaction ended: "message" (it was answered), "refused" (DATA was), "rset", "ehlo", "starttls" or "disconnect".
@@ -248,6 +279,25 @@ def user_lookup(service: str, username: str) -> User | None:
 @hookspec("first", on_error="defer")
 def route(sender: Address | None, recipient: Address) -> Route | None:
     """Where does this recipient go next? None from everyone: config ``routes``, then the smarthost, then MX."""
+
+
+@hookspec("first", on_error="continue")
+def delivery_policy(envelope: Envelope, site: str) -> DeliveryPolicy | None:
+    """How hard to try: connections to ``site``, waits between attempts, lifetime, delay warning. None: config ``queue``.
+
+    Asked before each attempt, once for the recipients of a message that go the same way; not for mailboxes. ``site`` is what
+    connections are counted by: a domain, or "smtp:host:port" of a route or smarthost.
+    """
+
+
+@hookspec("verdict", allowed=ATTEMPT, on_error="defer", timeout=10.0)
+def delivery_attempt(envelope: Envelope, attempt: Attempt) -> Verdict | None:
+    """A message is about to be handed to the next hop; nothing is connected for it yet. The verdict is for all of ``envelope``.
+
+    defer puts it off: ``defer(text, delay=seconds)``, without a delay as the retry schedule says; it counts as an attempt, so
+    the lifetime ends it. reject gives it up: the sender gets a report. hold keeps it until ``mta queue release``. redirect
+    sends it to other addresses, the sender stays. Not asked for mailboxes, nor while the whole site is known to be down.
+    """
 
 
 @hookspec("first", on_error="defer", timeout=60.0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mta.dispatch.bounce import Bouncer
 from mta.dispatch.notify import HOOKS, DispatchHooks, notification
 from mta.dispatch.retry import Schedule, SteadyClock
-from mta.model.delivery import Leased, Outcome, QueuedMessage, Result
+from mta.model.delivery import DeliveryPolicy, Leased, Outcome, QueuedMessage, Result
 from mta.model.errors import TemporaryFailure
 from mta.model.message import Intake, LocalDelivery, Notification
 from mta.obs.log import Log
@@ -27,6 +27,7 @@ class Finding:
     delay     seconds until the next attempt, instead of the schedule's
     least     seconds before which another attempt is of no use
     confirms  the next hop reports success itself, so we do not
+    policy    of a hook, before the schedule's
     """
 
     leased: Leased
@@ -36,6 +37,7 @@ class Finding:
     delay: float | None = None
     least: float = 0.0
     confirms: bool = False
+    policy: DeliveryPolicy | None = None
 
 
 class Settlement(NamedTuple):
@@ -61,10 +63,10 @@ class Concluder:
         for finding in findings:
             outcome = self._outcome(finding)
             if (action := _reported(outcome, finding)) is not None:
-                reports.append(self._report(outcome, action))
+                reports.append(self._report(outcome, action, finding.policy))
                 reported.append(len(outcomes))
             outcomes.append(outcome)
-            self._say(outcome)
+        self.say(outcomes)
         if not reports or message.sender is None:
             return Settlement(tuple(outcomes))
         mark = ",".join(f"{outcomes[n].leased.row}/{outcomes[n].leased.attempts}/{outcomes[n].result}" for n in reported)
@@ -92,6 +94,25 @@ class Concluder:
         """Give the row back as it was."""
         return Settlement((self._later(leased, 0.0),))
 
+    def hold(self, rows: Sequence[Leased], reason: str) -> Settlement:
+        """Keep them until somebody releases them; this was no attempt."""
+        outcomes = tuple(Outcome(leased, "held", reason[:1000], attempted=False) for leased in rows)
+        self.say(outcomes)
+        return Settlement(outcomes)
+
+    def say(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the log."""
+        for outcome in outcomes:
+            leased = outcome.leased
+            self._log.info(
+                f"delivery.{outcome.result}",
+                id=leased.message.id,
+                recipient=leased.address,
+                reply=outcome.reply,
+                remote=outcome.remote,
+                attempts=leased.attempts + 1,
+            )
+
     def _later(self, leased: Leased, seconds: float) -> Outcome:
         due = self._clock.due() + seconds if seconds else leased.due
         return Outcome(leased, "deferred", leased.last_reply, due=due, attempted=False)
@@ -104,19 +125,19 @@ class Concluder:
             result = "delivered" if leased.transport == "local" else "relayed"
         elif reply.startswith("5"):
             result = "failed"
-        elif self._schedule.expired(leased):
+        elif self._schedule.expired(leased, finding.policy):
             result, reply = "failed", f"554 5.4.7 delivery time expired, last answer: {reply}"[:1000]
         else:
             result = "deferred"
-            wait = self._schedule.wait(leased.attempts + 1) if finding.delay is None else finding.delay
+            wait = self._schedule.wait(leased.attempts + 1, finding.policy) if finding.delay is None else finding.delay
             due = self._clock.due() + max(wait, finding.least)
-            warned = self._schedule.warns(leased)
+            warned = self._schedule.warns(leased, finding.policy)
         notifications: tuple[Notification, ...] = ()
         if (durable := self._hooks.durable) and HOOKS.get(result) in durable:
             notifications = (notification(leased, result, reply, remote, self._clock.now(), due or None),)
         return Outcome(leased, result, reply, remote, due, finding.delivery, warned, notifications=notifications)
 
-    def _report(self, outcome: Outcome, action: Action) -> RecipientReport:
+    def _report(self, outcome: Outcome, action: Action, policy: DeliveryPolicy | None) -> RecipientReport:
         leased = outcome.leased
         return RecipientReport(
             address=leased.address,
@@ -125,18 +146,7 @@ class Concluder:
             diagnostic=outcome.reply,
             remote=outcome.remote,
             attempted=self._clock.now(),
-            retry_until=self._schedule.until(leased) if action == "delayed" else None,
-        )
-
-    def _say(self, outcome: Outcome) -> None:
-        leased = outcome.leased
-        self._log.info(
-            f"delivery.{outcome.result}",
-            id=leased.message.id,
-            recipient=leased.address,
-            reply=outcome.reply,
-            remote=outcome.remote,
-            attempts=leased.attempts + 1,
+            retry_until=self._schedule.until(leased, policy) if action == "delayed" else None,
         )
 
 

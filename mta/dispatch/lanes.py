@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from mta.config.sections import Config
 from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.gate import Gate
+from mta.dispatch.load import Loader
+from mta.dispatch.notify import DispatchHooks
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FIRST, Batch, Site, Sites
@@ -18,23 +20,22 @@ from mta.obs.log import Log
 from mta.outbound.courier import Courier, HopDown, Outbound
 from mta.outbound.hosts import Destination
 from mta.pipeline.message import MailMessage
-from mta.spool.content import SpooledContent
-from mta_hooks.backends.queue import Queue
 
 LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
 _PRUNE = 10.0
-_PIECE = 256 * 1024
 _MISTAKE = "451 4.3.0 internal error"
 
 
 class Lanes:
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts that one batch passes through
         self,
         *,
         config: Config,
         outbound: Outbound,
         local: LocalTransport,
-        queue: Queue,
+        hooks: DispatchHooks,
+        loader: Loader,
+        gate: Gate,
         concluder: Concluder,
         settler: Settler,
         schedule: Schedule,
@@ -44,14 +45,14 @@ class Lanes:
     ) -> None:
         self._outbound = outbound
         self._local = local
-        self._queue = queue
+        self._hooks = hooks
+        self._loader = loader
+        self._gate = gate
         self._concluder = concluder
         self._settler = settler
         self._schedule = schedule
         self._tasks = tasks
         self._log = log
-        self._folder = os.path.join(config.data_dir, "tmp")
-        self._memory = config.limits.memory_per_message
         self._running: set[asyncio.Task[Any]] = set()
         self._put_off: list[tuple[Site, Batch]] = []
         self._clock = clock
@@ -91,6 +92,8 @@ class Lanes:
             if len(self._put_off) == 1:
                 self._tasks.spawn(self._put_them_off(), "queue-defer")
             return
+        if batch.policy is not None:
+            sites.bound(site, batch.policy.concurrency)
         if len(site.names) < 1000:  # bounds what one smarthost collects
             site.names.add(batch.recipients[0].site)
         sites.push(site, batch)
@@ -140,16 +143,23 @@ class Lanes:
         """Deliver one batch. False: this lane has to end."""
         message = batch.message
         try:
+            if (plan := self._hooks.delivery_attempt) is not None:
+                instead = await self._gate.ask(plan, batch, site.destination)
+                if instead is not None:
+                    self._settler.add(instead)
+                    return True
             results = await courier.deliver(message, batch.recipients)
         except HopDown as exc:
             return await self._hop_down(site, batch, exc)
         except Exception:  # noqa: BLE001  # one message must not take the lane, nor the site, with it
             self._log.error("delivery.mistake", id=message.id, destination=str(site.destination), exc_info=True)
             courier.close()
-            await self._conclude(message, [Finding(leased, _MISTAKE) for leased in batch.recipients])
+            await self._conclude(message, [Finding(leased, _MISTAKE, policy=batch.policy) for leased in batch.recipients])
             return True
         self._remote.succeeded(site)
-        await self._conclude(message, [Finding(r.leased, r.reply, r.remote, confirms=r.confirms) for r in results])
+        await self._conclude(
+            message, [Finding(r.leased, r.reply, r.remote, confirms=r.confirms, policy=batch.policy) for r in results]
+        )
         return True
 
     async def _hop_down(self, site: Site, batch: Batch, exc: HopDown) -> bool:
@@ -173,7 +183,9 @@ class Lanes:
         """Put off what goes to a site that is down: an attempt like any other, which costs no connection."""
         least = self._remote.down_for(site)
         for batch in batches:
-            findings = [Finding(one, site.down_reply, site.down_remote, least=least) for one in batch.recipients]
+            findings = [
+                Finding(one, site.down_reply, site.down_remote, least=least, policy=batch.policy) for one in batch.recipients
+            ]
             await self._conclude(batch.message, findings)
 
     async def _put_them_off(self) -> None:
@@ -197,7 +209,7 @@ class Lanes:
 
         async def load() -> Any:
             if not loaded:
-                loaded.append(await self._load(message))
+                loaded.append(await self._loader.load(message))
             return loaded[0]
 
         findings = []
@@ -210,16 +222,3 @@ class Lanes:
             else:
                 findings.append(Finding(leased, result.reply, delivery=result.delivery, delay=result.delay))
         await self._conclude(message, findings)
-
-    async def _load(self, message: QueuedMessage) -> MailMessage:
-        """The message as hooks see it: without the Return-Path line, a big one in a file."""
-        content = SpooledContent(self._memory, self._folder)
-        while (left := message.size - message.skip - content.size) > 0:
-            piece = await self._queue.content(message.blob, message.skip + content.size, min(_PIECE, left))
-            if not piece:
-                break
-            content.write(piece)
-            if content.full:
-                await asyncio.get_running_loop().run_in_executor(None, content.spill)
-        content.finish()
-        return MailMessage(message.id, message.origin, message.sender, content, {})

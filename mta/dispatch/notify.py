@@ -9,6 +9,7 @@ from mta.model.delivery import DeliveryRecord, Leased, Result
 from mta.model.ids import QueueId
 from mta.model.message import Notification
 from mta.pluginhost.durable import payload_of
+from mta.pluginhost.plan import Plan
 
 
 class DispatchHooks(LocalHooks, Protocol):
@@ -16,6 +17,10 @@ class DispatchHooks(LocalHooks, Protocol):
 
     @property
     def durable(self) -> frozenset[str]: ...
+    @property
+    def delivery_attempt(self) -> Plan | None: ...
+    @property
+    def delivery_policy(self) -> Plan | None: ...
 
 
 Hook = Literal["delivered", "deferred", "bounced"]

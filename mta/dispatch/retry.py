@@ -4,7 +4,7 @@
 import random
 
 from mta.config.sections import QueueSection
-from mta.model.delivery import Leased
+from mta.model.delivery import DeliveryPolicy, Leased
 from mta_hooks.services import Clock
 
 LEAST_ATTEMPTS = 3  # no recipient is given up before: a machine that was off for a week, or a wrong clock, expires nothing
@@ -37,7 +37,7 @@ class SteadyClock:
 
 
 class Schedule:
-    """The waits of the config."""
+    """The waits of the config, or of a policy where it has an opinion."""
 
     def __init__(self, section: QueueSection, clock: SteadyClock) -> None:
         self._waits = section.retry
@@ -48,23 +48,28 @@ class Schedule:
         self.down = min(section.retry[0], 60.0)
         """Seconds that a destination is left alone when none of its hosts works."""
 
-    def wait(self, attempts: int) -> float:
+    def wait(self, attempts: int, policy: DeliveryPolicy | None = None) -> float:
         """Seconds from the attempt with this number (from 1) to the next."""
-        return self.vary(self._waits[min(attempts, len(self._waits)) - 1])
+        waits = policy.retry if policy is not None and policy.retry else self._waits
+        return self.vary(waits[min(attempts, len(waits)) - 1])
 
     def vary(self, seconds: float) -> float:
         return seconds * (1 + self._jitter * (2 * random.random() - 1))  # noqa: S311  # spreads load
 
-    def expired(self, leased: Leased) -> bool:
+    def expired(self, leased: Leased, policy: DeliveryPolicy | None = None) -> bool:
         """``leased.attempts`` finished attempts and the present one were the last."""
-        return leased.attempts + 1 >= LEAST_ATTEMPTS and self._clock.age(leased.message.received_at) >= self._lifetime
+        return leased.attempts + 1 >= LEAST_ATTEMPTS and self._clock.age(leased.message.received_at) >= self._life(policy)
 
-    def warns(self, leased: Leased) -> bool:
+    def warns(self, leased: Leased, policy: DeliveryPolicy | None = None) -> bool:
         """Is it time for the one delay notice?"""
-        if not self._warning or leased.delay_warned or leased.attempts + 1 < _WARN_ATTEMPTS:
+        warning = self._warning if policy is None or policy.delay_warning is None else policy.delay_warning
+        if not warning or leased.delay_warned or leased.attempts + 1 < _WARN_ATTEMPTS:
             return False
-        return self._clock.age(leased.message.received_at) >= self._warning
+        return self._clock.age(leased.message.received_at) >= warning
 
-    def until(self, leased: Leased) -> float:
+    def until(self, leased: Leased, policy: DeliveryPolicy | None = None) -> float:
         """Wall clock until which it is tried."""
-        return leased.message.received_at + self._lifetime
+        return leased.message.received_at + self._life(policy)
+
+    def _life(self, policy: DeliveryPolicy | None) -> float:
+        return self._lifetime if policy is None or policy.lifetime is None else policy.lifetime

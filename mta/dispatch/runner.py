@@ -13,8 +13,11 @@ from mta.config.sections import Config
 from mta.directory.resolve import Resolver
 from mta.dispatch.bounce import Bouncer
 from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.gate import Gate
 from mta.dispatch.lanes import Lanes
+from mta.dispatch.load import Loader
 from mta.dispatch.notify import DispatchHooks
+from mta.dispatch.redirect import Redirector
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Batch, Site
@@ -25,6 +28,7 @@ from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.courier import Outbound
 from mta.outbound.hosts import Destination
+from mta.outbound.view import envelope_of
 from mta.route.router import Router
 from mta_hooks.backends.database import Database
 from mta_hooks.services import Clock
@@ -59,6 +63,7 @@ class Runner:
         owner: str,
     ) -> None:
         self._queue = database.queue
+        self._hooks = hooks
         self._router = router
         self._local = local
         self._log = log
@@ -69,11 +74,15 @@ class Runner:
         bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log)
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log)
         self._settler = Settler(self._queue, self._concluder, log, self._settled)
+        loader = Loader(config, self._queue)
+        redirector = Redirector(hostname, resolver, config.limits.received)
         self._lanes = Lanes(
             config=config,
             outbound=outbound,
             local=local,
-            queue=self._queue,
+            hooks=hooks,
+            loader=loader,
+            gate=Gate(self._concluder, redirector, loader.load, self._clock),
             concluder=self._concluder,
             settler=self._settler,
             schedule=schedule,
@@ -222,7 +231,28 @@ class Runner:
         groups: dict[tuple[Destination, str], list[Leased]] = {}
         for row, destination in placed:
             groups.setdefault((destination, row.message.id), []).append(row)
+        asked: list[tuple[Destination, Batch]] = []
         for (destination, _), rows in groups.items():
             most = 1 if destination is LOCAL and self._local.waits else PER_MESSAGE
             for start in range(0, len(rows), most):
-                self._lanes.push(destination, Batch(rows[0].message, rows[start : start + most]))
+                batch = Batch(rows[0].message, rows[start : start + most])
+                if destination is LOCAL or self._hooks.delivery_policy is None:
+                    self._lanes.push(destination, batch)
+                else:
+                    asked.append((destination, batch))
+        for start in range(0, len(asked), _ROUTING):
+            self._tasks.spawn(self._ask_policy(asked[start : start + _ROUTING]), "queue-policy")
+
+    async def _ask_policy(self, batches: Sequence[tuple[Destination, Batch]]) -> None:
+        for destination, batch in batches:
+            policy = None
+            try:
+                if (plan := self._hooks.delivery_policy) is not None:
+                    policy = await plan.first(envelope=envelope_of(batch.message, batch.recipients), site=str(destination))
+            except Exception as exc:  # noqa: BLE001  # one message must not keep the others from their way
+                mistake = not isinstance(exc, TemporaryFailure)
+                self._log.warning("policy.failed", id=batch.message.id, site=str(destination), reason=str(exc), exc_info=mistake)
+                for row in batch.recipients:
+                    await self._cannot(row, "451 4.3.0 the delivery policy is not known for now")
+            else:
+                self._lanes.push(destination, batch if policy is None else batch._replace(policy=policy))

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from mta.model.delivery import Leased, QueuedMessage
+from mta.model.delivery import DeliveryPolicy, Leased, QueuedMessage
 from mta.outbound.courier import Courier
 from mta.outbound.hosts import Destination
 
@@ -27,19 +27,21 @@ class Batch(NamedTuple):
 
     message: QueuedMessage
     recipients: Sequence[Leased]
+    policy: DeliveryPolicy | None = None
 
 
 class Site:
-    """``names``: what the queue calls it; ``rows``: recipients that wait; ``down_until``: monotonic, with the reply that says why."""
+    """``most``: lanes at most; ``names``: what the queue calls it; ``rows``: recipients that wait; ``down_until``: monotonic, with the reply that says why."""
 
     __slots__ = (
-        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "names", "rows",
-        "starving", "waiting",
+        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "most", "names",
+        "rows", "starving", "waiting",
     )  # fmt: skip
 
-    def __init__(self, destination: Destination, limit: float) -> None:
+    def __init__(self, destination: Destination, limit: float, most: int) -> None:
         self.destination = destination
         self.limit = limit
+        self.most = most
         self.waiting: deque[Batch] = deque()
         self.rows = 0
         self.names: set[str] = set()
@@ -76,7 +78,7 @@ class Sites:
 
     def at(self, destination: Destination) -> Site:
         if (site := self._sites.get(destination)) is None:
-            site = self._sites[destination] = Site(destination, self._first)
+            site = self._sites[destination] = Site(destination, self._first, self._per_site)
         return site
 
     # ---- work
@@ -168,12 +170,17 @@ class Sites:
         for site in list(self._sites.values()):
             self._forget(site)
 
+    def bound(self, site: Site, most: int | None) -> None:
+        """So many lanes at most; None: as many as any site. Those above end with their batch."""
+        site.most = self._per_site if most is None else most
+        site.limit = min(site.limit, site.most)
+
     # ---- what was learnt
 
     def succeeded(self, site: Site) -> None:
         site.down_until = 0.0
-        if site.limit < self._per_site and site.grows_at <= self._monotonic():
-            site.limit = min(self._per_site, site.limit + 1 / site.limit)
+        if site.limit < site.most and site.grows_at <= self._monotonic():
+            site.limit = min(site.most, site.limit + 1 / site.limit)
             self._staff(site)
 
     def refused(self, site: Site) -> None:

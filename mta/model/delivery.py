@@ -98,6 +98,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """What differs from config ``queue`` for one envelope at one site; the answer of the ``delivery_policy`` hook. None: as configured.
+
+    concurrency    connections to the site, 1 to 100; holds for all mail to it until another answer comes
+    retry          waits between attempts in seconds, the last repeats
+    lifetime       seconds after which, and after three attempts, a recipient bounces
+    delay_warning  seconds after which the sender is told once that it is still being tried; 0: never
+    """
+
+    concurrency: int | None = None
+    retry: tuple[float, ...] | None = None
+    lifetime: float | None = None
+    delay_warning: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryRecord:
     """The record of ``delivered``, ``deferred`` and ``bounced``: complete, so that no hook has to guess."""
 

@@ -49,7 +49,7 @@ def of_verdict(answer: Any, spec: Spec) -> str:
     for text in (verdict.text, verdict.reason, verdict.enhanced, *verdict.target):
         if not isinstance(text, str) or len(text) > LONGEST_TEXT:
             return f"a text must be str of at most {LONGEST_TEXT} characters"
-    if verdict.delay is not None and not (isinstance(verdict.delay, int | float) and 0 <= verdict.delay <= LONGEST_DELAY):
+    if not (verdict.delay is None or _is_delay(verdict.delay)):
         return f"a delay must be 0 to {LONGEST_DELAY} seconds"
     if verdict.action is Action.REDIRECT and not verdict.target:
         return "redirect without an address"
@@ -104,7 +104,26 @@ def _of_override(answer: Verdict, arguments: Mapping[str, Any]) -> str:
     return of_verdict(answer, hook)
 
 
+def _of_policy(answer: Any, _arguments: Mapping[str, Any]) -> str:
+    if answer.concurrency is not None and not (isinstance(answer.concurrency, int) and 1 <= answer.concurrency <= 100):
+        return "concurrency must be 1 to 100"
+    retry = answer.retry
+    if retry is not None and not (
+        isinstance(retry, list | tuple) and retry and all(_is_delay(wait) and wait >= 1 for wait in retry)
+    ):
+        return "retry must be a tuple of at least one number of seconds, each at least 1"
+    for name in ("lifetime", "delay_warning"):
+        if not ((seconds := getattr(answer, name)) is None or _is_delay(seconds)):
+            return f"{name} must be 0 to {LONGEST_DELAY} seconds"
+    return ""
+
+
+def _is_delay(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= LONGEST_DELAY
+
+
 _FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "delivery_policy": _of_policy,
     "smtp_reply": _of_reply,
     "smtp_command": _of_command,
     "smtp_capabilities": _of_capabilities,

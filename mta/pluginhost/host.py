@@ -60,6 +60,9 @@ class HookHost:
     message_headers: Plan | None = None
     message_sink: Plan | None = None
     mime_part: Plan | None = None
+    smtp_reply: Plan | None = None
+    smtp_command: Plan | None = None
+    verdict_override: Plan | None = None
     smtp_reset: Plan | None = None
     smtp_disconnect: Plan | None = None
     message_authenticate: Plan | None = None
@@ -72,6 +75,8 @@ class HookHost:
     alias_expand: Plan | None = None
     user_lookup: Plan | None = None
     route: Plan | None = None
+    delivery_policy: Plan | None = None
+    delivery_attempt: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
     mailbox_append: Plan | None = None
@@ -161,6 +166,7 @@ class HookHost:
             raise
         for hook, plan in plans.items():
             setattr(self, hook, plan)
+        self._dispatcher.override = plans["verdict_override"]
         self.durable = frozenset(h for h, plan in plans.items() if plan is not None and plan.spec.mode == "durable")
         for plugin in remove:
             plugin.pool.close()

@@ -10,11 +10,12 @@ from mta.model.address import Address
 from mta.model.delivery import Delivered, DeliveryRecord
 from mta.model.ids import QueueId
 from mta.model.message import Placement
+from mta.model.reply import Reply
 from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
 from mta.wire.mime import parse
-from mta_hooks import AuthOk, MailboxEvent, Tls
+from mta_hooks import Attempt, AuthOk, Envelope, MailboxEvent, Tls, reject
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,7 +30,7 @@ def tool(name):
 
 DOCS = tool("hook_docs")
 A = Address("support", "example.org")
-PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities"}
+PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities", "smtp_reply": "reply"}
 RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
 
 
@@ -57,6 +58,12 @@ ARGUMENTS = {
     "user": "a@example.org",
     "placement": Placement(),
     "record": RECORD,
+    "command": "RCPT",
+    "reply": Reply(550, "5.1.1", "unknown user"),
+    "args": "1",
+    "hook": "smtp_rcpt",
+    "plugin": "other",
+    "verdict": reject("no"),
     "headers": [("From", "a@b"), ("Subject", "x")],
     "part": MailPart(b"MZ", parse(b"Content-Type: application/octet-stream\r\n\r\nMZ"), "1"),
     "scores": {"a": 12.0},
@@ -71,6 +78,9 @@ ARGUMENTS = {
     "source": "",
     "uids": (1,),
     "change": "add",
+    "envelope": Envelope("q", A, (A,), "submission", 1.0, 5, "newsletter@example.org"),
+    "attempt": Attempt(6, "dest.example", "smtp"),
+    "site": "smtp:mail.smallhost.example:25",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }
 

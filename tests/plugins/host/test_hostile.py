@@ -13,7 +13,7 @@ from mta.model.verdict import Action, Verdict, accept, reject
 from mta.net.tasks import Tasks
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction, RecordingLog, host_with, plugin_of
-from mta_hooks import hookimpl
+from mta_hooks import Attempt, Envelope, hookimpl
 
 A = Address("a", "example.org")
 EVERYTHING = {
@@ -37,6 +37,9 @@ EVERYTHING = {
     "placement": Placement(),
     "record": None,
     "event": None,
+    "envelope": Envelope("q", None, (A,), "smtp", 0.0, 0),
+    "attempt": Attempt(1, "example.org", "smtp"),
+    "site": "example.org",
 }
 
 
