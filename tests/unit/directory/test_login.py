@@ -129,7 +129,9 @@ def whole(*, policy=None, session=None, password="secret", mailbox=True, user=BO
             raise TemporaryFailure("database is away")
         return user if credential == "secret" else AuthFail("wrong password")
 
-    hooks = SimpleNamespace(auth_policy=Hook(policy), auth_verify=Plan(verify), session_login=Hook(session), auth_result=Hook())
+    hooks = SimpleNamespace(
+        auth_policy=Hook(policy), auth_verify=Plan(verify), user_lookup=None, session_login=Hook(session), auth_result=Hook()
+    )
 
     async def run():
         tasks = Tasks(Log())
