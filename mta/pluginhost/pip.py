@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Resolved:
 
 @dataclass(slots=True)
 class Pip:
-    """``words`` start it; ``text`` is "pip 25.0 (python 3.11)"."""
+    """``words`` start it; ``text`` names it with version and place."""
 
     words: list[str]
     text: str
@@ -77,9 +78,9 @@ class Pip:
     @classmethod
     def find(cls) -> "Pip":
         """Take this interpreter's own pip, else the one that Python carries for venv, else one on PATH. Raises PipFailed."""
+        if found := importlib.util.find_spec("pip"):
+            return cls([sys.executable, "-m", "pip"], f"pip {version('pip')} of {Path(str(found.origin)).parent}")
         tried: list[tuple[list[str], dict[str, str]]] = []
-        if importlib.util.find_spec("pip"):
-            tried.append(([sys.executable, "-m", "pip"], {}))
         if carried := importlib.util.find_spec("ensurepip"):
             wheels = sorted(Path(str(carried.origin)).parent.glob("_bundled/pip-*.whl"))
             tried += [([sys.executable, "-m", "pip"], {"PYTHONPATH": str(wheel)}) for wheel in wheels[-1:]]

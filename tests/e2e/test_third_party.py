@@ -110,12 +110,12 @@ def write_wheel(path: Path, record: str, files: Mapping[str, str]) -> Path:
 class Server(MailServer):
     """A server of the virtual environment."""
 
-    def __init__(self, home: Home, plugins: str = "  sql: {}   # where everything is\n") -> None:
-        super().__init__({"workers": 1}, users=(ALICE,), protocols=("smtp", "imap"), env=ONLY_THE_WHEEL)
+    def __init__(self, home: Home, *users: str) -> None:
+        super().__init__({"workers": 1}, users=users, protocols=("smtp", "imap"), env=ONLY_THE_WHEEL)
         self.home = home
         self.serve_options: tuple[str, ...] = ()
         self.text = yaml.safe_dump({k: v for k, v in self.config.items() if k != "plugins"})
-        self.text += f"plugins:   # in this order\n{plugins}# the end\n"
+        self.text += "plugins:   # in this order\n  sql: {}   # where everything is\n# the end\n"
 
     def prepare(self) -> None:
         if not self._prepared:
@@ -165,12 +165,22 @@ def home(tmp_path_factory) -> Home:
 
 @pytest.fixture
 def server(home) -> Iterator[Server]:
-    made = Server(home)
+    """With a mailbox, not yet started."""
+    yield from made(Server(home, ALICE))
+
+
+@pytest.fixture
+def idle(home) -> Iterator[Server]:
+    """For commands alone."""
+    yield from made(Server(home))
+
+
+def made(server: Server) -> Iterator[Server]:
     try:
-        made.prepare()
-        yield made
+        server.prepare()
+        yield server
     finally:
-        made.close()
+        server.close()
 
 
 REFUSER = """\
@@ -218,34 +228,34 @@ def test_a_broken_plugin_is_not_enabled_and_stops_nobody_unless_required(home, s
         server.start()
 
 
-def test_what_the_server_depends_on_is_never_changed(home, server):
+def test_what_the_server_depends_on_is_never_changed(home, idle):
     home.add_wheel("greedy", "", requires="pydantic>=99")
     before = sorted(p.name for p in home.folder.glob("venv/lib/*/site-packages/*"))
-    said = server.install("mta-greedy", status=69)
+    said = idle.install("mta-greedy", status=69)
     assert "pydantic" in said
-    assert "mta-greedy" not in server.plugins("list")
-    assert not (server.data_dir / "plugins/site").exists()
+    assert "mta-greedy" not in idle.plugins("list")
+    assert not (idle.data_dir / "plugins/site").exists()
     assert sorted(p.name for p in home.folder.glob("venv/lib/*/site-packages/*")) == before
 
 
-def test_a_name_of_the_server_cannot_be_taken(home, server):
+def test_a_name_of_the_server_cannot_be_taken(home, idle):
     home.add_wheel("sql", "raise SystemExit", version="9.0")
-    assert "mta-server" in server.install("mta-sql", status=64)
-    assert server.states()["sql"] == "ok"
+    assert "mta-server" in idle.install("mta-sql", status=64)
+    assert idle.states()["sql"] == "ok"
 
 
-def test_a_file_that_was_changed_is_not_installed(home, server):
+def test_a_file_that_was_changed_is_not_installed(home, idle):
     wheel = home.add_wheel("refuser", REFUSER)
-    server.install("mta-refuser")
-    kept = server.data_dir / "plugins/wheels" / wheel.name
+    idle.install("mta-refuser")
+    kept = idle.data_dir / "plugins/wheels" / wheel.name
     kept.write_bytes(kept.read_bytes() + b"\0")
-    assert "not the file that was locked" in server.plugins("doctor", status=1)
-    before = os.readlink(server.data_dir / "plugins/site")
-    server.plugins("sync", "--no-index", status=69)
-    assert os.readlink(server.data_dir / "plugins/site") == before
-    server.plugins("sync", "--no-index", "--find-links", str(home.index))
+    assert "not the file that was locked" in idle.plugins("doctor", status=1)
+    before = os.readlink(idle.data_dir / "plugins/site")
+    idle.plugins("sync", "--no-index", status=69)
+    assert os.readlink(idle.data_dir / "plugins/site") == before
+    idle.plugins("sync", "--no-index", "--find-links", str(home.index))
     assert kept.read_bytes() == wheel.read_bytes()
-    assert "not the file" not in server.plugins("doctor")
+    assert "not the file" not in idle.plugins("doctor")
 
 
 def test_from_a_scaffold_to_mail_and_over_an_upgrade_of_mta(home, server, tmp_path):
