@@ -15,7 +15,8 @@ from typing import Any
 from mta.app.worker import EX_IOERR, EX_SOFTWARE
 
 _FAST = 10.0  # a worker that lived shorter than this crashed fast
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 2.0  # a crash loop must not take a core, nor a chance crash the service
+_DEAD_DISK_PAUSE = 30.0
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -125,5 +126,6 @@ class Patience:
         lived = time.monotonic() - member.started
         crashes = self._fast.get(member.number, 0) + 1 if lived < _FAST else 0
         self._fast[member.number] = crashes
-        pause = 0.0 if crashes <= 1 else min(0.1 * 2.0**crashes, _LONGEST_PAUSE)
+        longest = _DEAD_DISK_PAUSE if status == EX_IOERR else _LONGEST_PAUSE
+        pause = 0.0 if crashes <= 1 else min(0.1 * 2.0**crashes, longest)
         return max(pause, 1.0) if status == EX_IOERR else pause

@@ -34,7 +34,7 @@ def test_the_first_crash_costs_nothing_the_next_ones_more() -> None:
     pauses = [patience.after(member(), 70) for _ in range(12)]
     assert pauses[0] == 0.0
     assert pauses[1:4] == [0.4, 0.8, 1.6]
-    assert pauses[-1] == 30.0
+    assert pauses[-1] == 2.0
     assert patience.after(member(1), 70) == 0.0, "each worker for itself"
     assert patience.after(member(lived=60), 70) == 0.0
     assert patience.after(member(), 70) == 0.0, "a long life is forgiven"
@@ -42,3 +42,8 @@ def test_the_first_crash_costs_nothing_the_next_ones_more() -> None:
 
 def test_a_dead_disk_is_left_alone_for_a_moment() -> None:
     assert Patience().after(member(), 74) == 1.0
+
+
+def test_a_disk_that_stays_dead_is_asked_ever_more_seldom() -> None:
+    patience = Patience()
+    assert [patience.after(member(), 74) for _ in range(12)][-1] == 30.0
