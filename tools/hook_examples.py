@@ -248,6 +248,14 @@ async def user_lookup(service, username, ctx) -> User | None:
 
 
 @hookimpl
+def user_change(user, change):
+    if change.password is not None and len(change.password) < 12:
+        return reject("a password has at least 12 characters here")
+    if change.action == "delete" and user.startswith("postmaster@"):
+        return reject("somebody must read the mail to postmaster")
+
+
+@hookimpl
 def route(sender, recipient):
     if recipient.domain == "partner.example":
         return Route("smtp", host="mail.partner.example", port=2525, tls="encrypt")

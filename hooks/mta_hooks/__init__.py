@@ -32,7 +32,7 @@ from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 from mta_hooks.markers import hookimpl, hookspec
 from mta_hooks.results import AuthResult
 from mta_hooks.services import Context
-from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
+from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
 
 API = "1.0"
 
@@ -41,6 +41,6 @@ __all__ = [
     "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "Domain", "Edit", "Envelope", "Failed", "Flags",
     "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient", "Refused",
     "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction",
-    "User", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect",
+    "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect",
     "reject",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult
     from mta_hooks.services import Registry, Server
-    from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction
+    from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
 
 SESSION = ("accept", "reject", "defer")
 STREAM = ("accept", "reject", "defer", "discard", "quarantine", "hold")
@@ -274,6 +274,16 @@ def alias_expand(address: Address) -> AliasTarget | None:
 @hookspec("first", on_error="defer")
 def user_lookup(service: str, username: str) -> User | None:
     """The account of this login name, without its credential."""
+
+
+@hookspec("verdict", allowed=SESSION, on_error="defer", timeout=10.0)
+def user_change(user: str, change: UserChange) -> Verdict | None:
+    """An account is about to be added, deleted, or given a password or a quota: for password rules, protected accounts, audits.
+
+    Asked by the commands ``mta user add, import, passwd, quota, delete``, in the command's own process: ``startup`` was not called
+    there, and ``ctx.dns`` and ``ctx.send`` have nothing behind them. reject ends the command with the verdict's text and exit
+    status 77, defer with 75; nothing of it is done, with ``import`` not for any account.
+    """
 
 
 @hookspec("first", on_error="defer")

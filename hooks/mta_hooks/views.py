@@ -155,6 +155,22 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class UserChange:
+    """What is about to be done to an account.
+
+    action    "add", "delete", "password", "quota"
+    password  the new one in clear ("add", "password"); never log it
+    quota     the new one in octets, 0: unlimited ("quota", and "add" when one is given)
+    by        who does it: "command"
+    """
+
+    action: str
+    password: str | None = field(default=None, repr=False)
+    quota: int | None = None
+    by: str = "command"
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxEvent:
     """Something happened in a mailbox; names of RFC 5423 §4: MessageNew, MessageAppend, MessageExpunge, FlagsSet, FlagsClear, …"""
 

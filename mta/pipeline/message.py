@@ -16,15 +16,30 @@ class MailMessage:
 
     head       header fields as octets, without the empty line; lowered: the same in lower case, for cheap tests
     notes      those of the transaction
+    transaction  the one it came in, for ``verdict_override``
     """
 
-    __slots__ = ("_content", "_head", "_headers", "_joined", "_lowered", "_separator", "_start", "id", "notes", "origin", "sender")
+    __slots__ = (
+        "_content",
+        "_head",
+        "_headers",
+        "_joined",
+        "_lowered",
+        "_separator",
+        "_start",
+        "id",
+        "notes",
+        "origin",
+        "sender",
+        "transaction",
+    )
 
     def __init__(self, id: QueueId, origin: Origin, sender: Address | None, content: Content, notes: dict[str, Any]) -> None:
         self.id = id
         self.origin: Origin = origin
         self.sender = sender
         self.notes = notes
+        self.transaction: object = None
         self._content = content
         self._head, self._separator, self._start = read_head(content)
         self._headers: list[tuple[str, str]] | None = None

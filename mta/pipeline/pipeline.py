@@ -112,6 +112,7 @@ class Pipeline:
         """Run the stages and say what is to be stored and for whom; nothing is stored. Raises Refused, TemporaryFailure."""
         hooks, now = self._hooks, self._clock.now()
         message = MailMessage(transaction.id, transaction.origin, transaction.sender, content, transaction.notes)
+        message.transaction = transaction
         if not transaction.discard:
             if message.count(b"received") > self._hops:
                 raise Refused(LOOP, "loop")

@@ -131,6 +131,8 @@ class Dispatcher:
         self._log = log
         self._options = options
         self._moved = moved
+        self.log = log
+        self.override: Any = None  # the plan of verdict_override; Plan imports this module
         self._block_seconds = options.block_seconds
         self._strict = strict
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mta.pluginhost.specs import SPECS, Spec
+from mta.wire.smtp.command import VERBS
 from mta_hooks import API
 from mta_hooks.markers import OPTIONS, PROJECT, HookOptions
 
@@ -78,6 +79,10 @@ def _declaration_problem(hook: str, options: HookOptions) -> str:
     """``types`` and ``verbs`` where they mean something, and as they are written."""
     if options.types and hook != "mime_part":
         return f"{hook}: types are for mime_part"
+    if bool(options.verbs) is not (hook == "smtp_command"):
+        return f'{hook}: verbs are for smtp_command, which needs them: @hookimpl(verbs=("XPING",))'
+    if taken := [v for v in options.verbs if v in VERBS or not _VERB.match(v)]:
+        return f"{hook}: {taken[0]!r} is a verb of SMTP's own, or none at all"
     if wrong := [t for t in options.types if not _TYPE.match(t)]:
         return f'{hook}: {wrong[0]!r} is no type; write it like "image/png" or "image/*"'
     return ""
@@ -94,6 +99,7 @@ def _argument_problem(spec: Spec, function: Callable[..., Any]) -> str:
     return ""
 
 
+_VERB = re.compile(r"[A-Z][A-Z0-9-]{0,31}\Z")
 _TYPE = re.compile(r"(?:\*/\*|[a-z0-9.+_-]+/(?:\*|[a-z0-9.+_-]+))\Z")
 _BOUND = re.compile(r"\s*(>=|<=|==|<|>)\s*(\d+(?:\.\d+)*)\s*\Z")
 

@@ -74,6 +74,7 @@ class HookHost:
     recipient_lookup: Plan | None = None
     alias_expand: Plan | None = None
     user_lookup: Plan | None = None
+    user_change: Plan | None = None
     route: Plan | None = None
     delivery_policy: Plan | None = None
     delivery_attempt: Plan | None = None

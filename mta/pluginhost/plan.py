@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mta.model.errors import TemporaryFailure
-from mta.model.verdict import Verdict, defer, reject
+from mta.model.verdict import Action, Verdict, defer, reject
 from mta.pluginhost.call import Dispatcher, Failure, Step
 from mta.pluginhost.sink import close_step, feed_step
 from mta.pluginhost.specs import Spec
@@ -65,10 +65,17 @@ class Plan:
                     continue
                 answer = _REJECT if step.on_error == "reject" else _DEFER
             elif self.spec.each and isinstance(answer, Mapping):
+                if self._dispatcher.override is not None:
+                    answer, more = await _overruled_each(self._dispatcher, step, answer, arguments, said)
+                    score += more
                 each = {str(who): (verdict, step.plugin.name) for who, verdict in answer.items()} | each
                 if all(str(r.address) in each for r in arguments["recipients"]):
                     break
                 continue
+            elif self._dispatcher.override is not None:
+                answer = await _overruled(self._dispatcher, step, answer, arguments, said)
+                if answer is None:
+                    continue
             score += answer.score
             if answer.final:
                 return Decision(answer, step.plugin.name, score, tuple(said), each)
@@ -110,7 +117,7 @@ class Plan:
                 _raise_unless_continue(made)
             else:
                 sinks.append((feed_step(step, made.feed), close_step(step, made.close)))
-        return Sinks(self._dispatcher, sinks) if sinks else None
+        return Sinks(self._dispatcher, sinks, arguments) if sinks else None
 
     async def all(self, **arguments: Any) -> list[tuple[str, Any]]:
         """Return (plugin, answer) pairs; a list of answers is given as several pairs. Raises like ``first``."""
@@ -156,10 +163,11 @@ class Plan:
 class Sinks:
     """Those who hear one message. One that fails with on_error continue hears no more of it, and says nothing at its end."""
 
-    __slots__ = ("_dispatcher", "_sinks")
+    __slots__ = ("_arguments", "_dispatcher", "_sinks")
 
-    def __init__(self, dispatcher: Dispatcher, sinks: list[tuple[Step, Step]]) -> None:
+    def __init__(self, dispatcher: Dispatcher, sinks: list[tuple[Step, Step]], arguments: Mapping[str, Any]) -> None:
         self._dispatcher = dispatcher
+        self._arguments = arguments
         self._sinks = sinks
 
     async def feed(self, octets: bytes) -> Decision:
@@ -189,10 +197,49 @@ class Sinks:
                 if step.on_error == "continue":
                     continue
                 answer = _REJECT if step.on_error == "reject" else _DEFER
+            elif self._dispatcher.override is not None:
+                answer = await _overruled(self._dispatcher, step, answer, self._arguments, said)
+                if answer is None:
+                    continue
             score += answer.score
             if answer.final and (verdict is None or (answer.code and not verdict.code)):
                 verdict, plugin = answer, step.plugin.name
         return Decision(verdict, plugin, score, tuple(said)) if said else NOTHING
+
+
+async def _overruled(
+    dispatcher: Dispatcher, step: Step, verdict: Verdict, arguments: Mapping[str, Any], said: list[Mapping[str, Any]]
+) -> Verdict | None:
+    """What ``verdict_override`` makes of a verdict; None: as if there had been none. accept and scores are not its business."""
+    if verdict.action is Action.ACCEPT:
+        return verdict
+    transaction = arguments.get("transaction") or getattr(arguments.get("message"), "transaction", None)
+    hook, plugin = step.spec.name, step.plugin.name
+    by, instead = await dispatcher.override.named(
+        session=arguments.get("session"), transaction=transaction, hook=hook, plugin=plugin, verdict=verdict
+    )
+    if instead is None:
+        return verdict
+    said.append({"hook": "verdict_override", "plugin": by, "over": plugin, "verdict": instead.to_json()})
+    dispatcher.log.info(
+        "plugin.overruled", hook=hook, plugin=plugin, verdict=str(verdict.action), by=by, instead=str(instead.action)
+    )
+    return None if instead.action is Action.ACCEPT and instead.final else instead
+
+
+async def _overruled_each(
+    dispatcher: Dispatcher, step: Step, answer: Mapping[Any, Verdict], arguments: Mapping[str, Any], said: list[Mapping[str, Any]]
+) -> tuple[Mapping[Any, Verdict], float]:
+    """The same for each recipient: the verdicts that are left, and what was made a score of."""
+    left: dict[Any, Verdict] = {}
+    score = 0.0
+    for who, verdict in answer.items():
+        instead = await _overruled(dispatcher, step, verdict, arguments, said)
+        if instead is not None and instead.final:
+            left[who] = instead
+        elif instead is not None:
+            score += instead.score
+    return left, score
 
 
 def _entry(step: Step, answer: Any) -> Mapping[str, Any]:

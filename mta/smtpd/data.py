@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from mta.model.errors import Refused, TemporaryFailure
@@ -12,6 +12,7 @@ from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_transaction, refused
+from mta.smtpd.wording import word
 from mta.spool.accept import reply_for
 from mta.spool.content import SpooledContent
 from mta.wire.smtp.command import Data
@@ -122,6 +123,7 @@ class Incoming:
     def _end(self, rest: bytes) -> Step:
         link = self._link
         link.reader = link.transaction = None
+        link.command = "."
         link.lines.put_back(rest)
         if self._refusal is not None:
             link.tell_reset(self._transaction, "message")
@@ -139,23 +141,32 @@ class Incoming:
         try:
             if self._stream is not None:
                 await self._ask(self._stream.end())
-                if self._refusal is not None:
-                    return self._told(self._refused(self._refusal))
-            reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
+            if self._refusal is not None:
+                reply = self._refused(self._refusal)
+            else:
+                reply = await link.server.pipeline.submit(link.peer, self._transaction, self._content)
         finally:
             link.tell_reset(self._transaction, "message")
         if reply.positive:
             link.junk = 0
-        return self._told(reply)
+        step = self._told(reply)
+        return step if isinstance(step, Reply) else await step
 
-    def _told(self, reply: Reply) -> Reply:
+    def _told(self, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
         """LMTP answers once for each accepted recipient (RFC 2033 §4.2)."""
         transaction = self._transaction
         if self._link.spec.protocol != "lmtp" or not transaction.asked:
             return reply
         *first, last = [transaction.replies.get(who, reply) for who in transaction.asked]
+        if first and self._link.server.hooks.smtp_reply is not None:
+            return self._worded(first, last)
         for one in first:
             self._link.say(one)
+        return last
+
+    async def _worded(self, first: Sequence[Reply], last: Reply) -> Reply:
+        for one in first:
+            self._link.say(await word(self._link, one))
         return last
 
 

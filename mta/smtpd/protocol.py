@@ -15,7 +15,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiosmtpd.smtp
 
@@ -26,6 +26,7 @@ from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.lines import Lines
+from mta.smtpd.reader import Reader
 from mta.wire.smtp.command import MAX_AUTH_LINE, MAX_LINE, parse
 from mta_hooks.views import Tls
 
@@ -42,22 +43,6 @@ LINGER = 5.0  # seconds a refused peer may go on sending before the connection i
 NEVER = float("inf")
 
 
-class Reader(Protocol):
-    """Takes whole pieces instead of command lines: a message, a PROXY header."""
-
-    @property
-    def deadline(self) -> float:
-        """Loop time by which it must have everything."""
-        ...
-
-    @property
-    def overdue(self) -> Reply:
-        """What the peer is told when it has not."""
-        ...
-
-    def feed(self, octets: bytes) -> Step: ...
-
-
 class SmtpProtocol(aiosmtpd.smtp.SMTP):
     """One connection.
 
@@ -68,6 +53,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     dialogue     who takes the next line instead of the verbs: an AUTH exchange
     reader       who takes octets instead of lines: a message
     deadline     loop time at which the watchdog ends the wait for the peer
+    command      the one under way, "." for the end of a message, "" before the first or when it could not be read
     reason       why the connection ended, for ``smtp_disconnect``
     unsent       octets that the peer had not read when the watchdog last looked
     """
@@ -84,6 +70,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.deadline = NEVER
         self.counted = ""
         self.reason = ""
+        self.command: object = ""
         self.lines = Lines()
         self.unsent = 0
         self._spoken = False
@@ -193,10 +180,12 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         """Take a step that no octets caused: the greeting."""
         if isinstance(step, CoroutineType):
             self._begin(step)
-            return
-        if isinstance(step, Reply):
-            self.say(step)
-        self._advance()
+        elif isinstance(step, Reply) and self.server.hooks.smtp_reply is not None:
+            self._begin(_given(step))
+        else:
+            if isinstance(step, Reply):
+                self.say(step)
+            self._advance()
 
     def flush(self) -> None:
         if self._out and self._link is not None:
@@ -295,6 +284,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
                     break
                 step = self._guard(self._obey, line)
             if step.__class__ is Reply:
+                if self.server.hooks.smtp_reply is not None:
+                    return _given(step)
                 self.say(step)
             elif step is not None:
                 return cast("Coroutine[Any, Any, Reply | None]", step)
@@ -315,6 +306,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
                 await asyncio.sleep(0)
             try:
                 reply = await step
+                if reply is not None and self.server.hooks.smtp_reply is not None:
+                    reply = await self.server.word(self, reply)
             except Exception as exc:  # noqa: BLE001  # a bug costs the command, not the connection
                 reply = self._answer(exc)
             if reply is not None:
@@ -352,7 +345,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             self._spoken = True
             if line[:5].upper() in (b"GET /", b"POST ", b"PUT /", b"HEAD ", b"OPTIO", b"CONNE", b"HOST:"):
                 return replies.NOT_SMTP  # ALPACA: a browser must not speak to us through somebody else
-        command = parse(line, utf8=self.peer.esmtp)
+        self.command = ""
+        self.command = command = parse(line, utf8=self.peer.esmtp)
         return self.server.verbs[command.__class__](self, command)
 
     def _guard(self, function: Any, octets: bytes) -> Step:
@@ -392,3 +386,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         if self._link is not None:
             self._paused = False
             self._link.resume_reading()
+
+
+async def _given(reply: Reply) -> Reply:
+    """A reply that is known and has to wait for its words."""
+    return reply

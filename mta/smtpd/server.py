@@ -36,6 +36,7 @@ from mta.smtpd.proxy import ProxyHeader
 from mta.smtpd.rcpt import rcpt
 from mta.smtpd.starttls import starttls
 from mta.smtpd.verdicts import judge_session
+from mta.smtpd.wording import word
 from mta.wire.smtp import command as wire
 from mta_hooks.services import Clock
 
@@ -64,6 +65,7 @@ class SmtpServer:
     """Makes the protocol objects of every SMTP listener; the app binds the sockets."""
 
     verbs = VERBS
+    word = staticmethod(word)
 
     def __init__(
         self,

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.model.reply import Reply
+from mta.pipeline.hooks import Plan
 from mta.smtpd import replies
-from mta.smtpd.protocol import SmtpProtocol
+from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.wire.smtp.command import Expn, Help, Noop, Quit, Rset, Unknown, Vrfy
 
 MAX_JUNK = 100  # commands between two messages that do no work; more are counted as errors
@@ -41,8 +42,17 @@ def quit(link: SmtpProtocol, _command: Quit) -> Reply:
     return Reply(221, "2.0.0", "bye", close=True)
 
 
-def unknown(_link: SmtpProtocol, _command: Unknown) -> Reply:
-    return replies.UNKNOWN
+def unknown(link: SmtpProtocol, command: Unknown) -> Step:
+    """A verb of a plugin, or of nobody."""
+    if (plan := link.server.hooks.smtp_command) is None:
+        return replies.UNKNOWN
+    return _ask(link, plan, command)
+
+
+async def _ask(link: SmtpProtocol, plan: Plan, command: Unknown) -> Reply:
+    _count(link)
+    reply: Reply | None = await plan.first(session=link.peer, verb=command.verb.upper(), args=command.args)
+    return reply or replies.UNKNOWN
 
 
 def _count(link: SmtpProtocol) -> None:

@@ -8,6 +8,7 @@ from mta.model.reply import Reply
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_session
+from mta.smtpd.wording import word
 from mta.wire.smtp.command import StartTls
 
 
@@ -24,10 +25,11 @@ def starttls(link: SmtpProtocol, _command: StartTls) -> Step:
 
 
 async def _upgrade(link: SmtpProtocol, context: ssl.SSLContext) -> Reply | None:
+    ready = await word(link, replies.READY_FOR_TLS)
     if link.lines.waiting:  # arrived between the command and this task
         _hang_up(link)
         return None
-    link.say(replies.READY_FOR_TLS)
+    link.say(ready)
     if not await link.secure(context):
         return None
     peer = link.peer

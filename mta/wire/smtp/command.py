@@ -105,7 +105,10 @@ class Quit:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
+    """``verb`` as sent, cut to 32 characters; ``args``: the rest of the line."""
+
     verb: str
+    args: str = ""
 
 
 Command = Ehlo | Helo | Lhlo | Mail | Rcpt | Data | Auth | StartTls | Rset | Noop | Vrfy | Expn | Help | Quit | Unknown
@@ -125,7 +128,7 @@ def parse(line: bytes, *, utf8: bool = False) -> Command:
         text = _decode(line, utf8)
     verb, _, rest = text.partition(" ")
     reader = _READERS.get(verb.upper())
-    return Unknown(verb[:32]) if reader is None else reader(rest)
+    return Unknown(verb[:32], rest) if reader is None else reader(rest)
 
 
 def _decode(line: bytes, utf8: bool) -> str:
@@ -206,3 +209,6 @@ _READERS: Mapping[str, Callable[[str], Command]] = {
     "HELP": Help,
     "QUIT": _bare(Quit(), "QUIT"),
 }
+
+VERBS = frozenset(_READERS)
+"""Those that have a meaning here."""

@@ -15,7 +15,7 @@ from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
 from mta.wire.mime import parse
-from mta_hooks import Attempt, AuthOk, Envelope, MailboxEvent, Tls, reject
+from mta_hooks import Attempt, AuthOk, Envelope, MailboxEvent, Tls, UserChange, reject
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,11 +77,16 @@ ARGUMENTS = {
     "flags": ("\\Seen",),
     "source": "",
     "uids": (1,),
-    "change": "add",
     "envelope": Envelope("q", A, (A,), "submission", 1.0, 5, "newsletter@example.org"),
     "attempt": Attempt(6, "dest.example", "smtp"),
     "site": "smtp:mail.smallhost.example:25",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
+}
+
+OF_ONE = {
+    ("smtp_command", "verb"): "XPING",
+    ("user_change", "change"): UserChange("password", password="long enough to pass"),
+    ("mailbox_store", "change"): "add",
 }
 
 
@@ -114,7 +119,7 @@ def test_the_example_runs_strictly(hook) -> None:
     functions = [getattr(examples, name) for name in SPECS if name != "register"]
     host = host_with(plugin_of(*functions, name="examples"), http=http, config={"url": "http://x/", "blocked": ["192.0.2.9"]})
     spec, plan = SPECS[hook], getattr(host, hook)
-    arguments = {name: ARGUMENTS[name] for name in spec.arguments}
+    arguments = {name: OF_ONE.get((hook, name), ARGUMENTS.get(name)) for name in spec.arguments}
     call = {
         "verdict": plan.verdict,
         "first": plan.first,

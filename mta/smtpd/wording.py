@@ -1,0 +1,29 @@
+"""What a reply says, as plugins want it (``smtp_reply``); its codes, which machines read, stay."""
+# SPDX-License-Identifier: Apache-2.0
+
+from dataclasses import replace
+
+from mta.model.errors import TemporaryFailure
+from mta.model.reply import Reply
+from mta.smtpd.protocol import SmtpProtocol
+from mta.wire.smtp.command import Ehlo, Helo, Lhlo, Unknown
+
+CONTINUE_AUTH = 334
+
+
+async def word(link: SmtpProtocol, reply: Reply) -> Reply:
+    """The reply to send. A plugin that fails changes nothing."""
+    plan, command = link.server.hooks.smtp_reply, link.command
+    if plan is None or reply.code == CONTINUE_AUTH or (reply.positive and isinstance(command, Ehlo | Helo | Lhlo)):
+        return reply
+    try:
+        worded = await plan.pipeline("reply", session=link.peer, command=_verb(command), reply=reply)
+    except TemporaryFailure:
+        return reply
+    return replace(reply, text=worded.text)
+
+
+def _verb(command: object) -> str:
+    if isinstance(command, str):
+        return command
+    return command.verb.upper() if isinstance(command, Unknown) else command.__class__.__name__.upper()
