@@ -41,8 +41,8 @@ def host_of(config: LoadedConfig) -> HookHost:
 
 
 @asynccontextmanager
-async def database(config: LoadedConfig) -> AsyncIterator[Database]:
-    """The open database; made when it is not there yet."""
+async def database(config: LoadedConfig, host: HookHost | None = None) -> AsyncIterator[Database]:
+    """The open database; made when it is not there yet. ``host``: where the plugins are loaded already."""
     settings = config.config
     places = Places(settings.data_dir)
     account = account_of(settings.user)
@@ -51,7 +51,7 @@ async def database(config: LoadedConfig) -> AsyncIterator[Database]:
     except OSError as exc:
         fix = "run the command as root or as the server's user, or name another folder."
         raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
-    host = host_of(config)
+    host = host or host_of(config)
     factory = host.backend("database", settings.database.partition(":")[0])
     opened: Database = factory(
         settings.database, DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, reserve=0)

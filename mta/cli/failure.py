@@ -1,7 +1,7 @@
 """Exit statuses of sysexits.h for failures with a meaning."""
 # SPDX-License-Identifier: Apache-2.0
 
-from mta.model.errors import AlreadyExists, ConfigError, MailError, NoSuchMailbox, NoSuchUser, TemporaryFailure
+from mta.model.errors import AlreadyExists, ConfigError, MailError, NoSuchMailbox, NoSuchUser, Refused, TemporaryFailure
 
 USAGE, DATAERR, NOUSER, UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM, CONFIG = 64, 65, 67, 69, 73, 75, 77, 78
 
@@ -16,6 +16,8 @@ def status_of(exc: BaseException) -> int | None:
         return CANTCREAT
     if isinstance(exc, TemporaryFailure):
         return TEMPFAIL
+    if isinstance(exc, Refused):
+        return NOPERM
     if isinstance(exc, MailError):
         return UNAVAILABLE
     return None

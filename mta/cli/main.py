@@ -74,7 +74,7 @@ def cli(ctx: click.Context, file: str | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """Run ``mta``. Exit status as in sysexits.h: 64 usage, 67 unknown address, 73 exists already, 75 try again, 78 config."""
+    """Run ``mta``. Exit status as in sysexits.h: 64 usage, 67 unknown address, 73 exists already, 75 try again, 77 not allowed, 78 config."""
     from mta.cli.failure import status_of, text_of
 
     try:

@@ -11,12 +11,14 @@ import click
 
 from mta.cli.access import ADDRESS, with_database
 from mta.cli.output import json_option, progress, show
+from mta.cli.vetting import Vet, change_users
 from mta.config.units import parse_size
 from mta.directory.passwords import hash_password
 from mta.model.address import Address
 from mta.model.directory import User
 from mta.model.errors import MailError, NoSuchUser
 from mta_hooks.backends.database import Database
+from mta_hooks.views import UserChange
 
 _password_option = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 
@@ -40,14 +42,16 @@ def add(ctx: click.Context, address: Address, password_stdin: bool, quota: str |
     Example: printf 's3cret\\n' | mta user add alice@example.org --password-stdin
     """
     octets = _size(quota) if quota else 0
-    entry = (address, _hash(_read_password(password_stdin)))
+    password = _read_password(password_stdin)
+    entry = (address, _hash(password))
 
-    async def work(db: Database) -> None:
+    async def work(db: Database, vet: Vet) -> None:
+        await vet(address, UserChange("add", password, octets if quota else None))
         made = await db.directory.add_users([entry])
         if octets:
             await db.directory.set_quota(made[0].id, octets)
 
-    with_database(ctx, work, "directory")
+    change_users(ctx, work)
 
 
 @user.command("import")
@@ -65,7 +69,13 @@ def import_(ctx: click.Context, file: TextIO) -> None:
         for (address, _), phc in zip(entries, pool.map(_hash, [password for _, password in entries]), strict=True):
             hashed.append((address, phc))
             tell(len(hashed))
-    with_database(ctx, lambda db: db.directory.add_users(hashed, progress(len(hashed), "adding")), "directory")
+
+    async def work(db: Database, vet: Vet) -> None:
+        for address, password in entries:
+            await vet(address, UserChange("add", password))
+        await db.directory.add_users(hashed, progress(len(hashed), "adding"))
+
+    change_users(ctx, work)
     click.echo(f"{len(hashed)} users added", err=True)
 
 
@@ -91,12 +101,15 @@ def passwd(ctx: click.Context, address: Address, password_stdin: bool) -> None:
 
     Example: printf 'n3w\\n' | mta user passwd alice@example.org --password-stdin
     """
-    phc = _hash(_read_password(password_stdin))
+    password = _read_password(password_stdin)
+    phc = _hash(password)
 
-    async def work(db: Database) -> None:
-        await db.directory.set_password((await _known(db, address)).id, phc)
+    async def work(db: Database, vet: Vet) -> None:
+        known = await _known(db, address)
+        await vet(known.address, UserChange("password", password))
+        await db.directory.set_password(known.id, phc)
 
-    with_database(ctx, work, "directory")
+    change_users(ctx, work)
 
 
 @user.command("list")
@@ -128,10 +141,12 @@ def delete(ctx: click.Context, address: Address, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {address} and all its mail?", abort=True)
 
-    async def work(db: Database) -> None:
-        await db.directory.delete_user((await _known(db, address)).id)
+    async def work(db: Database, vet: Vet) -> None:
+        known = await _known(db, address)
+        await vet(known.address, UserChange("delete"))
+        await db.directory.delete_user(known.id)
 
-    with_database(ctx, work, "directory")
+    change_users(ctx, work)
 
 
 @user.command()
@@ -145,10 +160,12 @@ def quota(ctx: click.Context, address: Address, size: str) -> None:
     """
     octets = _size(size)
 
-    async def work(db: Database) -> None:
-        await db.directory.set_quota((await _known(db, address)).id, octets)
+    async def work(db: Database, vet: Vet) -> None:
+        known = await _known(db, address)
+        await vet(known.address, UserChange("quota", quota=octets))
+        await db.directory.set_quota(known.id, octets)
 
-    with_database(ctx, work, "directory")
+    change_users(ctx, work)
 
 
 async def _known(db: Database, address: Address) -> User:

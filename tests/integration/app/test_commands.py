@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import json
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,55 @@ def test_mta_help_is_quick():
 def test_no_server_is_69(server):
     assert "no server runs on" in run(server, "status", status=69)
     assert Path(server.data_dir / "mta.db").exists()
+
+
+RULES = """
+from mta_hooks import defer, hookimpl, reject
+
+@hookimpl
+async def user_change(user, change, ctx):
+    seen = await ctx.kv.get("changes") or b""
+    await ctx.kv.set("changes", seen + f"{user} {change.action} {change.quota} {change.by}\\n".encode())
+    if change.password == "short":
+        return reject("a password has 12 characters here")
+    if change.action == "delete":
+        return defer("the archive is away")
+    if change.quota == 7:
+        raise ValueError("secret detail")
+"""
+
+
+def test_plugins_judge_changes_of_accounts(tmp_path):
+    hooks = tmp_path / "hooks"
+    hooks.mkdir(mode=0o755)
+    (hooks / "rules.py").write_text(RULES)
+    (hooks / "rules.py").chmod(0o644)
+    with closing(MailServer({"hooks_dir": str(hooks)}, protocols=("smtp",))) as server:
+        server.prepare()
+        new = ("user", "add", "dora@example.test", "--password-stdin")
+        refused = run(server, *new, text="short\n", status=77)
+        assert "dora@example.test: a password has 12 characters here (says plugin rules); nothing was changed" in refused
+        run(server, *new, "--quota", "5", text="long enough\n")
+        file = tmp_path / "users"
+        file.write_text("a1@example.test\tfine\na2@example.test\tshort\n")
+        run(server, "user", "import", str(file), status=77)
+        run(server, "user", "passwd", "dora@example.test", "--password-stdin", text="short\n", status=77)
+        run(server, "user", "passwd", "Dora@example.test", "--password-stdin", text="good\n")
+        assert "the archive is away" in run(server, "user", "delete", "dora@example.test", "--yes", status=75)
+        failed = run(server, "user", "quota", "dora@example.test", "7", status=75)
+        assert "temporary failure" in failed
+        assert [(r["address"], r["quota"]) for r in rows(server, "user", "list") if r["address"][0] in "ad"] == [
+            (ALICE, None),
+            ("dora@example.test", 5),
+        ]
+        with sqlite3.connect(server.data_dir / "mta.db") as db:
+            [(told,)] = db.execute("SELECT value FROM key_values WHERE name = 'changes'").fetchall()
+        assert bytes(told).decode().split("\n")[-8:-1] == [
+            "dora@example.test add 5 command",
+            "a1@example.test add None command",
+            "a2@example.test add None command",
+            "dora@example.test password None command",
+            "dora@example.test password None command",
+            "dora@example.test delete None command",
+            "dora@example.test quota 7 command",
+        ]
