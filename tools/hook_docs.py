@@ -17,7 +17,7 @@ PAGES = ROOT / "docs/hooks"
 EXAMPLES = Path(__file__).with_name("hook_examples.py")
 
 GROUPS = {
-    "Life of a worker": ("register", "startup", "shutdown"),
+    "Life of a worker": ("register", "startup", "config_changed", "shutdown"),
     "Conversation with a client": (
         "smtp_connect",
         "smtp_ehlo",
@@ -48,7 +48,16 @@ GROUPS = {
         "message_sign",
     ),
     "Directory": ("domain_lookup", "recipient_lookup", "alias_expand", "user_lookup", "user_change"),
-    "Queue and delivery": ("route", "delivery_policy", "delivery_attempt", "deliver", "mailbox_deliver"),
+    "Queue and delivery": (
+        "route",
+        "delivery_policy",
+        "delivery_attempt",
+        "mx_lookup",
+        "tls_policy",
+        "delivery_status",
+        "deliver",
+        "mailbox_deliver",
+    ),
     "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
     "Notifications": ("delivered", "deferred", "bounced", "mailbox_event"),
 }
@@ -74,11 +83,16 @@ ON_ERROR = {
     "retry": "retry: called again later, with growing waits; after twelve attempts kept as a dead letter",
 }
 
-OF_THEIR_OWN = {"startup": "a required plugin keeps the worker from starting; another is logged"}
+OF_THEIR_OWN = {
+    "startup": "a required plugin keeps the worker from starting; another is logged",
+    "config_changed": "the reload is refused",
+}
 
 ARGUMENTS = {
     "registry": "`Registry`: `config(model)`, `backend(kind, scheme, factory)`, `job(name, every, run, single=True)`",
     "server": "`Server`: `hostname`, `data_dir`, `workers`, `worker` (number, from 0)",
+    "old": "the config that is in force, as a mapping",
+    "new": "the config that was read, as a mapping",
     "session": "`Session`: one connection of any protocol; `id protocol client_ip tls helo user notes` …",
     "transaction": "`Transaction`: from MAIL to its end; `id origin sender recipients params notes`",
     "message": "`Message`: `id sender size raw chunks() headers header(name) header_all(name) notes`; read-only",
@@ -104,6 +118,8 @@ ARGUMENTS = {
     "change": '"set", "add" or "remove"; for `user_change` a `UserChange`: `action password quota by`',
     "envelope": "`Envelope`: `id sender recipients origin received_at attempts user`",
     "attempt": "`Attempt`: `number site transport last_reply`",
+    "mx": "a host name in lower case",
+    "status": "`DeliveryStatus`: `code enhanced text remote delay`",
     "site": 'the domain, or "smtp:host:port"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
     "command": 'the verb in upper case, "" for the greeting, "." for the end of a message',

@@ -49,6 +49,12 @@ async def startup(server, ctx):
 
 
 @hookimpl
+def config_changed(old, new):
+    if new["limits"]["message_size"] < old["limits"]["message_size"]:
+        return "limits.message_size: never made smaller here, our clients rely on it"
+
+
+@hookimpl
 async def shutdown(ctx):
     ctx.log.info("example.bye")
 
@@ -275,6 +281,24 @@ async def delivery_attempt(envelope, attempt, ctx):
         return defer("deliveries to this site are paused", delay=900)
     if attempt.number > 5 and envelope.user == "newsletter@example.org":
         return reject("a newsletter is not tried for days")
+
+
+@hookimpl
+async def mx_lookup(domain, ctx):
+    inside = await ctx.kv.get(f"inside/{domain}")
+    return [inside.decode(), "backup.example.org"] if inside else None
+
+
+@hookimpl
+def tls_policy(domain, mx):
+    if domain.endswith("bank.example"):
+        return "encrypt"
+
+
+@hookimpl
+def delivery_status(status):
+    if status.code == 550 and "greylist" in status.text.lower():
+        return dataclasses.replace(status, code=451, enhanced="4.7.1", delay=600)
 
 
 @hookimpl(timeout=20)

@@ -12,7 +12,7 @@ Arguments are only ever added (``API`` grows its second number); every hook has 
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.model.address import Address
-from mta.model.delivery import Deferred, Delivered, DeliveryPolicy, DeliveryRecord, Failed, Route
+from mta.model.delivery import Deferred, Delivered, DeliveryPolicy, DeliveryRecord, DeliveryStatus, Failed, Route
 from mta.model.directory import (
     AliasTarget,
     AuthFail,
@@ -38,9 +38,9 @@ API = "1.0"
 
 __all__ = [
     "API", "Action", "AddHeader", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult", "ConfigError",
-    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "Domain", "Edit", "Envelope", "Failed", "Flags",
-    "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient", "Refused",
-    "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction",
-    "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect",
-    "reject",
+    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain", "Edit", "Envelope",
+    "Failed", "Flags", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient",
+    "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session", "Sink", "TemporaryFailure", "Tls",
+    "Transaction", "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec",
+    "quarantine", "redirect", "reject",
 ]  # fmt: skip

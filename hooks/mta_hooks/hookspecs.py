@@ -11,7 +11,7 @@ An implementation names only the arguments it wants; ``ctx`` (mta_hooks.services
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mta_hooks.markers import hookspec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from mta.model.address import Address
-    from mta.model.delivery import DeliveryAnswer, DeliveryPolicy, DeliveryRecord, Route
+    from mta.model.delivery import DeliveryAnswer, DeliveryPolicy, DeliveryRecord, DeliveryStatus, Route
     from mta.model.directory import AliasTarget, AuthAnswer, Domain, Target, User
     from mta.model.message import Placement, Recipient
     from mta.model.reply import Reply
@@ -44,6 +44,17 @@ def register(registry: Registry) -> None:
 @hookspec("all", on_error="defer", timeout=30.0)
 def startup(server: Server) -> None:
     """A worker is about to accept connections. Raising refuses the start when the plugin is required."""
+
+
+@hookspec("all", on_error="defer", timeout=10.0)
+def config_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | list[str] | None:
+    """A reload is about to take effect: anything wrong with it? Each answer is an error that the operator reads; any refuses the
+    reload, and the server goes on with the old config.
+
+    Asked in every new worker before ``startup``, of the plugins of the new config, whose own section is ``ctx.config`` as always.
+    ``old`` and ``new`` are the sections of the file as plain values, defaults filled in, without ``database``, ``plugins`` and
+    passwords. Not asked at the first start.
+    """
 
 
 @hookspec("all", timeout=10.0)
@@ -307,6 +318,34 @@ def delivery_attempt(envelope: Envelope, attempt: Attempt) -> Verdict | None:
     defer puts it off: ``defer(text, delay=seconds)``, without a delay as the retry schedule says; it counts as an attempt, so
     the lifetime ends it. reject gives it up: the sender gets a report. hold keeps it until ``mta queue release``. redirect
     sends it to other addresses, the sender stays. Not asked for mailboxes, nor while the whole site is known to be down.
+    """
+
+
+@hookspec("first", on_error="defer", timeout=10.0)
+def mx_lookup(domain: str, envelope: Envelope) -> list[str] | None:
+    """The mail servers of ``domain``, best first, instead of what DNS says: names, or addresses as "[192.0.2.1]".
+
+    Asked when a connection has to be made for ``envelope``; it may then carry other messages to the domain too. Not asked
+    when config or the ``route`` hook names the next hop.
+    """
+
+
+@hookspec("first", on_error="defer")
+def tls_policy(domain: str, mx: str) -> str | None:
+    """How safe must the connection to ``mx``, a mail server of ``domain``, be: "none", "may" or "encrypt"?
+
+    "may" is TLS where it works, with any certificate; "encrypt" goes on only under TLS with a good certificate for ``mx``. Asked
+    for each host of a domain that is about to be tried; not where config or the ``route`` hook names the next hop, nor where
+    the route says "encrypt": that stays. When it is not known, the host is passed over.
+    """
+
+
+@hookspec("pipeline", on_error="continue")
+def delivery_status(envelope: Envelope, recipient: Address, status: DeliveryStatus) -> DeliveryStatus | None:
+    """A next hop refused a recipient, for now or for good: say what it means, with ``dataclasses.replace(status, code=…)``.
+
+    4xx is tried again, after ``delay`` when it is given; 5xx is given up and reported. ``envelope`` has this recipient only. Not
+    asked about those who were taken, nor when the hop could not be reached.
     """
 
 

@@ -80,6 +80,7 @@ class Dispatching:
                 dialer=Dialer(),
                 log=self._log,
                 connect_timeout=config.queue.connect_timeout,
+                hooks=self._hooks,
             ),
             local=LocalTransport(self._hooks, self._database.directory, self._log),
             clock=services.clock,

@@ -10,6 +10,7 @@ from mta.dispatch.conclude import Concluder, Finding
 from mta.dispatch.gate import Gate
 from mta.dispatch.load import Loader
 from mta.dispatch.notify import DispatchHooks
+from mta.dispatch.restate import restate
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FIRST, Batch, Site, Sites
@@ -17,7 +18,7 @@ from mta.local.transport import LocalTransport
 from mta.model.delivery import QueuedMessage
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
-from mta.outbound.courier import Courier, HopDown, Outbound
+from mta.outbound.courier import Courier, HopDown, Outbound, Result
 from mta.outbound.hosts import Destination
 from mta.pipeline.message import MailMessage
 
@@ -157,10 +158,14 @@ class Lanes:
             await self._conclude(message, [Finding(leased, _MISTAKE, policy=batch.policy) for leased in batch.recipients])
             return True
         self._remote.succeeded(site)
-        await self._conclude(
-            message, [Finding(r.leased, r.reply, r.remote, confirms=r.confirms, policy=batch.policy) for r in results]
-        )
+        await self._conclude(message, await self._findings(batch, results))
         return True
+
+    async def _findings(self, batch: Batch, results: Sequence[Result]) -> list[Finding]:
+        policy = batch.policy
+        if (plan := self._hooks.delivery_status) is None:
+            return [Finding(r.leased, r.reply, r.remote, confirms=r.confirms, policy=policy) for r in results]
+        return [await restate(plan, batch.message, result, policy, self._log) for result in results]
 
     async def _hop_down(self, site: Site, batch: Batch, exc: HopDown) -> bool:
         if exc.permanent:

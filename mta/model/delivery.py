@@ -114,6 +114,26 @@ class DeliveryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryStatus:
+    """What a next hop said of one recipient whom it did not take; what ``delivery_status`` changes.
+
+    code      4xx: tried again; 5xx: given up
+    enhanced  RFC 3463, or ""
+    remote    who said it: "mx.example.org[192.0.2.1]:25"; does not change
+    delay     seconds until the next attempt of a 4xx; None: the retry schedule
+    """
+
+    code: int
+    enhanced: str
+    text: str
+    remote: str = ""
+    delay: float | None = None
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (str(self.code), self.enhanced, self.text)))
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryRecord:
     """The record of ``delivered``, ``deferred`` and ``bounced``: complete, so that no hook has to guess."""
 

@@ -9,15 +9,16 @@ import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from mta.model.delivery import Leased, QueuedMessage
 from mta.model.errors import TemporaryFailure
 from mta.net.dialer import Dialer
 from mta.obs.log import Log
-from mta.outbound.hosts import Destination, Host, NoHost, hosts
+from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts
 from mta.outbound.link import Link, LinkLost
-from mta.outbound.session import Refusal, Session, Transaction
+from mta.outbound.session import Read, Refusal, Session, Transaction
+from mta.outbound.view import envelope_of
 from mta_hooks.backends.queue import Queue
 from mta_hooks.services import Dns
 
@@ -36,6 +37,21 @@ class HopDown(Exception):
         self.permanent = permanent
 
 
+class First(Protocol):
+    async def first(self, **arguments: Any) -> Any: ...
+
+
+class OutboundHooks(Protocol):
+    @property
+    def mx_lookup(self) -> First | None: ...
+    @property
+    def tls_policy(self) -> First | None: ...
+
+
+class NoHooks:
+    mx_lookup = tls_policy = None
+
+
 class Result(NamedTuple):
     """What became of one recipient. ``reply`` is a reply with code; ``confirms``: the hop sends success reports itself (RFC 3461)."""
 
@@ -50,7 +66,16 @@ class Outbound:
     """Makes couriers. ``smtp_port``: where MX listen (RFC 5321 §4.5.4.2), other than 25 in tests only."""
 
     def __init__(
-        self, *, hostname: str, dns: Dns, queue: Queue, dialer: Dialer, log: Log, connect_timeout: float, smtp_port: int = 25
+        self,
+        *,
+        hostname: str,
+        dns: Dns,
+        queue: Queue,
+        dialer: Dialer,
+        log: Log,
+        connect_timeout: float,
+        smtp_port: int = 25,
+        hooks: OutboundHooks | None = None,
     ) -> None:
         self.hostname = hostname
         self.dns = dns
@@ -59,6 +84,7 @@ class Outbound:
         self.log = log
         self.connect_timeout = connect_timeout
         self.smtp_port = smtp_port
+        self.hooks: OutboundHooks = NoHooks() if hooks is None else hooks
 
     def open(self, destination: Destination) -> "Courier":
         """Nothing is connected before there is something to send."""
@@ -78,16 +104,19 @@ class Courier:
         """It has a connection, or may yet get one."""
         return self._session is not None or self._dialing
 
-    async def deliver(self, message: QueuedMessage, recipients: Sequence[Leased]) -> list[Result]:
-        """Return a result for each recipient, in any order. Raises HopDown, when nobody was asked."""
+    async def deliver(self, message: QueuedMessage, recipients: Sequence[Leased], read: Read | None = None) -> list[Result]:
+        """Return a result for each recipient, in any order. Raises HopDown, when nobody was asked.
+
+        ``read`` gives other octets than those stored, of ``message.size - message.skip``.
+        """
         results: list[Result] = []
         remaining, failure = list(recipients), ""
-        ways = self._ways()
+        ways = self._ways(message, recipients)
         while remaining:
             try:
                 session = await self._ready(ways)
                 kept = session.sent > 0
-                transaction = Transaction(message, remaining, lambda start, length: self._read(message, start, length))
+                transaction = Transaction(message, remaining, read or (lambda start, length: self._read(message, start, length)))
                 failure = await self._run(session, transaction)
             except HopDown as exc:
                 if not failure and not results:
@@ -99,7 +128,7 @@ class Courier:
                 return results + [Result(one, 451, "451 4.3.0 message cannot be read at present", "") for one in remaining]
             remaining = self._collect(session, transaction, failure, results)
             if failure and kept:
-                ways, failure = self._ways(), ""  # a kept connection that went stale says nothing about its host
+                ways, failure = self._ways(message, recipients), ""  # a kept connection that went stale says nothing about its host
         return results
 
     def close(self) -> None:
@@ -142,8 +171,20 @@ class Courier:
 
     # ---- connections
 
-    def _ways(self) -> AsyncIterator[Host]:
-        return hosts(self._out.dns, self._destination, self._out.hostname, self._out.smtp_port)
+    def _ways(self, message: QueuedMessage, recipients: Sequence[Leased]) -> AsyncIterator[Host]:
+        plan = self._out.hooks.mx_lookup
+        find = None if plan is None else self._finder(plan, message, recipients)
+        return hosts(self._out.dns, self._destination, self._out.hostname, self._out.smtp_port, find)
+
+    def _finder(self, plan: First, message: QueuedMessage, recipients: Sequence[Leased]) -> Find:
+        async def find(domain: str) -> Sequence[str] | None:
+            try:
+                names: Sequence[str] | None = await plan.first(domain=domain, envelope=envelope_of(message, recipients))
+            except TemporaryFailure as exc:
+                raise NoHost(f"451 4.4.3 the mail servers of {domain} are not known for now") from exc
+            return names
+
+        return find
 
     async def _ready(self, ways: AsyncIterator[Host]) -> Session:
         """The connection at hand, or one to the next host that works. Raises HopDown."""
@@ -171,7 +212,12 @@ class Courier:
 
     async def _greet(self, host: Host) -> Session:
         """Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves."""
-        tls = self._destination.route.tls
+        tls: str = self._destination.route.tls
+        if (plan := self._out.hooks.tls_policy) is not None and self._destination.uses_mx and tls in ("none", "may"):
+            try:
+                tls = await plan.first(domain=self._destination.domain, mx=host.name) or tls
+            except TemporaryFailure as exc:
+                raise Refusal(f"the TLS policy for {host.name} is not known for now") from exc
         try:
             return await self._dialogue(host, tls)
         except _TlsFailed as exc:

@@ -7,7 +7,7 @@ given by a route as it is. When we are in the list ourselves, only better hosts 
 
 import ipaddress
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from mta_hooks.services import Dns, DnsError
 
 MAX_NAMES = 20  # MX hosts looked up for one attempt
 MAX_ADDRESSES = 5  # connections tried for one attempt: enough for any sound domain, an end for a hostile one
+Find = Callable[[str], Awaitable[Sequence[str] | None]]
+"""The MX hosts of a domain from elsewhere than DNS, best first; None: as DNS says."""
+
 _LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
 
 
@@ -62,16 +65,17 @@ class NoHost(Exception):
         self.permanent = text.startswith("5")
 
 
-async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: int) -> AsyncIterator[Host]:
+async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: int, find: Find | None = None) -> AsyncIterator[Host]:
     """Yield the hosts in order, looking up each name's addresses when its turn comes. Raises NoHost when there is none at all."""
     route = destination.route
     if route.path:
         yield Host("localhost", "", 0, route.path)
         return
+    names: Sequence[str]
     if route.host is not None:
         names, port, where = [route.host], route.port or _default_port(route), route.host
     else:
-        names, port, where = await _exchangers(dns, destination.domain, hostname), route.port or smtp_port, destination.domain
+        names, port, where = await _exchangers(dns, destination.domain, hostname, find), route.port or smtp_port, destination.domain
     problem, count = "", 0
     for name in names:
         try:
@@ -94,9 +98,11 @@ def _default_port(route: Route) -> int:
     return 24 if route.transport == "lmtp" else 465 if route.tls == "implicit" else 25
 
 
-async def _exchangers(dns: Dns, domain: str, hostname: str) -> list[str]:
+async def _exchangers(dns: Dns, domain: str, hostname: str, find: Find | None) -> Sequence[str]:
     if domain.startswith("["):
         return [domain]
+    if find is not None and (given := await find(domain)) is not None:
+        return [name.lower().removesuffix(".") for name in given[:MAX_NAMES]]
     try:
         found = await dns.mx(domain)
     except DnsError as exc:

@@ -16,6 +16,7 @@ LONGEST_DELAY = 30 * 86400
 """Seconds that a hook may put off an attempt."""
 
 _CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
+_HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.|\Z))+\Z|\[[0-9A-Za-z:.]{2,60}\]\Z")
 _CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}(?: [!-~]{1,200}){0,20}\Z")  # RFC 5321 §4.1.1.1 ehlo-line
 
 
@@ -118,11 +119,38 @@ def _of_policy(answer: Any, _arguments: Mapping[str, Any]) -> str:
     return ""
 
 
+def _of_hosts(answer: Any, _arguments: Mapping[str, Any]) -> str:
+    if not isinstance(answer, list | tuple) or not answer or not all(name.__class__ is str for name in answer):
+        return f"must answer a list of at least one name or None, not {type(answer).__name__}"
+    return next((f"{name[:80]!r} is no host name" for name in answer if not _HOST.match(name)), "")
+
+
+def _of_level(answer: str, _arguments: Mapping[str, Any]) -> str:
+    if answer.__class__ is not str or answer not in ("none", "may", "encrypt"):
+        return "must answer none, may or encrypt"
+    return ""
+
+
+def _of_status(answer: Any, arguments: Mapping[str, Any]) -> str:
+    if not isinstance(answer.code, int) or not 400 <= answer.code <= 599:
+        return "a recipient that was refused stays refused: code 400 to 599"
+    if any(text.__class__ is not str or len(text) > LONGEST_TEXT for text in (answer.enhanced, answer.text, answer.remote)):
+        return f"a text must be str of at most {LONGEST_TEXT} characters"
+    if answer.remote != arguments["status"].remote:
+        return "who said it does not change"
+    if answer.enhanced and not re.fullmatch(rf"{answer.code // 100}\.\d{{1,3}}\.\d{{1,3}}", answer.enhanced):
+        return f"{answer.enhanced[:80]!r} is no enhanced code for {answer.code}"
+    return "" if answer.delay is None or _is_delay(answer.delay) else f"a delay must be 0 to {LONGEST_DELAY} seconds"
+
+
 def _is_delay(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= LONGEST_DELAY
 
 
 _FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "mx_lookup": _of_hosts,
+    "tls_policy": _of_level,
+    "delivery_status": _of_status,
     "delivery_policy": _of_policy,
     "smtp_reply": _of_reply,
     "smtp_command": _of_command,

@@ -44,6 +44,7 @@ class HookHost:
     """
 
     startup: Plan | None = None
+    config_changed: Plan | None = None
     shutdown: Plan | None = None
     smtp_connect: Plan | None = None
     smtp_ehlo: Plan | None = None
@@ -78,6 +79,9 @@ class HookHost:
     route: Plan | None = None
     delivery_policy: Plan | None = None
     delivery_attempt: Plan | None = None
+    mx_lookup: Plan | None = None
+    tls_policy: Plan | None = None
+    delivery_status: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
     mailbox_append: Plan | None = None

@@ -90,6 +90,7 @@ class Relay:
             log=self.log,
             connect_timeout=self.config.queue.connect_timeout,
             smtp_port=self.port,
+            hooks=self.hooks,
         )
         self.runner = Runner(
             config=self.config,

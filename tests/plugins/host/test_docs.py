@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mta.model.address import Address
-from mta.model.delivery import Delivered, DeliveryRecord
+from mta.model.delivery import Delivered, DeliveryRecord, DeliveryStatus
 from mta.model.ids import QueueId
 from mta.model.message import Placement
 from mta.model.reply import Reply
@@ -30,7 +30,7 @@ def tool(name):
 
 DOCS = tool("hook_docs")
 A = Address("support", "example.org")
-PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities", "smtp_reply": "reply"}
+PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities", "smtp_reply": "reply", "delivery_status": "status"}
 RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
 
 
@@ -41,6 +41,8 @@ class Server:
 ARGUMENTS = {
     "server": Server(),
     "session": FakeSession(),
+    "old": {"limits": {"message_size": 1}},
+    "new": {"limits": {"message_size": 2}},
     "transaction": FakeTransaction(),
     "message": FakeMessage(b"List-Id: <a.b>\r\nSubject: LOUD\r\n\r\n"),
     "sender": A,
@@ -79,6 +81,8 @@ ARGUMENTS = {
     "uids": (1,),
     "envelope": Envelope("q", A, (A,), "submission", 1.0, 5, "newsletter@example.org"),
     "attempt": Attempt(6, "dest.example", "smtp"),
+    "mx": "mx.bank.example",
+    "status": DeliveryStatus(550, "5.7.1", "Greylisted, come back", "mx[192.0.2.1]:25"),
     "site": "smtp:mail.smallhost.example:25",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }
