@@ -79,3 +79,11 @@ def test_standards_page_is_what_the_code_says() -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert (ROOT / "docs/standards.md").read_text() == tool.render(), "run make docs"
+
+
+def test_every_plugin_of_ours_has_a_page_for_operators() -> None:
+    names = re.findall(r'^(\w+) = "mta_\w+', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert "sql" in names
+    index = (ROOT / "docs/operators/README.md").read_text()
+    missing = [n for n in names if n != "sql" and not (f"]({n}.md)" in index and (ROOT / f"docs/operators/{n}.md").exists())]
+    assert missing == []
