@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mta.app.bus import Bus
+from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
 from mta.app.places import Places
 from mta.config.load import LoadedConfig
@@ -54,9 +55,19 @@ def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions
 class Assembly:
     """Everything one worker has; see ``assemble``."""
 
-    def __init__(self, loaded: LoadedConfig, places: Places, number: int, tls: ssl.SSLContext, tasks: Tasks, log: Log) -> None:
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        places: Places,
+        number: int,
+        tls: ssl.SSLContext,
+        tasks: Tasks,
+        log: Log,
+        old: LoadedConfig | None = None,
+    ) -> None:
+        """``old``: the config that is in force, when this worker is of a reload."""
         config = loaded.config
-        self._loaded, self._log, self._tasks = loaded, log, tasks
+        self._loaded, self._old, self._log, self._tasks = loaded, old, log, tasks
         self.clock = SystemClock()
         self.info = ServerInfo(config.hostname, config.data_dir, int(config.workers), number)
         self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks))
@@ -95,6 +106,8 @@ class Assembly:
         self._serve(login, resolver, pipeline)
         self.bus.open()
         hooks.start(self._tasks)
+        if self._old is not None and (plan := hooks.config_changed) is not None:
+            await judge_change(plan, self._old.config, self._loaded)
         if (plan := hooks.startup) is not None:
             await plan.all(server=self.info)
         self._dispatching = Dispatching(

@@ -114,6 +114,7 @@ class Supervisor:
     def _fork(self, setting: Setting, number: int) -> None:
         taken = {m.slot for m in self._members.values()}
         slot = self._board.free_slot(taken)
+        old = self._setting.loaded if setting is self._next else None
         slots = max(taken | {slot}) + 1 + int(setting.loaded.config.workers)
 
         def life(pipe: int) -> int:
@@ -121,6 +122,7 @@ class Supervisor:
             return worker.main(
                 Job(
                     loaded=setting.loaded,
+                    old=old,
                     listening=setting.listening,
                     tls=setting.tls,
                     places=self._places,

@@ -34,9 +34,10 @@ _ORPHAN_GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the supervisor gives one worker. ``number`` from 0; ``slot``: row of the board; ``ready`` and ``lifeline``: fds."""
+    """What the supervisor gives one worker. ``old``: the config in force while a reload starts it; ``number`` from 0; ``slot``: row of the board; ``ready`` and ``lifeline``: fds."""
 
     loaded: LoadedConfig
+    old: LoadedConfig | None
     listening: Sequence[Listening]
     tls: ssl.SSLContext
     places: Places
@@ -99,7 +100,7 @@ class Worker:
             loop.add_signal_handler(number, _nothing)
         loop.add_reader(self._job.lifeline, self._orphaned)
         job = self._job
-        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log)
+        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log, job.old)
         await assembly.open(self._dead)
         acceptor = self._make_acceptor(assembly)
         gc.collect()

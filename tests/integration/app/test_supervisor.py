@@ -256,3 +256,36 @@ def test_a_proxy_header_before_implicit_tls(version):
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 with contextlib.suppress(ConnectionResetError):
                     assert plain.recv(100) == b""
+
+
+JUDGE = """
+from mta_hooks import hookimpl
+
+@hookimpl
+def config_changed(old, new):
+    if "database" in new or "plugins" in old:
+        return "secrets are shown"
+    if new["limits"]["recipients"] < old["limits"]["recipients"]:
+        return ["limits.recipients: never fewer", "and tell us before"]
+    if new["limits"]["recipients"] == 7777:
+        raise ValueError("cannot judge")
+"""
+
+
+def test_plugins_may_refuse_a_reload(tmp_path):
+    hooks = tmp_path / "hooks"
+    hooks.mkdir(mode=0o755)
+    (hooks / "judge.py").write_text(JUDGE)
+    (hooks / "judge.py").chmod(0o644)
+    with MailServer({"hooks_dir": str(hooks), "workers": 1, "limits": {"recipients": 500}}, protocols=("smtp",)) as server:
+        for recipients, words in ((400, b"plugins.judge: limits.recipients: never fewer"), (7777, b"judge: config_changed")):
+            server.config["limits"] = {"recipients": recipients}
+            server.write_config()
+            old = server.workers
+            failed = server.cli("reload", check=False, timeout=30)
+            assert failed.returncode != 0
+            assert words in failed.stderr
+            wait_until(lambda old=old: server.workers == old, 10, "the old worker alone")
+        server.config["limits"] = {"recipients": 600}
+        server.write_config()
+        assert server.cli("reload").stdout == b"reloaded\n"
