@@ -27,7 +27,7 @@ from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, dispose, split_off, to_queue
 from mta.pipeline.results import strip_forged
-from mta.pipeline.rulings import Ruling, by_score, divide, rule, settle, undecided, uniform
+from mta.pipeline.rulings import DELIVER, Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
 from mta.pipeline.stream import Stream
 from mta.pipeline.trace import format_date, received, return_path
@@ -125,7 +125,10 @@ class Pipeline:
         if (plan := hooks.message_authenticate) is not None:
             results, field = await stages.authenticate(plan, session, message, self._hostname)
             top = field + top
-        await self._judge(session, transaction, message, results)
+        if hooks.message_check is not None or hooks.message_verdict is not None:
+            await self._judge(session, transaction, message, results)
+        elif (ruling := by_score(session.score + transaction.score, self._spam)) is not DELIVER:
+            await self._obey(transaction, ruling)
         if transaction.discard:
             return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         if (plan := hooks.message_modify) is not None:
@@ -167,13 +170,11 @@ class Pipeline:
             said = (*session.steps, *transaction.steps)
             answer, steps = await stages.decide(plan, message, said, [a.recipient for a in left])
             transaction.steps.extend(steps)
-        if decision is None and answer[1] is None:
-            rulings = [by_score(session.score + transaction.score, self._spam)]
-        else:
-            rulings = rule(decision, answer, by_score(session.score + transaction.score, self._spam), transaction.accepted)
+        rest = by_score(session.score + transaction.score, self._spam)
+        rulings = rule(decision, answer, rest, transaction.accepted) or [rest]
         if not uniform(rulings):
             await self._divide(transaction, rulings)
-        elif rulings and rulings[0].verdict is not None:
+        elif rulings[0].verdict is not None:
             await self._obey(transaction, rulings[0])
 
     async def _obey(self, transaction: MailTransaction, ruling: Ruling) -> None:

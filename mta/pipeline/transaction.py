@@ -3,6 +3,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from mta.directory.resolve import Resolution
@@ -13,6 +14,8 @@ from mta.model.message import Origin, Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.pipeline.hooks import Decision
+
+_SAME: Mapping[str, Reply] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class MailTransaction:
         self.steps: list[Mapping[str, Any]] = []
         self.discard = self.quarantine = self.hold = ""
         self.asked: list[str] = []
-        self.replies: dict[str, Reply] = {}
+        self.replies: Mapping[str, Reply] = _SAME
         self.policy: Hashable | None = None
 
     @property

@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ class Client:
 class DoorSite(SmtpSite):
     def __init__(self, *functions: Any, strict: bool = True, **options: Any) -> None:
         self.messages = RecordingLog()
-        plugins = [plugin_of(f, name=f"p{number}") for number, f in enumerate(functions)]
+        plugins = [f if isinstance(f, ModuleType) else plugin_of(f, name=f"p{number}") for number, f in enumerate(functions)]
         host = host_with(*plugins, plugin_of(recipient_lookup, auth_verify, name="accounts"), strict=strict, log=self.messages)
         super().__init__(hooks=host, spam=options.pop("spam", None) or Spam(), **options)
 
