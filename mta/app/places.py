@@ -55,7 +55,7 @@ class Places:
         """``mta user add`` as root before the first start leaves files of root's. Files in maildrop stay their senders'."""
         os.chown(self.data_dir, account.uid, account.gid)
         for entry in self.data_dir.iterdir():
-            if entry == self.tls or entry.lstat().st_uid not in (0, account.uid):
+            if entry in (self.tls, self.data_dir / "plugins") or entry.lstat().st_uid not in (0, account.uid):
                 continue
             os.chown(entry, account.uid, account.gid, follow_symlinks=False)
             if entry != self.maildrop and entry.is_dir() and not entry.is_symlink():
