@@ -17,7 +17,7 @@ PAGES = ROOT / "docs/hooks"
 EXAMPLES = Path(__file__).with_name("hook_examples.py")
 
 GROUPS = {
-    "Life of a worker": ("register", "startup", "config_changed", "shutdown"),
+    "Life of a worker": ("register", "startup", "config_changed", "health_check", "shutdown"),
     "Conversation with a client": (
         "smtp_connect",
         "smtp_ehlo",
@@ -59,7 +59,7 @@ GROUPS = {
         "mailbox_deliver",
     ),
     "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
-    "Notifications": ("delivered", "deferred", "bounced", "mailbox_event"),
+    "Notifications": ("dsn_compose", "delivered", "deferred", "bounced", "mailbox_event"),
 }
 
 MODES = {
@@ -86,6 +86,7 @@ ON_ERROR = {
 OF_THEIR_OWN = {
     "startup": "a required plugin keeps the worker from starting; another is logged",
     "config_changed": "the reload is refused",
+    "health_check": "the plugin is taken for failed",
 }
 
 ARGUMENTS = {
@@ -120,6 +121,7 @@ ARGUMENTS = {
     "attempt": "`Attempt`: `number site transport last_reply`",
     "mx": "a host name in lower case",
     "status": "`DeliveryStatus`: `code enhanced text remote delay`",
+    "report": "`DsnReport`: `id about message_id sender received_at recipients ret subject text`",
     "site": 'the domain, or "smtp:host:port"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
     "command": 'the verb in upper case, "" for the greeting, "." for the end of a message',

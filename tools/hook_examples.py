@@ -18,6 +18,7 @@ from mta_hooks import (
     Delivered,
     DeliveryPolicy,
     Domain,
+    Health,
     HookTarget,
     RemoveHeader,
     Reply,
@@ -52,6 +53,15 @@ async def startup(server, ctx):
 def config_changed(old, new):
     if new["limits"]["message_size"] < old["limits"]["message_size"]:
         return "limits.message_size: never made smaller here, our clients rely on it"
+
+
+@hookimpl
+async def health_check(ctx):
+    try:
+        reply = await ctx.http.request("GET", ctx.config["url"], timeout=5)
+    except OSError as exc:
+        return Health("failed", f"ticket system: {exc}")
+    return Health() if reply.status < 500 else Health("degraded", f"ticket system said {reply.status}")
 
 
 @hookimpl
@@ -334,6 +344,12 @@ async def mailbox_expunge(session, uids, ctx):
     if await ctx.kv.get(f"hold/{session.user}"):
         ctx.log.info("example.held", user=session.user, messages=len(uids))
         return reject("this account is under legal hold: nothing can be removed")
+
+
+@hookimpl
+def dsn_compose(report):
+    if all(one.action == "failed" for one in report.recipients):
+        return dataclasses.replace(report, text="Questions? Call the help desk: 555-0100.", ret="HDRS")
 
 
 @hookimpl

@@ -28,19 +28,20 @@ from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.message import Flags, Placement, Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
+from mta.wire.dsn.report import RecipientReport
 from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 from mta_hooks.markers import hookimpl, hookspec
-from mta_hooks.results import AuthResult
+from mta_hooks.results import AuthResult, Health
 from mta_hooks.services import Context
-from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
+from mta_hooks.views import Attempt, DsnReport, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
 
 API = "1.0"
 
 __all__ = [
     "API", "Action", "AddHeader", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult", "ConfigError",
-    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain", "Edit", "Envelope",
-    "Failed", "Flags", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement", "Recipient",
-    "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session", "Sink", "TemporaryFailure", "Tls",
-    "Transaction", "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec",
-    "quarantine", "redirect", "reject",
+    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain", "DsnReport", "Edit",
+    "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement",
+    "Recipient", "RecipientReport", "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session",
+    "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "UserChange", "Verdict", "accept", "add_score", "defer",
+    "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

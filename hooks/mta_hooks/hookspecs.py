@@ -25,9 +25,21 @@ if TYPE_CHECKING:
     from mta.model.reply import Reply
     from mta.model.verdict import Verdict
     from mta_hooks.edits import AddHeader, Edit
-    from mta_hooks.results import AuthResult
+    from mta_hooks.results import AuthResult, Health
     from mta_hooks.services import Registry, Server
-    from mta_hooks.views import Attempt, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
+    from mta_hooks.views import (
+        Attempt,
+        DsnReport,
+        Envelope,
+        MailboxEvent,
+        Message,
+        Part,
+        Session,
+        Sink,
+        Tls,
+        Transaction,
+        UserChange,
+    )
 
 SESSION = ("accept", "reject", "defer")
 STREAM = ("accept", "reject", "defer", "discard", "quarantine", "hold")
@@ -54,6 +66,15 @@ def config_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | list
     Asked in every new worker before ``startup``, of the plugins of the new config, whose own section is ``ctx.config`` as always.
     ``old`` and ``new`` are the sections of the file as plain values, defaults filled in, without ``database``, ``plugins`` and
     passwords. Not asked at the first start.
+    """
+
+
+@hookspec("all", timeout=10.0)
+def health_check() -> Health:
+    """How is the plugin, and what it depends on? Asked every half minute by one worker for all; for ``mta doctor`` and the log.
+
+    Answer a Health in every case: one that fails, takes too long or answers ``None`` is taken for failed. The state is shown and
+    logged when it changes (``plugin.health``); mail goes on as the other hooks of the plugin have it.
     """
 
 
@@ -394,6 +415,15 @@ def mailbox_expunge(session: Session, mailbox: str, how: str, uids: Sequence[int
 
     reject answers NO [NOPERM] with the verdict's text, defer NO [UNAVAILABLE], POP3 -ERR [SYS/PERM] or [SYS/TEMP]; all messages
     stay. CLOSE closes the mailbox all the same, and a POP3 connection ends.
+    """
+
+
+@hookspec("pipeline", on_error="continue")
+def dsn_compose(report: DsnReport) -> DsnReport | None:
+    """A report to a sender is about to be written: other words (``subject``, ``text``, a recipient's ``status`` and ``diagnostic``),
+    more or less of the message (``ret``), fewer recipients; none at all: no report. Answer it with ``dataclasses.replace``.
+
+    What became of whom does not change, nor who is told. Asked for failures, delays and successes alike: ``action`` tells.
     """
 
 

@@ -18,3 +18,15 @@ class AuthResult:
     reason: str = ""
     properties: tuple[tuple[str, str], ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a plugin is. "degraded": it works, but not as it should; "failed": it does not. Raises ValueError for another state."""
+
+    state: str = "ok"
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state not in ("ok", "degraded", "failed"):
+            raise ValueError(f'a state is "ok", "degraded" or "failed", not {self.state!r}')

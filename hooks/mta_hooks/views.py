@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from mta.model.address import Address
 from mta.model.message import Origin, Recipient
+from mta.wire.dsn.report import RecipientReport
 
 
 class Session(Protocol):
@@ -168,6 +169,29 @@ class UserChange:
     password: str | None = field(default=None, repr=False)
     quota: int | None = None
     by: str = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class DsnReport:
+    """A delivery status notification that is about to be written.
+
+    id          queue id of the notification; ``about``: that of the message, whose Message-ID is ``message_id``
+    sender      who is told
+    recipients  what became of whom: ``address action orcpt status diagnostic remote attempted retry_until``
+    ret         "FULL": the message comes with it, otherwise its header
+    subject     instead of the usual one; "": the usual one
+    text        put above the usual text, lines separated by LF
+    """
+
+    id: str
+    about: str
+    message_id: str
+    sender: Address
+    received_at: float
+    recipients: tuple[RecipientReport, ...]
+    ret: str | None = None
+    subject: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from mta.app.health import HealthWatch
 from mta.app.lock import DispatchLock
 from mta.app.places import Places
 from mta.config.load import LoadedConfig
@@ -56,6 +57,7 @@ class Dispatching:
         self.holds = False
         self._runner = self._new_runner()
         self._outbox = OutboxRunner(database=database, hooks=hooks, clock=services.clock, log=log, owner=self._owner)
+        self._health = HealthWatch(hooks, places.health, services.clock, log)
         self._maildrop = Maildrop(
             folder=places.maildrop,
             bad=places.maildrop_bad,
@@ -102,6 +104,7 @@ class Dispatching:
         self._tasks.spawn(self._outbox.run(), "outbox")
         self._tasks.spawn(self._maildrop.run(), "maildrop")
         self._tasks.spawn(self._housekeep(), "housekeeping")
+        self._tasks.spawn(self._health.run(), "health")
         self._hooks.start_jobs(self._tasks, single=True)
 
     async def _run_queue(self) -> None:

@@ -20,6 +20,7 @@ from mta.obs.log import Log
 from mta.wire.dsn import RecipientReport, Report, compose
 from mta.wire.dsn.compose import MAX_FULL, MAX_HEADER
 from mta_hooks.backends.queue import Queue
+from mta_hooks.views import DsnReport
 
 _RETURN_PATH = b"Return-Path: <>\r\n"
 _NEVER = frozenset({"NEVER"})
@@ -42,13 +43,18 @@ class Bouncer:
         sender = message.sender
         if sender is None or not reports:
             return None
+        id = QueueId(f"{message.id[:50]}-{hashlib.sha256(mark.encode()).hexdigest()[:12]}")
+        said = DsnReport(id, message.id, message.message_id, sender, message.received_at, tuple(reports), message.ret)
+        if (plan := self._hooks.dsn_compose) is not None:
+            said = await plan.pipeline("report", report=said)
+            if not said.recipients:
+                self._log.info("dsn.suppressed", about=message.id, recipient=str(sender))
+                return None
         resolution = await self._resolver.resolve(sender)
         if resolution.refusal is not None:
             self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
             return None
-        digest = hashlib.sha256(mark.encode()).hexdigest()[:12]
-        id = QueueId(f"{message.id[:50]}-{digest}")
-        whole = message.ret == "FULL" and message.size - message.skip <= MAX_FULL
+        whole = said.ret == "FULL" and message.size - message.skip <= MAX_FULL
         original = await self._queue.content(message.blob, message.skip, None if whole else MAX_HEADER)
         report = Report(
             id=id,
@@ -56,13 +62,15 @@ class Bouncer:
             hostname=self._hostname,
             now=now,
             received_at=message.received_at,
-            recipients=tuple(reports),
+            recipients=tuple(said.recipients),
             original=original,
             complete=len(original) >= message.size - message.skip,
-            ret=message.ret,
+            ret=said.ret,
             envid=message.envid,
             queue_id=message.id,
             message_id=message.message_id,
+            subject=said.subject,
+            text=said.text,
         )
         users = [target for target in resolution.local if isinstance(target, MailboxTarget)]
         direct = self._hooks.deliver is None and self._hooks.mailbox_deliver is None
@@ -73,7 +81,11 @@ class Bouncer:
                 user = target.user if isinstance(target, MailboxTarget) else None
                 queued.append(_local(sender if user is not None else target.address, user))
         self._log.info(
-            "dsn.written", id=id, about=message.id, recipient=str(sender), actions=",".join(r.action for r in reports[:10])
+            "dsn.written",
+            id=id,
+            about=message.id,
+            recipient=str(sender),
+            actions=",".join(r.action for r in report.recipients[:10]),
         )
         return self._intake(report, deliveries, tuple(queued), now)
 

@@ -1,6 +1,7 @@
 """What an implementation may answer: asked for every answer that is not None, before anybody acts on it."""
 # SPDX-License-Identifier: Apache-2.0
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.pluginhost.specs import SPECS, Spec
+from mta.wire.dsn.report import RecipientReport
 
 LONGEST_TEXT = 1000
 """Characters of a verdict's text or reason, and of an error as kept and logged."""
@@ -143,11 +145,31 @@ def _of_status(answer: Any, arguments: Mapping[str, Any]) -> str:
     return "" if answer.delay is None or _is_delay(answer.delay) else f"a delay must be 0 to {LONGEST_DELAY} seconds"
 
 
+def _of_dsn(answer: Any, arguments: Mapping[str, Any]) -> str:
+    given = arguments["report"]
+    if any(getattr(answer, n) != getattr(given, n) for n in ("id", "about", "message_id", "sender", "received_at")):
+        return "only subject, text, ret and recipients of a report may change"
+    known = {one.address: one for one in given.recipients}
+    if not isinstance(answer.recipients, list | tuple):
+        return "recipients must be a tuple"
+    for one in answer.recipients:
+        was = known.get(one.address) if one.__class__ is RecipientReport else None
+        if was is None or dataclasses.replace(one, status=was.status, diagnostic=was.diagnostic) != was:
+            return "of a recipient only status and diagnostic may change"
+    texts = [answer.subject, *(text for one in answer.recipients for text in (one.status, one.diagnostic))]
+    if any(text.__class__ is not str or len(text) > LONGEST_TEXT for text in texts):
+        return f"a text must be str of at most {LONGEST_TEXT} characters"
+    if answer.text.__class__ is not str or len(answer.text) > 10 * LONGEST_TEXT:
+        return f"text must be str of at most {10 * LONGEST_TEXT} characters"
+    return "" if answer.ret in (None, "FULL", "HDRS") else "ret must be FULL, HDRS or None"
+
+
 def _is_delay(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= LONGEST_DELAY
 
 
 _FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "dsn_compose": _of_dsn,
     "mx_lookup": _of_hosts,
     "tls_policy": _of_level,
     "delivery_status": _of_status,

@@ -45,6 +45,7 @@ class HookHost:
 
     startup: Plan | None = None
     config_changed: Plan | None = None
+    health_check: Plan | None = None
     shutdown: Plan | None = None
     smtp_connect: Plan | None = None
     smtp_ehlo: Plan | None = None
@@ -82,6 +83,7 @@ class HookHost:
     mx_lookup: Plan | None = None
     tls_policy: Plan | None = None
     delivery_status: Plan | None = None
+    dsn_compose: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
     mailbox_append: Plan | None = None

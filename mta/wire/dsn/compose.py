@@ -8,6 +8,7 @@ octets and fits the form (RFC 3461 §6.2); otherwise its header section, cut at 
 
 import binascii
 import re
+from email.header import Header
 
 from mta.wire.dsn.report import Action, RecipientReport, Report
 from mta.wire.dsn.status import clean, date, fold, status_fields, status_of
@@ -66,7 +67,7 @@ def _header(report: Report, boundary: str, *, utf8: bool) -> bytes:
     lines = [
         f"From: Mail Delivery System <MAILER-DAEMON@{report.hostname}>",
         f"To: <{clean(str(report.sender), utf8=utf8)}>",
-        f"Subject: {subject}",
+        _subject(report.subject or subject, utf8=utf8),
         f"Date: {date(report.now)}",
         f"Message-ID: <{report.id}@{report.hostname}>",
         "Auto-Submitted: auto-replied",  # RFC 3834 §5
@@ -80,8 +81,17 @@ def _header(report: Report, boundary: str, *, utf8: bool) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
 
+def _subject(text: str, *, utf8: bool) -> str:
+    line = clean(text, utf8=True)
+    if utf8 or line.isascii():
+        return fold(f"Subject: {line}")
+    return "Subject: " + Header(line, "utf-8", header_name="Subject").encode(linesep="\r\n")
+
+
 def _human_text(report: Report) -> str:
     out = [f"This is the mail system at {report.hostname}.", ""]
+    if report.text:
+        out += [*(clean(line, utf8=True) for line in report.text.splitlines()), ""]
     for action, intro in _INTROS.items():
         concerned = [recipient for recipient in report.recipients if recipient.action == action]
         if concerned:

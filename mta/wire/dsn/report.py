@@ -44,6 +44,8 @@ class Report:
     ret           RET value of the message ("FULL", "HDRS") or None
     envid         ENVID value verbatim, or None
     queue_id      of the message, for the people who look into the log
+    subject       instead of the usual one, or ""
+    text          above the usual text, lines separated by LF, or ""
     """
 
     id: str
@@ -58,3 +60,5 @@ class Report:
     envid: str | None = None
     queue_id: str = ""
     message_id: str = ""
+    subject: str = ""
+    text: str = ""

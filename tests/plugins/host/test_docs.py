@@ -15,7 +15,7 @@ from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
 from mta.wire.mime import parse
-from mta_hooks import Attempt, AuthOk, Envelope, MailboxEvent, Tls, UserChange, reject
+from mta_hooks import Attempt, AuthOk, DsnReport, Envelope, MailboxEvent, RecipientReport, Tls, UserChange, reject
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,7 +30,13 @@ def tool(name):
 
 DOCS = tool("hook_docs")
 A = Address("support", "example.org")
-PIPED = {"mailbox_deliver": "placement", "smtp_capabilities": "capabilities", "smtp_reply": "reply", "delivery_status": "status"}
+PIPED = {
+    "mailbox_deliver": "placement",
+    "smtp_capabilities": "capabilities",
+    "smtp_reply": "reply",
+    "delivery_status": "status",
+    "dsn_compose": "report",
+}
 RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
 
 
@@ -83,6 +89,7 @@ ARGUMENTS = {
     "attempt": Attempt(6, "dest.example", "smtp"),
     "mx": "mx.bank.example",
     "status": DeliveryStatus(550, "5.7.1", "Greylisted, come back", "mx[192.0.2.1]:25"),
+    "report": DsnReport("q-1", "q", "<m@x>", A, 1.0, (RecipientReport(A, "failed", diagnostic="550 no"),), "FULL"),
     "site": "smtp:mail.smallhost.example:25",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }

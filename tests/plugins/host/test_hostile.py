@@ -13,7 +13,7 @@ from mta.model.verdict import Action, Verdict, accept, reject
 from mta.net.tasks import Tasks
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction, RecordingLog, host_with, plugin_of
-from mta_hooks import Attempt, Envelope, hookimpl
+from mta_hooks import Attempt, DsnReport, Envelope, hookimpl
 
 A = Address("a", "example.org")
 EVERYTHING = {
@@ -40,6 +40,7 @@ EVERYTHING = {
     "envelope": Envelope("q", None, (A,), "smtp", 0.0, 0),
     "attempt": Attempt(1, "example.org", "smtp"),
     "site": "example.org",
+    "report": DsnReport("q-1", "q", "", A, 0.0, ()),
     "mx": "mx.example.org",
     "status": DeliveryStatus(450, "4.2.0", "busy"),
 }
