@@ -2,8 +2,8 @@
 
     process: {user: mta-hook, memory: 1 GiB, cpu: 60s, file_size: 4 GiB, files: 256, processes: 64}
 
-A server that has given up root cannot become anybody else: then programs run as the server's own account, and a ``user`` that is another
-is refused rather than passed over.
+A server that was not started as root cannot become anybody else: then programs run as its own account, and a ``user`` that is
+another is refused rather than passed over.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mta.config.units import Seconds, Size
 from mta.pluginhost.check import PluginRefused
+from mta.pluginhost.launcher import Launcher
 
 ACCOUNTS = ("mta-hook", "nobody")
-"""Tried in this order when we are root and no ``user`` is given."""
+"""Tried in this order when no ``user`` is given."""
 FIRST_UID, LAST_UID = 1000, 60000
 """Accounts of people: only as one of these does a hook run for its recipient."""
 
@@ -51,40 +52,39 @@ class Account(NamedTuple):
     shell: str
 
 
-def account_for(user: str) -> Account:
-    """The account that programs run as; our own when we are not root. Raises PluginRefused."""
-    if os.geteuid() != 0:
-        own = _by_uid(os.geteuid())
-        if user and user != own.name:
-            raise PluginRefused(
-                f"the server runs as {own.name} and cannot become {user}; leave user out, or start the server as root"
-            )
-        return own
+def account_for(user: str, launcher: Launcher) -> Account:
+    """The account that programs run as; our own when we cannot become another. Raises PluginRefused."""
     for name in (user,) if user else ACCOUNTS:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
+        if launcher.may_become(entry.pw_uid) or (entry.pw_uid == os.geteuid() and entry.pw_uid != 0):
+            return _account(entry)
         if entry.pw_uid == 0:
             raise PluginRefused("programs of hooks never run as root; name another user")
-        return _account(entry)
-    raise PluginRefused(f"there is no account {user or ' or '.join(ACCOUNTS)}; make one")
+    own = _by_uid(os.geteuid())
+    if own.uid == 0:
+        raise PluginRefused(f"there is no account {user or ' or '.join(ACCOUNTS)}; make one")
+    if user:
+        raise PluginRefused(f"the server runs as {own.name} and cannot become {user}; leave user out, or start the server as root")
+    return own
 
 
-def account_of_recipient(local: str) -> Account | None:
-    """The person's account of this name; None when there is none, or when we could not become it. May block on the name service."""
-    if os.geteuid() != 0 or not local.isascii() or not local.isprintable():
+def account_of_recipient(local: str, launcher: Launcher) -> Account | None:
+    """The person's account of this name; None when there is none, or when we cannot become it. May block on the name service."""
+    if not local.isascii() or not local.isprintable():
         return None
     try:
         entry = pwd.getpwnam(local)
     except KeyError:
         return None
-    return _account(entry) if FIRST_UID <= entry.pw_uid <= LAST_UID else None
+    return _account(entry) if FIRST_UID <= entry.pw_uid <= LAST_UID and launcher.may_become(entry.pw_uid) else None
 
 
 def credentials(account: Account) -> tuple[int, int, tuple[int, ...]] | None:
-    """What the spawner must become; None: stay what we are."""
-    return None if os.geteuid() != 0 else (account.uid, account.gid, account.groups)
+    """What the spawner must become; None: it is that already."""
+    return None if account.uid == os.geteuid() else (account.uid, account.gid, account.groups)
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

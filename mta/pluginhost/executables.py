@@ -111,13 +111,13 @@ class Program:
 
     def place(self, plugin: Plugin, launcher: Launcher, confinement: Confinement) -> None:
         """Raises PluginRefused when there is no account to run it as."""
-        found, account = self._found, account_for(confinement.user)
+        found, account = self._found, account_for(confinement.user, launcher)
         if not found.persistent:
             self._one_shot = OneShot(found.spec, found.path, plugin, launcher, confinement, account)
             return
         env = environment(found.spec.name, {}, account)
         command = Command((found.path, found.spec.name), env, credentials(account), confinement.limits(one_shot=False))
-        self._handover = Handover(account, plugin.pool)
+        self._handover = Handover(plugin.pool)
         self._lines = LineProcess(launcher, command, plugin.context.log)
         self._lines.closed = self._handover.close
         self._config = dict(plugin.context.config or {})

@@ -10,7 +10,6 @@ import tempfile
 from typing import Any
 
 from mta.model.errors import TemporaryFailure
-from mta.pluginhost.confine import Account
 from mta.pluginhost.jsonlines import INLINE
 from mta.pluginhost.threads import Pool
 from mta_hooks.views import Message
@@ -56,10 +55,9 @@ def _write(fd: int, octets: bytes) -> None:
 
 
 class Handover:
-    """Files for one process that stays, in a folder of their own. ``account``: whose they must be, None: ours."""
+    """Files for one process that stays, in a folder whose names can neither be guessed nor listed: to know one is to be told."""
 
-    def __init__(self, account: Account | None, pool: Pool) -> None:
-        self._account = account
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._folder = ""
 
@@ -73,12 +71,11 @@ class Handover:
         try:
             if not self._folder:
                 self._folder = tempfile.mkdtemp(prefix="mta-hook-")
-                os.chmod(self._folder, 0o711)  # noqa: S103  # names in it cannot be guessed, and cannot be listed
+                os.chmod(self._folder, 0o711)  # noqa: S103  # to be passed through, not to be listed
             path = os.path.join(self._folder, secrets.token_hex(16))
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400), "wb") as file:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444), "wb") as file:
+                os.fchmod(file.fileno(), 0o444)
                 file.writelines(message.chunks())
-                if self._account is not None and os.geteuid() == 0:
-                    os.fchown(file.fileno(), self._account.uid, self._account.gid)
         except OSError as exc:
             raise TemporaryFailure(f"no file for a program: {exc.strerror}") from exc
         return path

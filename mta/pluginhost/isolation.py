@@ -12,6 +12,7 @@ send each call across (jsonlines). ``ctx.kv``, ``ctx.dns`` and ``ctx.send`` come
 
 import base64
 import json
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -70,24 +71,26 @@ class IsolatedPlugin:
 
         Raises PluginRefused when it cannot run, ConfigError when its config is wrong.
         """
-        account = account_for(self._confinement.user)
-        become = credentials(account)
+        account = account_for(self._confinement.user, launcher)
+        late = credentials(account) if os.geteuid() == 0 else None
         hello = {
             "version": VERSION,
             "plugin": self._name,
             "hostname": self._services.hostname,
             "config": dict(config),
             "source": self._source,
-            "account": become,
+            "account": late,
         }
         command = Command(
             (sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)),
             {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": account.home or "/"},
-            None,  # it gives root up by itself, when it has imported the engine, which the account may not be able to read
+            None
+            if late
+            else credentials(account),  # late: by itself, when it has imported the engine, which root can read for sure
             self._confinement.limits(one_shot=False),
             counted=account.uid,
         )
-        self._handover = Handover(account, self._pool)
+        self._handover = Handover(self._pool)
         self._lines = LineProcess(launcher, command, self._log, hello, self._handle)
         self._lines.closed = self._handover.close
         try:

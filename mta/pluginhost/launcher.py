@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,19 +50,32 @@ class _Running:
 
 @dataclass(slots=True)
 class Launcher:
+    """``accounts``: the uids that ``open_as_root`` was given; None: it was not called."""
+
     log: Log
+    accounts: frozenset[int] | None = None
     _process: "subprocess.Popen[bytes] | None" = None
     _socket: socket.socket | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _running: dict[int, _Running] = field(default_factory=dict)
     _last: int = 0
 
+    def open_as_root(self, uids: Collection[int]) -> None:
+        """While we are still root: start the spawner, so that programs can run as these accounts when we are not root any more."""
+        self.accounts = frozenset(uids) - {0}
+        self._open()
+
+    def may_become(self, uid: int) -> bool:
+        """Whether programs can run as this account."""
+        if uid == 0:
+            return False
+        return uid in self.accounts if self.accounts is not None else os.geteuid() == 0
+
     def start(self, command: Command, files: Sequence[int], ended: Ended) -> int:
         """Start a program with these descriptors as its 0, 1, 2, …; ours stay open. ``ended`` is called once, in the loop.
 
         Returns a number for ``kill``. Raises TemporaryFailure.
         """
-        channel = self._open()
         self._last += 1
         request = {
             "start": self._last,
@@ -76,12 +89,14 @@ class Launcher:
         octets = json.dumps(request).encode("utf-8", "replace")
         if len(octets) >= LARGEST:
             raise TemporaryFailure("arguments and environment are too large")
-        self._running[self._last] = _Running(ended)
         try:
-            socket.send_fds(channel, [octets], list(files))
-        except OSError as exc:
-            del self._running[self._last]
-            raise TemporaryFailure(f"the spawner does not listen: {exc.strerror}") from exc
+            socket.send_fds(self._open(), [octets], files)
+        except (BrokenPipeError, ConnectionResetError):
+            self._died()
+            socket.send_fds(self._open(), [octets], files)
+        except BlockingIOError as exc:
+            raise TemporaryFailure("too many programs are being started") from exc
+        self._running[self._last] = _Running(ended)
         return self._last
 
     def kill(self, number: int) -> None:
@@ -110,12 +125,15 @@ class Launcher:
 
     def _open(self) -> socket.socket:
         if self._socket is None:
+            if self.accounts is not None and os.geteuid() != 0:
+                raise TemporaryFailure("the spawner died, and cannot be started again without root; mta reload starts another")
+            only = [",".join(map(str, self.accounts))] if self.accounts is not None else []
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * LARGEST)
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
-                    [sys.executable, "-I", "-S", _SPAWNER, str(theirs.fileno())],
+                    [sys.executable, "-I", "-S", _SPAWNER, str(theirs.fileno()), *only],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),

@@ -97,12 +97,12 @@ class OneShot:
     async def _account_for(self, arguments: Mapping[str, Any]) -> Account:
         """The recipient's own account where the recipient is one of this machine's people, else the one for hooks."""
         recipient = arguments.get("recipient")
-        if self._fixed or self._spec.name not in _FOR_RECIPIENTS or not isinstance(recipient, Address) or os.geteuid() != 0:
+        if self._fixed or self._spec.name not in _FOR_RECIPIENTS or not isinstance(recipient, Address):
             return self._account
         if recipient.domain not in (self._plugin.context.hostname, "localhost", ""):
             return self._account
         base = recipient.local.partition("+")[0]
-        return await self._plugin.pool.run(account_of_recipient, base) or self._account
+        return await self._plugin.pool.run(account_of_recipient, base, self._launcher) or self._account
 
     async def _run(self, stdin: int, context: int, env: Mapping[str, str], account: Account, message: Any) -> Finished:
         most = MOST_OUTPUT + (2 * message.size if message is not None and self._spec.name == "message_modify" else 0)

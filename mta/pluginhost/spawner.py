@@ -1,8 +1,9 @@
 """The spawner: a small process of its own that starts the programs of hooks, limits them, and buries them.
 
 The server never forks: a fork of a large process is slow, holds up its event loop, and copies its secrets into the child. This
-one is small, has one thread and knows nothing. It is run as ``python -I -S spawner.py FD`` (nothing of mta is imported) and
-speaks JSON over a Unix SOCK_SEQPACKET socket:
+one is small, has one thread and knows nothing. It is run as ``python -I -S spawner.py FD [UID,…]`` (nothing of mta is imported; with a
+list it starts programs as these accounts only: for a server that has given root up, and gets no more back than that) and speaks
+JSON over a Unix SOCK_SEQPACKET socket:
 
     {"start": id, "argv": […], "env": {…}, "cwd": "/", "account": [uid, gid, [groups]] or null, "limits": {"AS": n, …},
      "counted": uid or null}
@@ -19,6 +20,7 @@ already, because the kernel counts by account.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -42,8 +44,9 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class Spawner:
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, accounts: frozenset[int] | None) -> None:
         self._channel = channel
+        self._accounts = accounts
         self._leaders: dict[int, int] = {}
         """pid -> id"""
         self._pids: dict[int, int] = {}
@@ -92,6 +95,8 @@ class Spawner:
 
     def _start(self, request: dict[str, Any], files: list[int]) -> None:
         limits, account = request["limits"], request["account"]
+        if self._accounts is not None and (account is None or account[0] not in self._accounts or 0 in (account[1], *account[2])):
+            raise PermissionError(errno.EPERM, "not an account for hooks")
         if "NPROC" in limits:
             counted = request["counted"]
             limits["NPROC"] += self._running(counted if counted is not None else account[0] if account else os.getuid())
@@ -163,7 +168,7 @@ class Spawner:
                     state, parent, group = file.read().rpartition(b")")[2].split()[:3]
             except OSError:
                 continue
-            if int(parent) == us and state != b"Z" and int(group) not in self._leaders:
+            if int(parent) == us and state != b"Z" and int(group) not in self._leaders and int(name) not in self._leaders:
                 found = True
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(int(name), signal.SIGKILL)
@@ -231,4 +236,5 @@ def _wakeup() -> int:
 
 if __name__ == "__main__":
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    Spawner(socket.socket(fileno=int(sys.argv[1]))).run()
+    _only = frozenset(int(uid) for uid in sys.argv[2].split(",")) if len(sys.argv) > 2 else None
+    Spawner(socket.socket(fileno=int(sys.argv[1])), _only).run()
