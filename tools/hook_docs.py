@@ -54,6 +54,7 @@ GROUPS = {
         "delivery_attempt",
         "mx_lookup",
         "tls_policy",
+        "delivery_modify",
         "delivery_status",
         "deliver",
         "mailbox_deliver",

@@ -306,6 +306,13 @@ def tls_policy(domain, mx):
 
 
 @hookimpl
+def delivery_modify(envelope, message):
+    if envelope.user and all(r.domain == "partner.example" for r in envelope.recipients):
+        return AddHeader("X-Account", envelope.user)
+    return [RemoveHeader("X-Internal-Ticket"), RemoveHeader("X-Originating-IP")]
+
+
+@hookimpl
 def delivery_status(status):
     if status.code == 550 and "greylist" in status.text.lower():
         return dataclasses.replace(status, code=451, enhanced="4.7.1", delay=600)

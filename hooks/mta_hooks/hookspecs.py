@@ -361,6 +361,15 @@ def tls_policy(domain: str, mx: str) -> str | None:
     """
 
 
+@hookspec("all", on_error="continue", timeout=10.0)
+def delivery_modify(envelope: Envelope, message: Message) -> Edit | list[Edit] | None:
+    """Header edits for one attempt, applied in plugin order after all have answered; what is stored stays as it was.
+
+    For what depends on the next hop or must not be kept: ``envelope`` has the recipients of this attempt. An edit of a field that
+    is signed breaks the signature. Not asked for mailboxes.
+    """
+
+
 @hookspec("pipeline", on_error="continue")
 def delivery_status(envelope: Envelope, recipient: Address, status: DeliveryStatus) -> DeliveryStatus | None:
     """A next hop refused a recipient, for now or for good: say what it means, with ``dataclasses.replace(status, code=…)``.

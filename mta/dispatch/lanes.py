@@ -9,6 +9,7 @@ from mta.config.sections import Config
 from mta.dispatch.conclude import Concluder, Finding
 from mta.dispatch.gate import Gate
 from mta.dispatch.load import Loader
+from mta.dispatch.modify import Edited, Modifier
 from mta.dispatch.notify import DispatchHooks
 from mta.dispatch.restate import restate
 from mta.dispatch.retry import Schedule, SteadyClock
@@ -16,6 +17,7 @@ from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FIRST, Batch, Site, Sites
 from mta.local.transport import LocalTransport
 from mta.model.delivery import QueuedMessage
+from mta.model.errors import TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.courier import Courier, HopDown, Outbound, Result
@@ -25,6 +27,7 @@ from mta.pipeline.message import MailMessage
 LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
 _PRUNE = 10.0
 _MISTAKE = "451 4.3.0 internal error"
+_UNREADY = "451 4.3.0 message cannot be prepared at present"
 
 
 class Lanes:
@@ -37,6 +40,7 @@ class Lanes:
         hooks: DispatchHooks,
         loader: Loader,
         gate: Gate,
+        modifier: Modifier,
         concluder: Concluder,
         settler: Settler,
         schedule: Schedule,
@@ -49,6 +53,7 @@ class Lanes:
         self._hooks = hooks
         self._loader = loader
         self._gate = gate
+        self._modifier = modifier
         self._concluder = concluder
         self._settler = settler
         self._schedule = schedule
@@ -149,9 +154,16 @@ class Lanes:
                 if instead is not None:
                     self._settler.add(instead)
                     return True
-            results = await courier.deliver(message, batch.recipients)
+            edited = Edited(message)
+            if (plan := self._hooks.delivery_modify) is not None:
+                edited = await self._modifier.edit(plan, batch)
+            results = await courier.deliver(edited.message, batch.recipients, edited.read)
         except HopDown as exc:
             return await self._hop_down(site, batch, exc)
+        except TemporaryFailure as exc:
+            self._log.warning("delivery.not_modified", id=message.id, reason=str(exc))
+            await self._conclude(message, [Finding(leased, _UNREADY, policy=batch.policy) for leased in batch.recipients])
+            return True
         except Exception:  # noqa: BLE001  # one message must not take the lane, nor the site, with it
             self._log.error("delivery.mistake", id=message.id, destination=str(site.destination), exc_info=True)
             courier.close()

@@ -16,6 +16,7 @@ from mta.dispatch.conclude import Concluder, Finding
 from mta.dispatch.gate import Gate
 from mta.dispatch.lanes import Lanes
 from mta.dispatch.load import Loader
+from mta.dispatch.modify import Modifier
 from mta.dispatch.notify import DispatchHooks
 from mta.dispatch.redirect import Redirector
 from mta.dispatch.retry import Schedule, SteadyClock
@@ -82,6 +83,7 @@ class Runner:
             local=local,
             hooks=hooks,
             loader=loader,
+            modifier=Modifier(loader, self._queue, log),
             gate=Gate(self._concluder, redirector, loader.load, self._clock),
             concluder=self._concluder,
             settler=self._settler,

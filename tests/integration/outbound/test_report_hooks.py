@@ -10,7 +10,7 @@ import pytest
 
 from mta.model.address import Address
 from mta.testing.sink import Sink
-from mta_hooks import DsnReport, hookimpl
+from mta_hooks import AddHeader, DsnReport, RemoveHeader, ReplaceHeader, hookimpl
 
 
 def run(relay, body, *, plugins=(), sink=None, **config):
@@ -147,3 +147,78 @@ def test_a_report_whose_words_must_be_known_waits(relay):
         assert len(await r.inbox(bob)) == 1
 
     run(relay, body, plugins=[dsn_compose])
+
+
+# ---- delivery_modify
+
+HEAD = b"From: bob@here.test\r\nSubject: hello\r\nMessage-ID: <m1@here.test>\r\n"
+BODY = b"\r\n.dot\r\nbody\r\n"
+
+
+def modifier(answer, seen=None):
+    @hookimpl
+    def delivery_modify(envelope, message):
+        if seen is not None:
+            seen.append((envelope.recipients, message.raw))
+        return answer
+
+    return delivery_modify
+
+
+@pytest.mark.parametrize(
+    ("answer", "head"),
+    [
+        (None, HEAD),
+        (AddHeader("X-Top", "1"), b"X-Top: 1\r\n" + HEAD),
+        ([AddHeader("X-Low", "1", top=False), RemoveHeader("Subject")], HEAD.replace(b"Subject: hello\r\n", b"") + b"X-Low: 1\r\n"),
+        (ReplaceHeader("Subject", "a longer one"), HEAD.replace(b"hello", b"a longer one")),
+        ([RemoveHeader("From"), RemoveHeader("Subject"), RemoveHeader("Message-ID")], b""),
+        ([AddHeader("Evil", "x\r\n\r\nbody"), AddHeader("X-Top", "1")], b"X-Top: 1\r\n" + HEAD),
+        (AddHeader("X-Top", "ä"), HEAD),
+    ],
+    ids=["none", "top", "list", "replace", "all gone", "evil", "not ASCII"],
+)
+@pytest.mark.parametrize("extra", [0, 700_000], ids=["small", "large"])
+def test_a_header_for_the_next_hop_only(relay, answer, head, extra):
+    seen = []
+    body_octets = BODY + b"x" * 70 * (extra and 1) + b"\r\n.y\r\n" * (extra // 6)
+
+    async def body(r, sink, bob):
+        sink.answer("DATA", "451 4.3.0 later", times=1)
+        stored = b"Return-Path: <bob@here.test>\r\n" + HEAD + body_octets
+        await r.queue("x@dest.test", "y@dest.test", octets=stored)
+        await r.settled()
+        assert await r.later(70) == []
+        [message] = sink.messages
+        assert message.octets == head + body_octets
+        assert f" SIZE={len(head + body_octets)}" in message.mail
+        both = (Address("x", "dest.test"), Address("y", "dest.test"))
+        assert [(sorted(map(str, who)), octets == HEAD + body_octets) for who, octets in seen] == 2 * [
+            (sorted(map(str, both)), True)  # the second attempt sees what is stored, not what the first made of it
+        ]
+
+    run(relay, body, plugins=[modifier(answer, seen)], queue={"jitter": 0})
+
+
+def test_a_body_without_header_stays_a_body(relay):
+    async def body(r, sink, _bob):
+        await r.queue("x@dest.test", octets=b"just text\r\n", skip=0)
+        assert await r.settled() == []
+        assert sink.messages[0].octets == b"X-Top: 1\r\n\r\njust text\r\n"
+
+    run(relay, body, plugins=[modifier(AddHeader("X-Top", "1"))])
+
+
+@pytest.mark.parametrize(("on_error", "count"), [("continue", 1), ("defer", 0)])
+def test_a_broken_modifier(relay, on_error, count):
+    @hookimpl(on_error=on_error)
+    def delivery_modify():
+        raise RuntimeError
+
+    async def body(r, sink, _bob):
+        await r.queue("x@dest.test")
+        rows = await r.settled()
+        assert (sink.count, len(rows)) == (count, 1 - count)
+        assert not rows or rows[0].last_reply == "451 4.3.0 message cannot be prepared at present"
+
+    run(relay, body, plugins=[delivery_modify])
