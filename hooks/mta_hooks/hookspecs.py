@@ -70,7 +70,7 @@ def config_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | list
 
 
 @hookspec("all", timeout=10.0)
-def health_check() -> Health:
+def health_check() -> Health | None:
     """How is the plugin, and what it depends on? Asked every half minute by one worker for all; for ``mta doctor`` and the log.
 
     Answer a Health in every case: one that fails, takes too long or answers ``None`` is taken for failed. The state is shown and

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from mta.app.control import ask
+from mta.app.health import read_health
 from mta.app.places import Places
 from mta.cli.access import host_of
 from mta.cli.output import json_option, show
@@ -22,6 +23,7 @@ from mta.model.errors import ConfigError
 
 Finding = tuple[str, str, str]
 """("ok" | "warn" | "fail", what, text)"""
+_RESULTS = {"ok": "ok", "degraded": "warn", "failed": "fail"}
 
 
 @click.command()
@@ -130,6 +132,9 @@ def _running(loaded: LoadedConfig) -> Iterator[Finding]:
         return
     if answer is not None:
         yield "ok", "server", "runs"
+        for name, health in read_health(Places(loaded.config.data_dir).health, time.time()).items():
+            result = _RESULTS.get(health["state"], "fail")
+            yield result, f"health of {name}", health["text"] or health["state"]
         return
     yield "ok", "server", "does not run"
     for listener in loaded.config.listen:

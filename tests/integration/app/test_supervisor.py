@@ -119,13 +119,14 @@ def test_reload_adds_and_removes_listeners_and_keeps_the_rest(server):
 
 
 def test_no_connection_is_refused_during_a_reload(server):
-    begin, answered = time.monotonic(), 0
+    begin, answered, old = time.monotonic(), 0, server.workers
     server.reload()
     while time.monotonic() - begin < 2.5:
         with socket.create_connection((HOST, server.ports["smtp"]), 5) as client:
             answered += client.recv(100)[:3] in (b"220", b"421")
     server.wait_for_log(r"reload\.done")
     assert answered > 20
+    wait_until(lambda: not any(alive(pid) for pid in old), 10, "the old workers")
 
 
 def test_a_wrong_config_is_named_and_changes_nothing(server):
@@ -259,7 +260,11 @@ def test_a_proxy_header_before_implicit_tls(version):
 
 
 JUDGE = """
-from mta_hooks import hookimpl
+from mta_hooks import Health, hookimpl
+
+@hookimpl
+def health_check():
+    return Health("degraded", "tired of reloads")
 
 @hookimpl
 def config_changed(old, new):
@@ -289,3 +294,6 @@ def test_plugins_may_refuse_a_reload(tmp_path):
         server.config["limits"] = {"recipients": 600}
         server.write_config()
         assert server.cli("reload").stdout == b"reloaded\n"
+        found = json.loads(server.cli("doctor", "--json", check=False).stdout)
+        assert {"result": "warn", "what": "health of judge", "finding": "tired of reloads"} in found
+        server.wait_for_log(r"plugin\.health .*state=degraded")
