@@ -5,8 +5,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mta.model.verdict import reject
+from mta.pluginhost.specs import SPECS
 from mta.testing.imapd import ImapSite
+from mta.testing.pop3d import Pop3Site
 from mta.testing.smtpd import FakePlan
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
@@ -105,3 +109,36 @@ def test_a_verdict_that_hangs_up_says_bye_first() -> None:
         assert wire.gone
 
     asyncio.run(run())
+
+
+LOGIN_HOOKS = ("auth_policy", "session_login", "auth_result")
+
+
+@pytest.mark.parametrize("hook", ["mailbox_append", "mailbox_store", "mailbox_expunge", *LOGIN_HOOKS])
+def test_each_door_passes_exactly_the_arguments_of_the_specification(hook: str) -> None:
+    async def imap() -> list[dict[str, Any]]:
+        site = await opened(**{hook: nothing})
+        await site.deliver(MESSAGE, MESSAGE, MESSAGE)
+        link, wire = await site.login(b"SELECT INBOX")
+        for command in (b"COPY 1 Sent", b"MOVE 1 Sent", b"FETCH 1 BODY[]", b"STORE 1 +FLAGS (\\Deleted)", b"EXPUNGE"):
+            assert b"x OK" in await site.talk(link, wire, b"x %b\r\n" % command)
+        assert b"x OK" in await site.talk(link, wire, b"x APPEND INBOX (\\Deleted) {3}\r\nabc\r\n")
+        assert b"x OK" in await site.talk(link, wire, b"x CLOSE\r\n")
+        calls: list[dict[str, Any]] = getattr(site.hooks, hook).calls
+        return calls
+
+    async def pop3() -> list[dict[str, Any]]:
+        site = Pop3Site([MESSAGE])
+        setattr(site.hooks, hook, FakePlan(nothing))
+        link, wire = await site.login()
+        assert (await site.talk(link, wire, b"DELE 1\r\nQUIT\r\n")).count(b"+OK") == 2
+        calls: list[dict[str, Any]] = getattr(site.hooks, hook).calls
+        return calls
+
+    calls = asyncio.run(imap())
+    assert len(calls) == {"mailbox_append": 3, "mailbox_store": 2, "mailbox_expunge": 3}.get(hook, 1)
+    over_pop3 = asyncio.run(pop3())
+    assert len(over_pop3) == (hook not in ("mailbox_append", "mailbox_store"))
+    for call in (*calls, *over_pop3):
+        assert tuple(sorted(call)) == tuple(sorted(SPECS[hook].arguments))
+        assert "session" not in call or call["session"].protocol in ("imap", "pop3")
