@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mta_hooks.markers import hookspec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mta.model.address import Address
     from mta.model.delivery import DeliveryAnswer, DeliveryPolicy, DeliveryRecord, DeliveryStatus, Route
@@ -161,7 +161,7 @@ def smtp_rcpt(session: Session, transaction: Transaction, recipient: Address, pa
 
 
 @hookspec("first", on_error="defer")
-def rcpt_policy_key(session: Session, transaction: Transaction, recipient: Address) -> Hashable | None:
+def rcpt_policy_key(session: Session, transaction: Transaction, recipient: Address) -> str | None:
     """Which rules judge mail for this recipient, who was just accepted? Equal keys: the same. None: goes with any.
 
     Asked for plain SMTP only, where all recipients of a message get one reply: one with another key than the first is told

@@ -1,7 +1,7 @@
 """One mail transaction: sender, accepted recipients and what each of them stands for."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -69,7 +69,7 @@ class MailTransaction:
         self.discard = self.quarantine = self.hold = ""
         self.asked: list[str] = []
         self.replies: Mapping[str, Reply] = _SAME
-        self.policy: Hashable | None = None
+        self.policy: str | None = None
 
     @property
     def recipients(self) -> Sequence[Recipient]:

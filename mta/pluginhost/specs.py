@@ -7,7 +7,7 @@ Read once at import. pluggy gets copies of the specifications that take ``ctx`` 
 import inspect
 import types
 import typing
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,7 +24,6 @@ _NAMES = {
     "DeliveryAnswer": DeliveryAnswer,
     "AuthAnswer": AuthAnswer,
     "Target": Target,
-    "Hashable": Hashable,
     "Mapping": Mapping,
     "Sequence": Sequence,
 }

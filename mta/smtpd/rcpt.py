@@ -61,10 +61,12 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
     elif verdict is not None and verdict.action is Action.HOLD:
         hold = verdict.reason or "smtp_rcpt"
     if (plan := link.server.hooks.rcpt_policy_key) is not None and transaction.origin == "smtp":
-        key = await plan.first(session=link.peer, transaction=transaction, recipient=recipient.address)
-        if key is not None and transaction.policy not in (None, key):
-            return _refuse(link, transaction, recipient, replies.OTHER_POLICY)
-        transaction.policy = transaction.policy if key is None else key
+        answer = await plan.first(session=link.peer, transaction=transaction, recipient=recipient.address)
+        if answer is not None:
+            key = str(answer)
+            if transaction.policy not in (None, key):
+                return _refuse(link, transaction, recipient, replies.OTHER_POLICY)
+            transaction.policy = key
     transaction.accepted.append(Accepted(recipient, resolution, quarantine, hold))
     transaction.asked.append(str(recipient.original))
     return replies.RCPT_OK
