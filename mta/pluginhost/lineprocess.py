@@ -7,6 +7,7 @@ next question goes to a new process: at once the first time, then after growing 
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -169,31 +170,39 @@ class LineProcess:
     def hello(self, timeout: float) -> Mapping[str, Any]:
         """Start it and wait, blocking, for the answer to the hello. For loading. Raises Outside, TemporaryFailure."""
         self.start()
-        assert self._socket is not None
         until = monotonic() + timeout
-        self._socket.setblocking(True)
         try:
             while (left := until - monotonic()) > 0:
-                self._socket.settimeout(left)
-                if self._backlog:
-                    del self._backlog[: self._socket.send(self._backlog)]
-                    continue
-                data = self._socket.recv(2**18)
-                if not data:
-                    raise OSError("it ended")
-                for line in self._lines.feed(data):
-                    fields = decode_line(line)
+                for fields in self._while_loading(left):
                     if fields.get("id") == 0:
-                        self._socket.setblocking(False)
                         return fields
                     if self._handle is not None:
                         self._handle(fields)
-        except TimeoutError:
-            pass
         except (OSError, Rubbish) as exc:
             last = self._close_for(str(exc))
             raise Outside(f"while it was loaded: {last}") from None
         raise Outside(self._close_for(f"it was not loaded within {timeout:g} s"))
+
+    def _while_loading(self, seconds: float) -> list[dict[str, Any]]:
+        """What it says next, without a loop. Raises OSError, Rubbish."""
+        assert self._socket is not None
+        assert self._output is not None
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+        if self._output.fileno() >= 0:
+            poll.register(self._output, select.POLLIN)
+        ready = dict(poll.poll(seconds * 1000))
+        if self._output.fileno() in ready:
+            self._output.drain()
+        events = ready.get(self._socket.fileno(), 0)
+        if events & select.POLLOUT:
+            del self._backlog[: self._socket.send(self._backlog)]
+        if not events & ~select.POLLOUT:
+            return []
+        data = self._socket.recv(2**18)
+        if not data:
+            raise OSError("it ended")
+        return [decode_line(line) for line in self._lines.feed(data)]
 
     def _close_for(self, why: str) -> str:
         """With the last that it wrote to standard error, which says more."""

@@ -33,9 +33,10 @@ class Output:
 
     def attach(self) -> None:
         """Read in the running loop from now on."""
-        if self._loop is None and self._reading >= 0:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._reading, self._ready)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop and self._reading >= 0:
+            self._loop = loop
+            loop.add_reader(self._reading, self._ready)
 
     def given(self) -> None:
         """The program has its end: ours is closed, so that its end is seen."""
@@ -62,11 +63,19 @@ class Output:
         self.data += piece
         self.full = len(self.data) > self.most
 
+    def drain(self) -> None:
+        """Take what is in the pipe, without a loop."""
+        while self._reading >= 0 and self._ready():
+            pass
+
+    def fileno(self) -> int:
+        """The reading end; -1: shut."""
+        return self._reading
+
     def close(self) -> None:
         """Take what is left in the pipe, and no more: a grandchild may still hold its other end."""
         self.given()
-        while self._reading >= 0 and self._ready():
-            pass
+        self.drain()
         self._shut()
 
     def _shut(self) -> None:
