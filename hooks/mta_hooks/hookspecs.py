@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mta.model.message import Placement, Recipient
     from mta.model.reply import Reply
     from mta.model.verdict import Verdict
+    from mta.wire.dsn.parse import ReceivedReport
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult, Health
     from mta_hooks.services import Registry, Server
@@ -98,7 +99,7 @@ def smtp_ehlo(session: Session, name: str, verb: str) -> Verdict | None:
 
 @hookspec("verdict", allowed=SESSION, on_error="defer")
 def smtp_tls(session: Session, tls: Tls) -> Verdict | None:
-    """A session is under TLS now: after the handshake of STARTTLS, or before the greeting on a port that begins with TLS.
+    """An SMTP, submission or LMTP session is under TLS now: after STARTTLS, or before the greeting where TLS comes first.
 
     reject and defer answer the client's next command (or take the greeting's place, as 554 or 421) and close.
     """
@@ -245,7 +246,7 @@ def smtp_reset(session: Session, reason: str, transaction: Transaction) -> None:
 @hookspec("notify")
 def smtp_disconnect(session: Session, reason: str) -> None:
     """A connection ended: "quit", "timeout", "shutdown", "refused" (by a greeting), "errors" (too many), "closed" by us after
-    another refusal, or "lost" when the client went first. Told exactly once for each connection."""
+    another refusal, or "lost" when the client went first. Told exactly once for each connection of any protocol."""
 
 
 @hookspec("all", on_error="continue", timeout=20.0)
@@ -449,6 +450,15 @@ def deferred(record: DeliveryRecord) -> None:
 @hookspec("durable", on_error="retry", timeout=30.0)
 def bounced(record: DeliveryRecord) -> None:
     """A recipient failed for good; the DSN, where one is due, is written in the same transaction."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def report_received(message: Message, report: ReceivedReport) -> None:
+    """A message that was accepted is a report: a delivery status notification (RFC 3464) or a complaint (ARF, RFC 5965).
+
+    For bounce handling of what was sent before: ``report.envelope_id`` and ``report.message_id`` tell of which message. Anybody
+    can send one; it proves nothing. ``message`` has its first 64 KiB at least. Not called for reports that this server makes.
+    """
 
 
 @hookspec("durable", on_error="retry", timeout=30.0)
