@@ -45,7 +45,7 @@ async def noop(session: Session, _: None) -> bytes:
 async def logout(session: Session, _: None) -> bytes:
     session.leave()
     session.out.write(b"* BYE see you\r\n")
-    session.ending = True
+    session.end("quit")
     return ok(b"logged out")
 
 

@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         peer.local_ip, peer.local_port = _address(transport.get_extra_info("sockname"))
         peer.tls = self._listener.tls or transport.get_extra_info("ssl_object") is not None
         if not self.server.join(self):
+            self.session.end("refused")
             self._end(b"* BYE [UNAVAILABLE] too many connections\r\n")
         elif self._listener.proxy_protocol and _is_in(peer.client_ip, self._listener.proxy_protocol):
             self._proxy = b""
@@ -125,6 +126,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._tell_end()
         self.session.ending = True
         self.server.leave(self)
         if self._task is not None:
@@ -133,6 +135,12 @@ class Connection(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_result(None)
         self.session.leave()
+
+    def _tell_end(self) -> None:
+        if (plan := self.server.hooks.smtp_disconnect) is not None:
+            session = self.session
+            reason = session.reason or ("shutdown" if self.server.draining else "closed" if session.ending else "lost")
+            self.server.tasks.spawn(plan.notify(session=session.peer, reason=reason), "imap.notify")
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
@@ -216,6 +224,7 @@ class Connection(asyncio.Protocol):
         refusal = await self._refusal()
         if refusal:
             self._task = None
+            self.session.end("refused")
             self._end(b"* BYE %b\r\n" % refusal)
             return
         self.write(greeting(self.session))
@@ -301,7 +310,7 @@ class Connection(asyncio.Protocol):
         session.reply(reply)
         if self._errors >= self.server.config.limits.errors:
             self.write(b"* BYE too many errors\r\n")
-            session.ending = True
+            session.end("errors")
 
     # ---- ending
 
@@ -344,6 +353,7 @@ class Connection(asyncio.Protocol):
                 self._stuck_since, self._stuck_size = now, size
             elif now - self._stuck_since > _STALLED:
                 self.server.log.info("imap.stalled", session=self.session.peer.id, user=self.session.peer.user)
+                self.session.end("timeout")
                 transport.abort()
             return
         limits = self.server.config.limits
@@ -354,6 +364,7 @@ class Connection(asyncio.Protocol):
         else:
             longest = limits.imap_idle_timeout
         if now - self.heard > longest and (not self.working or self._more is not None):
+            self.session.end("timeout")
             self._end(b"* BYE [UNAVAILABLE] idle for too long\r\n")
 
     def push(self) -> None:

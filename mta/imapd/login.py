@@ -64,7 +64,7 @@ async def _denied(session: Session, denied: Denied) -> Answer:
         answer = no(text, b"AUTHORIZATIONFAILED" if denied.known else b"AUTHENTICATIONFAILED")
         if session.failures >= auth.max_failures and not denied.hang_up:
             session.out.write(b"* BYE too many failed attempts\r\n")
-            session.ending = True
+            session.end("errors")
     if denied.hang_up:
         session.out.write(b"* BYE %b\r\n" % text)
         session.ending = True

@@ -65,7 +65,7 @@ class Session:
     """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
 
     __slots__ = (
-        "ahead", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "rev2", "selected", "server", "tag", "user",
+        "ahead", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "user",
     )  # fmt: skip
 
     def __init__(self, server: "ImapServer", out: Out, peer: Peer) -> None:
@@ -79,6 +79,8 @@ class Session:
         self.qresync = False
         self.idling = False
         self.ending = False
+        self.reason = ""
+        """Why it ends, for ``smtp_disconnect``; "" while it goes on, and when there is nothing better to say than closed or lost."""
         self.failures = 0
         self.tag = b""
         """Tag of the command at work; a verb that answers several moves it on."""
@@ -105,6 +107,11 @@ class Session:
     def reply(self, octets: bytes) -> None:
         """Write the tagged answer of the command at work."""
         self.out.write(b"%b %b\r\n" % (self.tag, octets))
+
+    def end(self, reason: str) -> None:
+        """No further command is run."""
+        self.ending = True
+        self.reason = self.reason or reason
 
     def put_back(self, commands: Sequence[Command]) -> None:
         """These were taken from ``ahead`` and are to be run after all."""

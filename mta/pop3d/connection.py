@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
         self._errors = 0
+        self._told = False
         self._heard = 0.0
         self._stuck_since = 0.0
         self._stuck_size = -1
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         session.local_ip, session.local_port = _address(transport.get_extra_info("sockname"))
         session.tls = self._listener.tls
         if not self.server.join(self):
+            session.end("refused")
             self._end(err("too many connections", "SYS/TEMP"))
         elif _is_in(session.client_ip, self._listener.proxy_protocol):
             self._proxy = b""
@@ -129,6 +131,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._tell_end()
         self.session.ending = True
         self.session.leave()
         self.server.leave(self)
@@ -136,6 +139,14 @@ class Connection(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_exception(ConnectionResetError())
                 future.exception()  # seen, also when nobody waits
+
+    def _tell_end(self) -> None:
+        """Once, though a handshake that failed may end the connection twice."""
+        told, self._told = self._told, True
+        if (plan := self.server.hooks.smtp_disconnect) is not None and not told:
+            session = self.session
+            reason = session.reason or ("shutdown" if self.server.draining else "closed" if session.ending else "lost")
+            self.server.tasks.spawn(plan.notify(session=session, reason=reason), "pop3.notify")
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
@@ -263,7 +274,7 @@ class Connection(asyncio.Protocol):
     def _refused(self, answer: bytes) -> bytes:
         self._errors += 1
         if self._errors >= self.server.config.limits.errors:
-            self.session.ending = True
+            self.session.end("errors")
         return answer
 
     def _start(self, work: Awaitable[bytes], name: str) -> None:
@@ -302,11 +313,11 @@ class Connection(asyncio.Protocol):
         try:
             decision = await plan.verdict(session=self.session)  # type: ignore[union-attr]  # asked only when it is there
         except TemporaryFailure:
-            self.session.ending = True
+            self.session.end("refused")
             return _TEMPORARY
         verdict = decision.verdict
         if verdict is not None and verdict.action in (Action.REJECT, Action.DEFER):
-            self.session.ending = True
+            self.session.end("refused")
             return err(verdict.text or "not welcome", "SYS/TEMP" if verdict.action is Action.DEFER else "SYS/PERM")
         return ok("ready")
 
@@ -363,11 +374,13 @@ class Connection(asyncio.Protocol):
                 self._stuck_since, self._stuck_size = now, size
             elif now - self._stuck_since > _STALLED:
                 self.server.log.info("pop3.stalled", session=self.session.id, user=self.session.user)
+                self.session.end("timeout")
                 transport.abort()
             return
         limits = self.server.config.limits
         longest = limits.pop3_idle_timeout if self.session.maildrop is not None else min(_BEFORE_LOGIN, limits.command_timeout)
         if now - self._heard > longest and (not self._busy or self._more is not None):
+            self.session.end("timeout")
             self._end(err("idle for too long", "SYS/TEMP"))  # RFC 1939 §3: no UPDATE, nothing is removed
 
 

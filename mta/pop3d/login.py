@@ -40,5 +40,6 @@ async def _denied(session: Session, denied: Denied) -> Refusal:
     auth = session.server.config.auth
     session.failures += 1
     await session.server.clock.sleep(auth.failure_delay)
-    session.ending = session.ending or session.failures >= auth.max_failures
+    if session.failures >= auth.max_failures:
+        session.end("errors")
     return Refusal(denied.text(), "AUTH")

@@ -13,7 +13,7 @@ from mta.wire.pop3 import ok
 
 
 def quit_(session: Session, _argument: bytes) -> bytes | Awaitable[bytes]:
-    session.ending = True
+    session.end("quit")
     maildrop = session.maildrop
     return _update(session, maildrop) if maildrop is not None and maildrop.deleted else ok("bye")
 

@@ -51,11 +51,12 @@ class Session:
     username  what USER said, or ""
     octets    messages read early for the RETR commands that follow, by their index in the maildrop
     ending    nothing more is obeyed
+    reason    why it ends, for ``smtp_disconnect``; "" when there is nothing better to say than closed or lost
     """
 
     __slots__ = (
         "client_ip", "client_port", "ending", "failures", "helo", "id", "local_ip", "local_port", "maildrop", "notes", "octets", "out",
-        "protocol", "server", "tls", "user", "username",
+        "protocol", "reason", "server", "tls", "user", "username",
     )  # fmt: skip
 
     def __init__(self, server: "Pop3Server", out: Out) -> None:
@@ -74,6 +75,7 @@ class Session:
         self.octets: dict[int, bytes] = {}
         self.failures = 0
         self.ending = False
+        self.reason = ""
 
     @property
     def secure(self) -> bool:
@@ -84,6 +86,11 @@ class Session:
     def open(self) -> Maildrop:
         assert self.maildrop is not None  # the verb table lets no one else in
         return self.maildrop
+
+    def end(self, reason: str) -> None:
+        """Nothing more is obeyed."""
+        self.ending = True
+        self.reason = self.reason or reason
 
     def number(self, argument: bytes) -> int:
         """Return the index of the message that a command names. Raises Refusal."""
