@@ -60,7 +60,7 @@ GROUPS = {
         "mailbox_deliver",
     ),
     "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
-    "Notifications": ("dsn_compose", "delivered", "deferred", "bounced", "mailbox_event"),
+    "Notifications": ("dsn_compose", "delivered", "deferred", "bounced", "report_received", "mailbox_event"),
 }
 
 MODES = {
@@ -122,7 +122,10 @@ ARGUMENTS = {
     "attempt": "`Attempt`: `number site transport last_reply`",
     "mx": "a host name in lower case",
     "status": "`DeliveryStatus`: `code enhanced text remote delay`",
-    "report": "`DsnReport`: `id about message_id sender received_at recipients ret subject text`",
+    "report": (
+        "of dsn_compose a `DsnReport`: `id about message_id sender received_at recipients ret subject text`; of report_received a "
+        "`ReceivedReport`: `kind reporter recipients envelope_id message_id sender feedback`"
+    ),
     "site": 'the domain, or "smtp:host:port"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`",
     "command": 'the verb in upper case, "" for the greeting, "." for the end of a message',

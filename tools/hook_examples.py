@@ -379,6 +379,13 @@ async def bounced(record, ctx):
 
 
 @hookimpl
+async def report_received(report, ctx):
+    for one in report.recipients:
+        if one.action == "failed" and one.status.startswith("5.1"):
+            await ctx.kv.set(f"unknown/{one.address}", report.message_id.encode())
+
+
+@hookimpl
 async def mailbox_event(event, ctx):
     if event.event == "MessageNew" and event.mailbox == "INBOX":
         await ctx.http.request("POST", ctx.config["url"], data=f"new mail for {event.user}".encode())

@@ -28,6 +28,7 @@ from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.message import Flags, Placement, Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
+from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
 from mta.wire.dsn.report import RecipientReport
 from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 from mta_hooks.markers import hookimpl, hookspec
@@ -40,8 +41,8 @@ API = "1.0"
 __all__ = [
     "API", "Action", "AddHeader", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult", "ConfigError",
     "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain", "DsnReport", "Edit",
-    "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part", "Placement",
-    "Recipient", "RecipientReport", "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader", "Reply", "Route", "Session",
-    "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "UserChange", "Verdict", "accept", "add_score", "defer",
-    "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
+    "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part",
+    "Placement", "ReceivedReport", "Recipient", "RecipientReport", "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader",
+    "Reply", "ReportedRecipient", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "UserChange",
+    "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

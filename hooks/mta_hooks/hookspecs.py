@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mta.model.message import Placement, Recipient
     from mta.model.reply import Reply
     from mta.model.verdict import Verdict
+    from mta.wire.dsn.parse import ReceivedReport
     from mta_hooks.edits import AddHeader, Edit
     from mta_hooks.results import AuthResult, Health
     from mta_hooks.services import Registry, Server
@@ -449,6 +450,15 @@ def deferred(record: DeliveryRecord) -> None:
 @hookspec("durable", on_error="retry", timeout=30.0)
 def bounced(record: DeliveryRecord) -> None:
     """A recipient failed for good; the DSN, where one is due, is written in the same transaction."""
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
+def report_received(message: Message, report: ReceivedReport) -> None:
+    """A message that was accepted is a report: a delivery status notification (RFC 3464) or a complaint (ARF, RFC 5965).
+
+    For bounce handling of what was sent before: ``report.envelope_id`` and ``report.message_id`` tell of which message. Anybody
+    can send one; it proves nothing. ``message`` has its first 64 KiB at least. Not called for reports that this server makes.
+    """
 
 
 @hookspec("durable", on_error="retry", timeout=30.0)

@@ -22,6 +22,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.obs.log import Log
 from mta.pipeline import stages
+from mta.pipeline.announce import report_of
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -224,6 +225,8 @@ class Pipeline:
             notifications = tuple(
                 _delivered(d, session, transaction, message_id, size, now) for d in deliveries if not d.placement.drop
             )
+        if "report_received" in self._hooks.durable and not transaction.discard:
+            notifications += report_of(message, self._log)
         return Intake(
             id=transaction.id,
             origin=transaction.origin,
@@ -254,7 +257,8 @@ class Pipeline:
             users = exc.users if isinstance(exc, OverQuota) else ()
             others, failed = split_off(intake.deliveries, users)
             queued = intake.queued + to_queue(failed, transaction.accepted)
-            told = tuple(n for n in intake.notifications if any(n.payload["recipient"] == str(d.recipient) for d in others))
+            served = {str(d.recipient) for d in others}
+            told = tuple(n for n in intake.notifications if n.hook != "delivered" or n.payload["recipient"] in served)
             await self._database.spool.accept(replace(intake, deliveries=tuple(others), queued=queued, notifications=told))
 
     def _mend(self, message: MailMessage, transaction: MailTransaction, now: float) -> None:

@@ -17,7 +17,7 @@ from mta.pluginhost import environment
 from mta.pluginhost.call import Dispatcher, Step
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.context import PluginContext, Services
-from mta.pluginhost.durable import record_of
+from mta.pluginhost.durable import arguments_of
 from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
 from mta.pluginhost.launcher import Launcher
@@ -85,6 +85,7 @@ class HookHost:
     delivery_modify: Plan | None = None
     delivery_status: Plan | None = None
     dsn_compose: Plan | None = None
+    report_received: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
     mailbox_append: Plan | None = None
@@ -243,12 +244,11 @@ class HookHost:
         plan: Plan | None = getattr(self, hook) if hook in SPECS else None
         if plan is None:
             return
-        argument = plan.spec.arguments[0]
         try:
-            record = record_of(argument, payload)
+            arguments = arguments_of(plan.spec.arguments, payload)
         except TypeError as exc:
             raise TemporaryFailure(f"{hook}: {exc}") from exc
-        await plan.notify(**{argument: record})
+        await plan.notify(**arguments)
 
     # ---- life
 
