@@ -580,3 +580,59 @@ def test_a_failing_header_hook_defers_at_the_end(site_with, door) -> None:
         assert await client.send("alice") == ["451 4.3.0 temporary failure"]
 
     asyncio.run(work())
+
+
+def test_a_sink_that_hangs_is_cut_off_and_the_next_message_is_taken(site_with) -> None:
+    hangs = []
+
+    class Slow(Sink):
+        async def close(self):
+            hangs.append(self)
+            await asyncio.sleep(60 if len(hangs) == 1 else 0)
+
+    @hookimpl(timeout=0.05)
+    def message_sink():
+        return Slow()
+
+    async def work():
+        site = site_with(message_sink)
+        site.hooks.start(site.tasks)
+        client = site.client("smtp")
+        await client.open()
+        await client.envelope("alice")
+        await client.ask("DATA")
+        client.link.data_received(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+        while client.link.working:
+            await asyncio.sleep(0.02)
+        assert client.transport.take() == b"451 4.3.0 temporary failure\r\n"
+        assert (await client.send("alice"))[0].startswith(QUEUED)
+        site.hooks.stop()
+        await site.tasks.close()
+
+    asyncio.run(work())
+
+
+def test_a_message_that_never_ends_closes_no_sink(site_with, door) -> None:
+    sink, resets = Sink(reject("never asked")), []
+
+    @hookimpl
+    def message_sink():
+        return sink
+
+    @hookimpl
+    def smtp_reset(reason):
+        resets.append(reason)
+
+    async def work():
+        site = site_with(message_sink, smtp_reset)
+        client = site.client(door)
+        await client.open()
+        await client.envelope("alice")
+        await client.ask("DATA")
+        await client.ask("Subject: x", "", "half")
+        client.hang_up()
+        await site.rest()
+        assert site.spool.accepted == []
+
+    asyncio.run(work())
+    assert (b"".join(sink.pieces), sink.closed, resets) == (b"Subject: x\r\n\r\nhalf", 0, ["disconnect"])
