@@ -60,7 +60,7 @@ GROUPS = {
         "mailbox_deliver",
     ),
     "Mailboxes": ("mailbox_append", "mailbox_store", "mailbox_expunge"),
-    "Notifications": ("dsn_compose", "delivered", "deferred", "bounced", "report_received", "mailbox_event"),
+    "Notifications": ("message_accepted", "dsn_compose", "delivered", "deferred", "bounced", "report_received", "mailbox_event"),
 }
 
 MODES = {
@@ -119,6 +119,7 @@ ARGUMENTS = {
     "uids": "of messages; ascending, not empty unless said so above",
     "change": '"set", "add" or "remove"; for `user_change` a `UserChange`: `action password quota by`',
     "envelope": "`Envelope`: `id sender recipients origin received_at attempts user`",
+    "envelopes": "sequence of `Envelope`",
     "attempt": "`Attempt`: `number site transport last_reply`",
     "mx": "a host name in lower case",
     "status": "`DeliveryStatus`: `code enhanced text remote delay`",

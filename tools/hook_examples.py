@@ -360,6 +360,12 @@ def dsn_compose(report):
 
 
 @hookimpl
+async def message_accepted(message, envelopes, ctx):
+    line = f"{message.id} {message.header('Subject')} for {sum(len(e.recipients) for e in envelopes)}"
+    await ctx.http.request("POST", ctx.config["url"], data=line.encode())
+
+
+@hookimpl
 async def delivered(record, ctx):
     line = f"{record.recipient} has {record.message_id} from {record.sender or '<>'}"
     reply = await ctx.http.request("POST", ctx.config["url"], data=line.encode())

@@ -438,6 +438,16 @@ def dsn_compose(report: DsnReport) -> DsnReport | None:
 
 
 @hookspec("durable", on_error="retry", timeout=30.0)
+def message_accepted(message: Message, envelopes: Sequence[Envelope]) -> None:
+    """We have taken responsibility for a message, through any door; the call was written with the message itself.
+
+    ``message`` is its header only, at most 64 KiB, with the whole one's ``size``; ``envelopes``, one at present, has all recipients:
+    redirected ones as they are now, aliases as they were named. Not called for what was thrown away (discard), nor for reports
+    that this server makes.
+    """
+
+
+@hookspec("durable", on_error="retry", timeout=30.0)
 def delivered(record: DeliveryRecord) -> None:
     """A recipient was served: mailbox, next hop or hook."""
 

@@ -22,7 +22,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.obs.log import Log
 from mta.pipeline import stages
-from mta.pipeline.announce import report_of
+from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -227,6 +227,8 @@ class Pipeline:
             )
         if "report_received" in self._hooks.durable and not transaction.discard:
             notifications += report_of(message, self._log)
+        if "message_accepted" in self._hooks.durable and not transaction.discard:
+            notifications += acceptance_of(session, transaction, message, now)
         return Intake(
             id=transaction.id,
             origin=transaction.origin,

@@ -13,8 +13,8 @@ from mta.model.address import Address
 from mta.model.delivery import DeliveryRecord
 from mta.model.message import Origin
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
-from mta.wire.mime.headers import headers
-from mta_hooks.views import MailboxEvent
+from mta.wire.mime.headers import header_end, headers
+from mta_hooks.views import Envelope, MailboxEvent
 
 KEPT = 64 * 1024
 """Octets of a message that the outbox keeps."""
@@ -54,25 +54,44 @@ def arguments_of(names: Sequence[str], payload: Mapping[str, Any]) -> dict[str, 
 
 
 def payload_of_report(message: Any, report: ReceivedReport) -> dict[str, Any]:
-    """What ``report_received`` gets: a message (``mta_hooks.views.Message``) and what it reports."""
-    octets = next(message.chunks(KEPT), b"")
-    kept = {
+    """What ``report_received`` gets; ``message`` is a ``mta_hooks.views.Message``."""
+    return {"message": _kept(message, next(message.chunks(KEPT), b"")), "report": dataclasses.asdict(report)}
+
+
+def payload_of_accepted(message: Any, envelope: Envelope) -> dict[str, Any]:
+    """What ``message_accepted`` gets: the message's header, and its envelope."""
+    first = next(message.chunks(KEPT), b"")
+    fields = {f.name: getattr(envelope, f.name) for f in dataclasses.fields(envelope)}
+    fields["sender"] = _text(envelope.sender)
+    fields["recipients"] = [str(address) for address in envelope.recipients]
+    return {"message": _kept(message, first[: header_end(first)]), "envelopes": [fields]}
+
+
+def _kept(message: Any, octets: bytes) -> dict[str, Any]:
+    return {
         "id": message.id,
         "origin": message.origin,
-        "sender": None if message.sender is None else str(message.sender),
+        "sender": _text(message.sender),
         "size": message.size,
         "octets": base64.b64encode(octets).decode("ascii"),
     }
-    return {"message": kept, "report": dataclasses.asdict(report)}
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else str(address)
+
+
+def _address(text: str) -> Address:
+    return Address.parse(text) if "@" in text else Address(text, "")  # <postmaster>, RFC 5321 §4.5.1
 
 
 class KeptMessage:
-    """A message as the outbox kept it: a ``mta_hooks.views.Message`` whose octets end after ``KEPT``; ``size`` is the whole one's."""
+    """A message as the outbox kept it: a ``mta_hooks.views.Message`` whose octets end with its header or after ``KEPT``; ``size`` is the whole one's."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.id: str = fields["id"]
         self.origin: Origin = fields["origin"]
-        self.sender = None if fields["sender"] is None else Address.parse(fields["sender"])
+        self.sender = None if fields["sender"] is None else _address(fields["sender"])
         self.size: int = fields["size"]
         self.notes: dict[str, Any] = {}
         self.raw = base64.b64decode(fields["octets"])
@@ -97,7 +116,18 @@ def _report(fields: Mapping[str, Any]) -> ReceivedReport:
     return ReceivedReport(**values)
 
 
-_REBUILD: Mapping[str, Any] = {"message": KeptMessage, "report": _report}
+def _envelopes(kept: Sequence[Mapping[str, Any]]) -> tuple[Envelope, ...]:
+    known = {f.name for f in dataclasses.fields(Envelope)}
+    out = []
+    for fields in kept:
+        values = {key: value for key, value in fields.items() if key in known}
+        values["sender"] = None if fields["sender"] is None else _address(fields["sender"])
+        values["recipients"] = tuple(_address(text) for text in fields["recipients"])
+        out.append(Envelope(**values))
+    return tuple(out)
+
+
+_REBUILD: Mapping[str, Any] = {"message": KeptMessage, "report": _report, "envelopes": _envelopes}
 
 
 def _plain(value: Any) -> Any:

@@ -85,6 +85,7 @@ class HookHost:
     delivery_modify: Plan | None = None
     delivery_status: Plan | None = None
     dsn_compose: Plan | None = None
+    message_accepted: Plan | None = None
     report_received: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None

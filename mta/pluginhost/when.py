@@ -17,6 +17,7 @@ _RECIPIENTS: dict[str, Callable[[Any], Iterable[str]]] = {
     "record": lambda r: (r.recipient,),
     "event": lambda e: (e.user,),
     "envelope": lambda e: [str(r) for r in e.recipients],
+    "envelopes": lambda es: [str(r) for e in es for r in e.recipients],
 }
 _SENDERS: dict[str, Callable[[Any], Iterable[str]]] = {
     "sender": lambda s: ("" if s is None else str(s),),

@@ -86,6 +86,7 @@ ARGUMENTS = {
     "source": "",
     "uids": (1,),
     "envelope": Envelope("q", A, (A,), "submission", 1.0, 5, "newsletter@example.org"),
+    "envelopes": (Envelope("q", A, (A,), "submission", 1.0, 0),),
     "attempt": Attempt(6, "dest.example", "smtp"),
     "mx": "mx.bank.example",
     "status": DeliveryStatus(550, "5.7.1", "Greylisted, come back", "mx[192.0.2.1]:25"),

@@ -42,6 +42,7 @@ EVERYTHING = {
     "reply": Reply(250, "2.0.0", "ok"),
     "hook": "smtp_rcpt",
     "envelope": Envelope("q", None, (A,), "smtp", 0.0, 0),
+    "envelopes": (),
     "attempt": Attempt(1, "example.org", "smtp"),
     "site": "example.org",
     "report": DsnReport("q-1", "q", "", A, 0.0, ()),

@@ -1,4 +1,4 @@
-"""Reports that come in: written for ``report_received`` with the message's own transaction, and called with both arguments."""
+"""Durable hooks of the pipeline, ``report_received`` and ``message_accepted``: written with the message, called with all arguments."""
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
@@ -17,7 +17,7 @@ from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.testing.plugins import host_with, plugin_of
 from mta.testing.smtpd import SmtpSite
 from mta.wire.dsn import RecipientReport, Report, compose
-from mta_hooks import hookimpl
+from mta_hooks import Envelope, hookimpl
 
 REPORT = compose(
     Report(
@@ -38,7 +38,7 @@ def submit(site: SmtpSite, octets: bytes, recipients: tuple[str, ...] = ("alice@
     async def main() -> None:
         transaction = MailTransaction(QueueId("Q1"), "smtp", None, {})
         for text in recipients:
-            address = Address.parse(text)
+            address = Address.parse(text) if "@" in text else Address(text, "")
             transaction.accepted.append(Accepted(Recipient(address, address), await site.server.resolver.resolve(address)))
         session = MailSession("s1", "smtp")
         session.client_ip, session.helo, session.esmtp = "192.0.2.1", "far.test", True
@@ -48,9 +48,9 @@ def submit(site: SmtpSite, octets: bytes, recipients: tuple[str, ...] = ("alice@
     return site.spool.accepted[-1] if site.spool.accepted else None
 
 
-def calls(intake: Intake | None) -> list[dict[str, Any]]:
+def calls(intake: Intake | None, hook: str = "report_received") -> list[dict[str, Any]]:
     assert intake is not None
-    return [json.loads(json.dumps(n.payload)) for n in intake.notifications if n.hook == "report_received"]
+    return [json.loads(json.dumps(n.payload)) for n in intake.notifications if n.hook == hook]
 
 
 def site_with_hook() -> SmtpSite:
@@ -112,3 +112,34 @@ def test_a_payload_that_lacks_something_is_tried_again(payload: dict[str, Any]) 
 
     with pytest.raises(TemporaryFailure):
         asyncio.run(host_with(plugin_of(report_received)).call_durable("report_received", payload))
+
+
+# ---- message_accepted
+
+
+def test_an_accepted_message_reaches_the_hook_with_its_header_and_envelope() -> None:
+    site = SmtpSite()
+    site.hooks.durable = frozenset({"message_accepted"})
+    octets = b"Subject: hello\r\n\r\n" + b"secret body\r\n" * 9999
+    [payload] = calls(submit(site, octets, ("alice@example.test", "far@elsewhere.test", "postmaster")), "message_accepted")
+    seen = []
+
+    @hookimpl
+    def message_accepted(message: Any, envelopes: Any) -> None:
+        seen.append((message, envelopes))
+
+    asyncio.run(host_with(plugin_of(message_accepted)).call_durable("message_accepted", payload))
+    [(message, envelopes)] = seen
+    assert (message.id, message.origin, message.sender, message.header("subject")) == ("Q1", "smtp", None, "hello")
+    assert b"secret" not in message.raw
+    assert message.size == len(octets)
+    assert len(message.raw) < 100
+    recipients = (Address("alice", "example.test"), Address("far", "elsewhere.test"), Address("postmaster", ""))
+    assert envelopes == (Envelope("Q1", None, recipients, "smtp", site.clock.now(), 0),)
+
+
+def test_what_is_thrown_away_was_not_accepted() -> None:
+    site = SmtpSite()
+    site.hooks.durable = frozenset({"message_accepted"})
+    site.hook("message_check", lambda **_: discard("no"))
+    assert calls(submit(site, PLAIN), "message_accepted") == []
