@@ -40,7 +40,7 @@ def test_the_first_hook(tmp_path) -> None:
 
 
 def test_the_package_and_its_test() -> None:
-    plugin, test, with_daemon = blocks("package.md", "python")
+    plugin, _field, test, with_daemon = blocks("package.md", "python")
     compile(with_daemon, "package.md", "exec")  # runs only where the package is installed
     module = ModuleType("mta_greylist")
     sys.modules["mta_greylist"] = module
