@@ -77,6 +77,7 @@ TITLES = {
     5782: "DNS Blacklists and Whitelists",
     5819: "IMAP4 Extension for Returning STATUS Information in Extended LIST",
     5890: "Internationalized Domain Names for Applications: Definitions",
+    5965: "An Extensible Format for Email Feedback Reports",
     6008: "Authentication-Results Registration for Differentiating among Cryptographic Results",
     6125: "Service Identity in TLS (2011)",
     6152: "SMTP Service Extension for 8-bit MIME Transport",

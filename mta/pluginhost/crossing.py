@@ -209,8 +209,8 @@ def _untyped(spec: Spec, answer: dict[str, Any], arguments: Mapping[str, Any]) -
         return _checked(convert({key: value for key, value in answer.items() if key != "action"}, _ACTIONS[action]))
     if spec.mode == "verdict" or action is not None:
         return _verdict(answer)
-    if Placement in spec.answers and isinstance(given := arguments.get("placement"), Placement):
-        return _checked(convert({**plain(given), **answer}, Placement))
+    if spec.mode == "pipeline" and isinstance(given := arguments.get(spec.arguments[-1]), spec.answers):
+        return _checked(convert({**plain(given), **answer}, type(given)))  # only what differs has to be said
     if AddHeader in spec.answers:
         return edit_in(answer)
     if len(spec.answers) == 1:
