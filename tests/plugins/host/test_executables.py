@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import time
+from pathlib import Path
 
 import pytest
 
@@ -655,3 +656,31 @@ def test_a_verdict_over_the_line_protocol(hooks) -> None:
     answer = json.dumps({"id": 1, "verdict": accept("fine").to_json(), "notes": {"k": "v"}})
     hooks.save("smtp_mail.d/10-x", f"#!/bin/sh\n# mta: persistent\nread x\necho '{answer}'\nread x\n")
     assert mail(hooks) == accept("fine")
+
+
+# ---- the documentation
+
+DOCS = Path(__file__).resolve().parents[3] / "docs/plugin-authors/executables.md"
+
+
+def test_the_programs_in_the_documentation_run(hooks) -> None:
+    text = DOCS.read_text("utf-8")
+    folder = hooks.path / ".archive"
+    folder.mkdir()
+    folder.chmod(0o777)
+    script = text.split("```sh\n")[1].split("```")[0].replace("/var/lib/mta-archive", str(folder))
+    hooks.save("deliver.d/50-archive.sh", script)
+    assert deliver(hooks) == Delivered("delivered")
+    assert (folder / "q1.eml").read_bytes() == FakeMessage().raw
+    (folder / "q1.eml").unlink()
+    folder.chmod(0o700)
+    if ROOT:
+        assert deliver(hooks) == Deferred("temporary failure", "4.3.0")
+    hooks.save("smtp_mail.d/10-x", text.split("```python\n")[1].split("```")[0])
+    assert mail(hooks) is None
+    assert mail(hooks, Address("spam", "example.com")).action is Action.REJECT
+    settings = (
+        text.split("`process`:\n\n```yaml\n")[1].split("```")[0].replace("mta-archive", pwd.getpwuid(os.geteuid() or 1).pw_name)
+    )
+    hooks.save("deliver.d/50-archive.sh.yaml", settings)
+    assert hooks.host.failed == {}
