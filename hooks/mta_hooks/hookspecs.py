@@ -338,8 +338,9 @@ def delivery_attempt(envelope: Envelope, attempt: Attempt) -> Verdict | None:
     """A message is about to be handed to the next hop; nothing is connected for it yet. The verdict is for all of ``envelope``.
 
     defer puts it off: ``defer(text, delay=seconds)``, without a delay as the retry schedule says; it counts as an attempt, so
-    the lifetime ends it. reject gives it up: the sender gets a report. hold keeps it until ``mta queue release``. redirect
-    sends it to other addresses, the sender stays. Not asked for mailboxes, nor while the whole site is known to be down.
+    the lifetime ends it. reject gives it up: the sender gets a report. hold keeps it until ``mta queue release``, after which
+    this plugin cannot hold the next attempt. redirect sends it to other addresses, the sender stays. Not asked for mailboxes, nor
+    while the whole site is known to be down.
     """
 
 

@@ -37,13 +37,18 @@ class Gate:
         if verdict is None or verdict.action is Action.ACCEPT:
             return None
         if verdict.action is Action.HOLD:
-            reason = f"{decision.plugin}: {verdict.reason}" if verdict.reason else decision.plugin
-            return self._concluder.hold(batch.recipients, reason)
+            return self._hold(batch, f"held by {decision.plugin}", verdict.reason)
         if verdict.action is Action.REDIRECT:
             return await self._redirect(batch, decision)
         reply = f"{verdict.code} {verdict.enhanced} {' '.join(verdict.text.split())}"
         findings = [Finding(one, reply, delay=verdict.delay, policy=batch.policy) for one in batch.recipients]
         return await self._concluder.conclude(batch.message, findings)
+
+    def _hold(self, batch: Batch, by: str, reason: str) -> Settlement | None:
+        """Who was held by this plugin and released since goes on: somebody has looked at it."""
+        if all(one.last_reply.startswith(by) for one in batch.recipients):
+            return None
+        return self._concluder.hold(batch.recipients, f"{by}: {' '.join(reason.split())}" if reason else by)
 
     async def _redirect(self, batch: Batch, decision: Decision) -> Settlement | None:
         assert decision.verdict is not None

@@ -117,8 +117,15 @@ def test_hold_waits_for_release_and_tells_nobody(relay):
         await r.queue(QueuedRecipient(Address("x", "dest.test"), "remote", notify=frozenset({"SUCCESS", "FAILURE"})))
         [row] = await r.settled()
         assert (row.state, row.attempts) == ("held", 0)
-        assert "look at it" in row.hold
+        assert row.hold == "held by delivery_attempt: look at it"
         assert (len(sink.commands), await r.inbox(bob)) == (0, [])
+        sink.answer("RCPT", "450 4.2.1 busy", times=1)
+        assert await r.db.queue.release(QueueFilter(everything=True), now=r.clock.now()) == 1
+        r.runner.wake()
+        [row] = await r.settled()
+        assert (row.state, row.last_reply) == ("waiting", "450 4.2.1 busy")
+        [row] = await r.later(70)
+        assert row.state == "held"
 
     run(relay, body, plugins=[gate(hold("look at it"))])
 
