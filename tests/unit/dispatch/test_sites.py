@@ -156,3 +156,17 @@ def test_what_is_put_back_comes_next():
     pool.sites.put_back(site, batch)
     assert site.rows == 2
     assert pool.sites.take(site) is batch
+
+
+def test_a_bound_of_a_policy_holds_until_another_comes():
+    pool = Pool()
+    site = pool.push(A, 20)
+    pool.sites.bound(site, 2)
+    for _ in range(50):
+        pool.sites.succeeded(site)
+    assert site.limit == 2
+    assert pool.push(A).most == 2
+    pool.sites.bound(site, None)
+    for _ in range(1000):
+        pool.sites.succeeded(site)
+    assert site.limit == 20

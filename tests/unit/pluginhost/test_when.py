@@ -15,7 +15,7 @@ from mta.pluginhost.durable import payload_of, record_of
 from mta.pluginhost.specs import SPECS
 from mta.pluginhost.when import When
 from mta.testing.plugins import FakeMessage, FakeSession, host_with, plugin_of
-from mta_hooks import MailboxEvent, hookimpl
+from mta_hooks import Attempt, Envelope, MailboxEvent, hookimpl, reject
 
 BOB = Address("bob", "example.org")
 RECORD = DeliveryRecord(
@@ -112,3 +112,27 @@ def test_a_durable_hook_is_called_with_its_record_and_everyone_is_called() -> No
     asyncio.run(host.call_durable("bounced", payload_of(RECORD)))
     with pytest.raises(TemporaryFailure):
         asyncio.run(host.call_durable("delivered", {}))
+
+
+@pytest.mark.parametrize(
+    ("when", "called"),
+    [
+        ({"recipient": "*@example.org"}, True),
+        ({"recipient": "*@example.com"}, False),
+        ({"sender": "eve@*", "protocol": "smtp"}, True),
+        ({"sender": "bob@*"}, False),
+        ({"protocol": "submission"}, False),
+    ],
+)
+def test_conditions_look_into_envelopes(when, called) -> None:
+    @hookimpl
+    def delivery_attempt():
+        return reject("no")
+
+    host = host_with()
+    plugin = host.make("p", plugin_of(delivery_attempt), "drop-in")
+    plugin.when = When(when)
+    host.change(add=[plugin])
+    envelope = Envelope("q", Address("eve", "example.net"), (Address("a", "example.com.test"), BOB), "smtp", 0.0, 0)
+    decision = asyncio.run(host.delivery_attempt.verdict(envelope=envelope, attempt=Attempt(1, "example.org", "smtp")))
+    assert (decision.verdict is not None) is called
