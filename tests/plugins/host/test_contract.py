@@ -32,7 +32,19 @@ def contract():
     }
     records = {
         kind.__name__: [f.name for f in dataclasses.fields(kind)]
-        for kind in (mta_hooks.DeliveryRecord, mta_hooks.MailboxEvent, mta_hooks.Verdict)
+        for kind in (
+            mta_hooks.Attempt,
+            mta_hooks.DeliveryPolicy,
+            mta_hooks.DeliveryRecord,
+            mta_hooks.DeliveryStatus,
+            mta_hooks.DsnReport,
+            mta_hooks.Envelope,
+            mta_hooks.MailboxEvent,
+            mta_hooks.ReceivedReport,
+            mta_hooks.RecipientReport,
+            mta_hooks.ReportedRecipient,
+            mta_hooks.Verdict,
+        )
     }
     return {"api": mta_hooks.API, "names": sorted(mta_hooks.__all__), "hooks": hooks, "objects": objects, "records": records}
 
