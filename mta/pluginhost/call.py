@@ -313,11 +313,13 @@ class Dispatcher:
 
 
 def describe(exc: BaseException) -> str:
-    """``Type: text``, cut; never fails, whatever the exception's own code does."""
+    """``Type: text``, of ``Outside`` the text alone, cut; never fails, whatever the exception's own code does."""
     try:
         text = str(exc)[:LONGEST_TEXT]
     except Exception:  # noqa: BLE001  # a hostile __str__
         text = "(no text)"
+    if isinstance(exc, Outside):
+        return text
     return f"{type(exc).__name__}: {text}"[:LONGEST_TEXT] if text else type(exc).__name__
 
 

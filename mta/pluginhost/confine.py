@@ -71,6 +71,17 @@ def account_for(user: str, launcher: Launcher) -> Account:
     return own
 
 
+def uids_for_hooks() -> list[int]:
+    """For ``Launcher.open_as_root``: those of ``ACCOUNTS`` that there are."""
+    found = []
+    for name in ACCOUNTS:
+        try:
+            found.append(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    return found
+
+
 def account_of_recipient(local: str, launcher: Launcher) -> Account | None:
     """The person's account of this name; None when there is none, or when we cannot become it. May block on the name service."""
     if not local.isascii() or not local.isprintable():

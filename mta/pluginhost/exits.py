@@ -2,7 +2,7 @@
 
 Exit statuses are those of Postfix (sysexits.h) and of qmail; an enhanced status code (RFC 3463) at the start of the output outranks
 them. Standard output is nothing, a JSON object, or, where a hook has one, an older form: a message or header lines for
-message_modify, folder and flags for mailbox_deliver.
+message_modify and message_sign, folder and flags for mailbox_deliver.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -120,6 +120,8 @@ def _output(spec: Spec, out: bytes, arguments: Mapping[str, Any]) -> Any:
         return None
     if spec.name == "message_modify":
         return _new_message(out, arguments["message"].raw)
+    if spec.name == "message_sign":
+        return [AddHeader(*pair) for pair in reversed(_pairs(_crlf(out)))]
     if spec.name == "mailbox_deliver":
         return _folder_and_flags(spec, stripped, arguments["placement"])
     return None

@@ -27,6 +27,7 @@ MOST_ASKED = 64
 """Questions at one time; more wait."""
 LARGEST_BACKLOG = 2**24
 """Octets that the process has not yet read."""
+REMEMBERED = 3600.0
 SHORTEST_PAUSE, LONGEST_PAUSE, LONGEST_WAIT = 0.2, 30.0, 1.0
 
 Handle = Callable[[Mapping[str, Any]], None]
@@ -60,6 +61,7 @@ class LineProcess:
         self._not_before = 0.0
         self._retired = False
         self.deaths = 0
+        self._died_at = 0.0
         self.last_death = ""
         self._why = ""
 
@@ -296,6 +298,7 @@ class LineProcess:
         if self._socket is None:
             return
         self.deaths += 1
+        self._died_at = monotonic()
         self.last_death = self._why = why
         self._drop()
         self._log.error("plugin.process_failed", reason=why, asked=len(self._asked), pause=self._pause)
@@ -343,8 +346,8 @@ class LineProcess:
 
     @property
     def trouble(self) -> str:
-        """For the health; "" when all is well."""
-        if not self.deaths:
+        """For the health; "" when all has been well for an hour."""
+        if not self.deaths or monotonic() - self._died_at > REMEMBERED:
             return ""
         times = "once" if self.deaths == 1 else f"{self.deaths} times"
         return f"its process failed {times}, last: {self.last_death}"

@@ -387,6 +387,12 @@ def test_a_changed_message_becomes_edits(shared, script, edits) -> None:
     assert shared.health("message_modify.d/10-x").hooks[0].errors == 0
 
 
+def test_a_signature_is_header_lines(shared) -> None:
+    shared.save("message_sign.d/10-x", "#!/bin/sh\nprintf 'X-A: 1\\nX-B: 2\\n folded\\n'\n")
+    answers = shared.run(lambda: shared.host.message_sign.all(message=FakeMessage(OLD)))
+    assert [edit for _, edit in answers] == [AddHeader("X-B", "2\r\n folded"), AddHeader("X-A", "1")]
+
+
 def test_a_changed_body_is_refused(shared) -> None:
     shared.save("message_modify.d/10-x", "#!/bin/sh\nsed s/body/other/\n")
     assert modify(shared, FakeMessage(OLD)) == []
@@ -630,7 +636,7 @@ for line in sys.stdin:
         assert "its process failed 2 times" in health.reason
 
 
-def test_one_that_always_dies_is_started_less_and_less_often(hooks) -> None:
+def test_one_that_always_dies_is_started_less_and_less_often(hooks, monkeypatch) -> None:
     hooks.save("deliver.d/50-x", "#!/bin/sh\n# mta: persistent\nread line\nexit 1\n")
 
     async def main():
@@ -642,6 +648,8 @@ def test_one_that_always_dies_is_started_less_and_less_often(hooks) -> None:
     hooks.run(main)
     assert time.monotonic() - began > 0.5  # 0, 0.2, 0.4 s
     assert hooks.health("deliver.d/50-x").reason.startswith("its process failed 4 times, last: it ended")
+    monkeypatch.setattr(lineprocess, "REMEMBERED", 0.0)
+    assert hooks.health("deliver.d/50-x").state == "ok"
 
 
 def test_standard_error_is_logged(hooks) -> None:
@@ -679,6 +687,9 @@ def test_the_programs_in_the_documentation_run(hooks) -> None:
     hooks.save("smtp_mail.d/10-x", text.split("```python\n")[1].split("```")[0])
     assert mail(hooks) is None
     assert mail(hooks, Address("spam", "example.com")).action is Action.REJECT
+    names: dict[str, object] = {}
+    exec(text.split("```python\n")[2].split("```")[0], names)
+    names["test_it_says_what_it_did"]()
     settings = (
         text.split("`process`:\n\n```yaml\n")[1].split("```")[0].replace("mta-archive", pwd.getpwuid(os.geteuid() or 1).pw_name)
     )

@@ -143,10 +143,10 @@ def test_failures_mean_what_they_mean_in_the_server(hooks) -> None:
     assert (counter.errors, counter.last_error) == (1, "TemporaryFailure: the list is away")
     assert not host.plugins["iso"].breaker.troubled
     rcpt(hooks, "broken")
-    assert counter.last_error == "Outside: ValueError: broken here"
+    assert counter.last_error == "ValueError: broken here"
     assert any("ValueError: broken here" in entry["text"] for entry in hooks.log.named("plugin.output"))  # its traceback
     rcpt(hooks, "quits")
-    assert counter.last_error == "Outside: SystemExit: 0"
+    assert counter.last_error == "SystemExit: 0"
     assert hooks.health("iso").state == "ok"
 
 
