@@ -6,6 +6,7 @@ each is checked against the type that the hook's specification gives it. An addr
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import base64
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from mta.model.address import Address
 from mta.model.delivery import Deferred, Delivered, Failed
 from mta.model.message import Flags, Placement
 from mta.model.verdict import Verdict
-from mta.pluginhost.specs import Spec
+from mta.pluginhost.specs import Spec, hints
 from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
 
 VIEWS = ("session", "transaction", "message")
@@ -43,7 +44,7 @@ class BadAnswer(Exception):
 
 
 def plain(value: Any) -> Any:
-    """Values as JSON for programs: addresses as text, records as objects. Raises BadAnswer for what is no value."""
+    """Values as JSON for programs: addresses as text, records as objects, octets in base64. Raises BadAnswer for what is no value."""
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, Placement):
@@ -51,6 +52,8 @@ def plain(value: Any) -> Any:
         return {**_fields(value), "flags": flags}
     if isinstance(value, _SCALARS):
         return value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, Mapping):
@@ -98,6 +101,11 @@ def notes_out(notes: Mapping[str, Any]) -> dict[str, Any]:
 def arguments_out(values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of one call."""
     return {name: view(name, value) if name in (*VIEWS, "server") else plain(value) for name, value in values.items()}
+
+
+def judges(spec: Spec) -> bool:
+    """A verdict is an answer."""
+    return spec.mode == "verdict" or Verdict in spec.answers
 
 
 # ---- from JSON
@@ -181,6 +189,8 @@ def answer_in(spec: Spec, answer: Any, arguments: Mapping[str, Any]) -> Any:
     if answer is None:
         return None
     if isinstance(answer, list):
+        if not spec.answers:
+            return convert(answer, hints(spec.name)["return"])
         if not spec.listed:
             raise BadAnswer(f"{spec.name} takes one answer, not a list")
         return [answer_in(spec, each, arguments) for each in answer]
@@ -207,7 +217,7 @@ def _untyped(spec: Spec, answer: dict[str, Any], arguments: Mapping[str, Any]) -
         if action not in _ACTIONS:
             raise BadAnswer(f"deliver answers {', '.join(_ACTIONS)}, not {action[:50]}")
         return _checked(convert({key: value for key, value in answer.items() if key != "action"}, _ACTIONS[action]))
-    if spec.mode == "verdict" or action is not None:
+    if spec.mode == "verdict" or (action is not None and judges(spec)):
         return _verdict(answer)
     if spec.mode == "pipeline" and isinstance(given := arguments.get(spec.arguments[-1]), spec.answers):
         return _checked(convert({**plain(given), **answer}, type(given)))  # only what differs has to be said
@@ -273,12 +283,14 @@ def keep_notes(notes: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
             return
 
 
-def uncrossable(spec: Spec, hints: Mapping[str, Any], names: Sequence[str]) -> str:
+def uncrossable(spec: Spec, names: Sequence[str]) -> str:
     """Why an implementation of this hook cannot run in another process; "" when it can."""
+    kinds = hints(spec.name)
     for name in names:
-        hint = hints.get(name)
-        if name not in (*VIEWS, "server", "ctx") and not _is_data(hint):
+        if name not in (*VIEWS, "server", "ctx") and not _is_data(kinds.get(name)):
             return f"{spec.name} is given {name}, which cannot leave the server's process"
+    if not all(_is_data(kind) for kind in spec.answers):
+        return f"{spec.name} answers {spec.answers[0].__name__}, a live object that only the server's process can have"
     return ""
 
 

@@ -26,7 +26,7 @@ from mta.pluginhost.launcher import Command, Launcher
 from mta.pluginhost.lineprocess import LineProcess
 from mta.pluginhost.oneshot import OneShot
 from mta.pluginhost.plugin import Plugin
-from mta.pluginhost.specs import SPECS, Spec, hints
+from mta.pluginhost.specs import SPECS, Spec
 from mta_hooks.markers import hookimpl
 
 NAME = re.compile(r"\d\d-[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -51,7 +51,7 @@ def look_at(name: str, path: str, refuse: Callable[[os.stat_result, str], None])
     if spec is None:
         raise PluginRefused(f"there is no hook {hook}{nearest(hook, SPECS)}", path)
     problem = "it is called while loading, which a program cannot be" if spec.mode == "load" else ""
-    if problem or (problem := uncrossable(spec, hints(hook), spec.arguments)):
+    if problem or (problem := uncrossable(spec, spec.arguments)):
         raise PluginRefused(problem, path)
     check_file(path, refuse)
     try:

@@ -17,7 +17,7 @@ from mta.model.errors import TemporaryFailure
 from mta.model.message import Placement
 from mta.model.verdict import accept, defer, reject
 from mta.pluginhost.call import Outside
-from mta.pluginhost.crossing import BadAnswer, answer_in, edit_in, keep_notes, notes_in, one_line
+from mta.pluginhost.crossing import BadAnswer, answer_in, edit_in, judges, keep_notes, notes_in, one_line
 from mta.pluginhost.jsonlines import Rubbish, decode_line
 from mta.pluginhost.launcher import describe_status
 from mta.pluginhost.specs import Spec
@@ -62,7 +62,7 @@ def answer_of(spec: Spec, done: Finished, arguments: Mapping[str, Any]) -> Any:
         raise Outside(f"cannot be run: {done.error}")
     text = _first_line(done.out) if done.out.lstrip()[:1] != b"{" else ""
     found = _ENHANCED.match(text) or _ENHANCED.match(_first_line(done.err))
-    if found and (spec.mode == "verdict" or spec.name == "deliver"):
+    if found and (judges(spec) or spec.name == "deliver"):
         return _said(spec, found[1], f"{found[1]}.{found[2]}.{found[3]}", one_line(found[4] or ""))
     if done.status == 0:
         return _output(spec, done.out, arguments)
@@ -88,7 +88,7 @@ def _said(spec: Spec, digit: str, enhanced: str, text: str) -> Any:
         if digit == "2":
             return Delivered(text or "delivered")
         return Deferred(text or "temporary failure", enhanced) if digit == "4" else Failed(text or "refused", enhanced)
-    if spec.mode == "verdict":
+    if judges(spec):
         if digit == "2":
             return None
         return (
@@ -103,7 +103,7 @@ def _handled(spec: Spec, text: str, arguments: Mapping[str, Any]) -> Any:
     """It has seen to everything: nobody else is asked."""
     if spec.name == "deliver":
         return Delivered(text or "handled")
-    if spec.mode == "verdict":
+    if judges(spec):
         return accept(text)
     if isinstance(placement := arguments.get("placement"), Placement):
         return dataclasses.replace(placement, drop=True)

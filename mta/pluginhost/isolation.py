@@ -35,7 +35,7 @@ from mta.pluginhost.launcher import Command, Launcher
 from mta.pluginhost.lineprocess import LineProcess
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.section import Where
-from mta.pluginhost.specs import SPECS, hints
+from mta.pluginhost.specs import SPECS
 from mta.pluginhost.threads import Pool
 from mta_hooks import hookimpl
 from mta_hooks.services import DnsError, Registry
@@ -119,7 +119,7 @@ class IsolatedPlugin:
         module.roles = tuple(result["roles"])  # type: ignore[attr-defined]
         for number, one in enumerate(result["implementations"]):
             hook, names = one["hook"], tuple(one["names"])
-            if problem := uncrossable(SPECS[hook], hints(hook), names):
+            if problem := uncrossable(SPECS[hook], names):
                 raise PluginRefused(f"isolate: {problem}", one["file"], one["line"])
             options = {key: tuple(value) if isinstance(value, list) else value for key, value in one["options"].items()}
             setattr(module, f"step_{number}", implementation(hook, names, self._asker(number, hook), specname=hook, **options))

@@ -1,6 +1,12 @@
 """Lines and values from outside: whatever octets or JSON come, a value that the hook takes, or an error with a name."""
 
+import collections.abc
+import dataclasses
+import enum
 import json
+import types
+import typing
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +18,23 @@ from mta.model.message import Flags, Placement, Recipient
 from mta.model.verdict import Verdict
 from mta.pluginhost.answers import problem_of
 from mta.pluginhost.call import Outside
-from mta.pluginhost.crossing import BadAnswer, address_of, answer_in, answer_out, arguments_out, convert, notes_in, plain
+from mta.pluginhost.crossing import (
+    VIEWS,
+    BadAnswer,
+    address_of,
+    answer_in,
+    answer_out,
+    arguments_out,
+    convert,
+    notes_in,
+    plain,
+    uncrossable,
+)
 from mta.pluginhost.exits import Finished, answer_of
 from mta.pluginhost.jsonlines import LONGEST_LINE, Lines, Rubbish, decode_line, encode_line
 from mta.pluginhost.specs import SPECS, hints
 from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction
+from mta_hooks import Health
 
 ARGUMENTS = {
     "placement": Placement("INBOX", Flags.SEEN, frozenset({"k"})),
@@ -147,3 +165,64 @@ def test_arguments_are_plain_json() -> None:
 def test_notes_are_an_object_of_bounded_size(notes) -> None:
     with pytest.raises(BadAnswer, match="notes must be"):
         notes_in(notes)
+
+
+# ---- every hook
+
+
+def sample(hint):
+    """A value of this type with something in it."""
+    plain_values = {
+        str: "x@y.example",
+        int: 7,
+        float: 1.5,
+        bool: True,
+        bytes: b"x",
+        type(None): None,
+        Address: Address("a", "x.example"),
+        Any: 5,
+    }
+    if hint in plain_values:
+        return plain_values[hint]
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return members[0]
+    if origin in (typing.Union, types.UnionType):
+        return sample(next(m for m in members if m is not type(None)))
+    if origin is tuple:
+        return tuple(sample(m) for m in members if m is not ...)
+    if origin is collections.abc.Mapping:
+        return {sample(members[0]): sample(members[1])}
+    if origin is collections.abc.Sequence:
+        return [sample(members[0])]
+    if origin in (frozenset, list):
+        return origin([sample(members[0])])
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return next(iter(hint))
+    if hasattr(hint, "__supertype__"):
+        return sample(hint.__supertype__)
+    if hint is Health:
+        return Health("degraded", "x")
+    kinds = typing.get_type_hints(hint)
+    return hint(**{f.name: sample(kinds[f.name]) for f in dataclasses.fields(hint)})
+
+
+CROSSING = [(h, n) for h in CALLED for n in SPECS[h].arguments if not uncrossable(SPECS[h], [n]) and n not in (*VIEWS, "server")]
+
+
+@pytest.mark.parametrize(("hook", "name"), CROSSING)
+def test_every_argument_of_every_hook_crosses(hook, name) -> None:
+    value = sample(hints(hook)[name])
+    assert convert(decode_line(encode_line({"x": plain(value)}))["x"], hints(hook)[name]) == value
+
+
+@pytest.mark.parametrize("hook", CALLED)
+def test_every_answer_of_every_hook_crosses(hook) -> None:
+    if uncrossable(SPECS[hook], ()):
+        return
+    returned = hints(hook)["return"]
+    for kind in typing.get_args(returned) or (returned,):
+        if kind is not type(None):
+            value = sample(kind)
+            crossed = answer_in(SPECS[hook], decode_line(encode_line({"x": answer_out(value)}))["x"], {})
+            assert crossed == (tuple(value) if isinstance(crossed, tuple) else value)
