@@ -17,6 +17,7 @@ from mta.model.message import Flags, Placement, Recipient
 from mta.model.verdict import Action
 from mta.pluginhost import lineprocess
 from mta.pluginhost.durable import payload_of
+from mta.testing.hooksdir import HooksDir
 from mta.testing.plugins import FakeDns, FakeMessage, FakeSession, FakeTransaction, host_with
 from mta_hooks import AddHeader, AuthResult, MailboxEvent, ReplaceHeader
 from mta_hooks.services import DnsError
@@ -97,10 +98,20 @@ def save(hooks, text, settings="isolate: process\nconfig: {word: hi}\n"):
     return hooks.host
 
 
-def every(hooks):
-    host = save(hooks, EVERYTHING)
-    assert host.failed == {}
-    return host
+@pytest.fixture(scope="module")
+def every():
+    """One process for the tests that only call it."""
+    with HooksDir() as hooks:
+        save(hooks, EVERYTHING)
+        assert hooks.host.failed == {}
+        yield hooks
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One spawner for the tests that only load."""
+    with HooksDir() as hooks:
+        yield hooks
 
 
 def rcpt(hooks, local, session=None, transaction=None):
@@ -113,14 +124,14 @@ def rcpt(hooks, local, session=None, transaction=None):
     return hooks.run(lambda: hooks.host.smtp_rcpt.verdict(**arguments))
 
 
-def test_verdicts_notes_and_options(hooks) -> None:
-    host = every(hooks)
+def test_verdicts_notes_and_options(every) -> None:
+    host = every.host
     session, transaction = FakeSession(), FakeTransaction(sender=BOB, recipients=(Recipient(BOB, BOB),))
     session.notes["live"] = object()
-    verdict = rcpt(hooks, "x", session, transaction).verdict
+    verdict = rcpt(every, "x", session, transaction).verdict
     assert (verdict.action, verdict.target) == (Action.REDIRECT, ("a@example.org",))
     assert verdict.reason == "192.0.2.1 bob@example.org 1 {'NOTIFY': None}"
-    rcpt(hooks, "y", session, transaction)
+    rcpt(every, "y", session, transaction)
     assert session.notes["rcpt"] == 2
     assert type(session.notes["live"]) is object
     assert transaction.notes == {"list": ["x", "y"]}
@@ -128,9 +139,9 @@ def test_verdicts_notes_and_options(hooks) -> None:
     assert (step.timeout, step.on_error, step.options.before) == (7, "continue", ("nobody",))
 
 
-def test_failures_mean_what_they_mean_in_the_server(hooks) -> None:
-    host = every(hooks)
-    refused = rcpt(hooks, "refused").verdict
+def test_failures_mean_what_they_mean_in_the_server(every) -> None:
+    host = every.host
+    refused = rcpt(every, "refused").verdict
     assert (refused.code, refused.enhanced, refused.text, refused.reason, refused.hang_up) == (
         553,
         "5.1.3",
@@ -138,27 +149,27 @@ def test_failures_mean_what_they_mean_in_the_server(hooks) -> None:
         "private",
         True,
     )
-    assert rcpt(hooks, "later").verdict is None  # on_error: continue
+    assert rcpt(every, "later").verdict is None  # on_error: continue
     counter = host.plugins["iso"].counter("smtp_rcpt")
     assert (counter.errors, counter.last_error) == (1, "TemporaryFailure: the list is away")
     assert not host.plugins["iso"].breaker.troubled
-    rcpt(hooks, "broken")
+    rcpt(every, "broken")
     assert counter.last_error == "ValueError: broken here"
-    assert any("ValueError: broken here" in entry["text"] for entry in hooks.log.named("plugin.output"))  # its traceback
-    rcpt(hooks, "quits")
+    assert any("ValueError: broken here" in entry["text"] for entry in every.log.named("plugin.output"))  # its traceback
+    rcpt(every, "quits")
     assert counter.last_error == "SystemExit: 0"
-    assert hooks.health("iso").state == "ok"
+    assert every.health("iso").state == "ok"
 
 
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_messages_both_small_and_large(hooks, size) -> None:
-    host = every(hooks)
+def test_messages_both_small_and_large(every, size) -> None:
+    host = every.host
     message = FakeMessage(b"From: a@b.example\r\nSubject: old\r\n\r\n" + b"x" * size)
-    text = hooks.run(lambda: host.deliver.first(recipient=BOB, sender=None, message=message)).text.split()
+    text = every.run(lambda: host.deliver.first(recipient=BOB, sender=None, message=message)).text.split()
     assert text[:7] == ["bob@example.org", "None", "q1", str(message.size), str(message.size), "hi", "mx.example.test"]
     assert int(text[7]) != 0 or not ROOT
     session = FakeSession()
-    (answer,) = hooks.run(lambda: host.message_authenticate.all(session=session, message=message))
+    (answer,) = every.run(lambda: host.message_authenticate.all(session=session, message=message))
     assert answer == ("iso", AuthResult("x", "pass", "why", (("header.d", "a@b.example"),)))
     arguments = {
         "session": session,
@@ -166,37 +177,37 @@ def test_messages_both_small_and_large(hooks, size) -> None:
         "recipients": (Recipient(BOB, BOB, notify=frozenset({"NEVER"})),),
         "results": (answer[1],),
     }
-    decision = hooks.run(lambda: host.message_check.verdict(**arguments))
+    decision = every.run(lambda: host.message_check.verdict(**arguments))
     assert (decision.verdict, decision.score, message.notes) == (None, 1.5, {"size": message.size})
-    edits = hooks.run(lambda: host.message_modify.all(message=message, recipients=()))
+    edits = every.run(lambda: host.message_modify.all(message=message, recipients=()))
     assert [edit for _, edit in edits] == [AddHeader("X-A", "old"), ReplaceHeader("Subject", "new")]
     folder = host.plugins["iso"].process._handover._folder
     assert not folder or os.listdir(folder) == []
 
 
-def test_answers_of_every_kind(hooks) -> None:
-    host = every(hooks)
-    assert hooks.run(lambda: host.recipient_lookup.first(address=BOB)) == MailboxTarget(7, BOB, "detail")
-    assert hooks.run(lambda: host.recipient_lookup.first(address=Address("", "example.org"))) is None
-    route = hooks.run(lambda: host.route.first(sender=None, recipient=BOB))
+def test_answers_of_every_kind(every) -> None:
+    host = every.host
+    assert every.run(lambda: host.recipient_lookup.first(address=BOB)) == MailboxTarget(7, BOB, "detail")
+    assert every.run(lambda: host.recipient_lookup.first(address=Address("", "example.org"))) is None
+    route = every.run(lambda: host.route.first(sender=None, recipient=BOB))
     assert (route, route.credentials) == (Route("smtp", "None", 25, credentials=("u", "p")), ("u", "p"))
     placement = Placement("INBOX", Flags.FLAGGED, frozenset({"a"}), ("Copy",))
     arguments = {"user": "bob@example.org", "recipient": BOB, "message": FakeMessage(), "placement": placement}
-    placed = hooks.run(lambda: host.mailbox_deliver.pipeline("placement", **arguments))
+    placed = every.run(lambda: host.mailbox_deliver.pipeline("placement", **arguments))
     assert placed == Placement("bob@example.org", Flags.FLAGGED | Flags.SEEN, frozenset({"a", "k"}), ("Copy",))
     record = DeliveryRecord(
         QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10, notes={"n": [1]}
     )
-    hooks.run(lambda: host.call_durable("delivered", payload_of(record)))
-    hooks.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (1, 2)))))
+    every.run(lambda: host.call_durable("delivered", payload_of(record)))
+    every.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (1, 2)))))
     with pytest.raises(TemporaryFailure, match="RuntimeError"):
-        hooks.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (3,)))))
+        every.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (3,)))))
 
     class Server:
         hostname, data_dir, workers, worker = "mx", "/x", 1, 5
 
-    hooks.run(lambda: host.startup.all(server=Server()))
-    assert {"plugin": "iso", "worker": 5} in hooks.log.named("every.started")
+    every.run(lambda: host.startup.all(server=Server()))
+    assert {"plugin": "iso", "worker": 5} in every.log.named("every.started")
 
 
 SERVICES = """
@@ -265,7 +276,7 @@ def test_it_has_an_account_of_its_own(hooks) -> None:
         ("isolate: process\nconfig: {word: 5}\n", "config.word: Input should be a valid string"),
     ],
 )
-def test_settings_are_checked_there_and_told_here(hooks, settings, problem) -> None:
+def test_settings_are_checked_there_and_told_here(shared, settings, problem) -> None:
     text = """
     from pydantic import BaseModel
     from mta_hooks import *
@@ -278,9 +289,9 @@ def test_settings_are_checked_there_and_told_here(hooks, settings, problem) -> N
     def deliver(ctx):
         return Delivered(ctx.config.word)
     """
-    save(hooks, text, settings)
-    assert problem in hooks.reason("iso")
-    assert hooks.host.failed["iso"].file.endswith("iso.yaml")
+    save(shared, text, settings)
+    assert problem in shared.reason("iso")
+    assert shared.host.failed["iso"].file.endswith("iso.yaml")
 
 
 @pytest.mark.parametrize(
@@ -299,10 +310,10 @@ def test_settings_are_checked_there_and_told_here(hooks, settings, problem) -> N
         ("print('x' * 100_000)\nimport sys; sys.stdout.flush()\nraise KeyError('after print')\n", "after print", 3),
     ],
 )
-def test_what_cannot_be_loaded_is_named(hooks, text, problem, line) -> None:
-    save(hooks, text)
-    assert problem in hooks.reason("iso")
-    assert hooks.host.failed["iso"].line == line
+def test_what_cannot_be_loaded_is_named(shared, text, problem, line) -> None:
+    save(shared, text)
+    assert problem in shared.reason("iso")
+    assert shared.host.failed["iso"].line == line
 
 
 def test_a_broken_version_leaves_the_old_one_at_work(hooks) -> None:
@@ -448,7 +459,7 @@ BOUNDED = ["leaks", "forks", "raises", "quits", "answers what cannot be sent", "
 @pytest.mark.parametrize("deed", FATAL)
 def test_a_deed_hurts_only_the_message_it_was_asked_about(hooks, deed, monkeypatch) -> None:
     monkeypatch.setattr(lineprocess, "GRACE", 0.3)
-    host = save(hooks, HOSTILE, f"isolate: process\ntimeout: {'300ms' if deed == 'hangs' else '10s'}\n")
+    host = save(hooks, HOSTILE, f"isolate: process\ntimeout: {'1500ms' if deed == 'hangs' else '10s'}\n")
 
     async def main():
         assert await ask(host, "first") == Delivered("good")
