@@ -36,6 +36,7 @@ def test_below_the_reserve(mount, fill):
         box.select("INBOX")
         ballast = fill(disk, leave=4 * 2**20)
         wait_until(lambda: answer(server) == 452, 6, "452 when the disk is below the reserve")
+        time.sleep(1.1)  # each worker looks at the disk once a second
         status, text = box.append("INBOX", None, None, compose("<late@client.test>", ALICE))
         assert status == "NO"
         assert text[0].startswith(b"[OVERQUOTA]")
