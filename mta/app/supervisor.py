@@ -158,6 +158,8 @@ class Supervisor:
                 os.close(member.pipe)
 
     def _heard(self, member: Member) -> None:
+        if member.pipe < 0:  # buried by a signal of the same turn
+            return
         if not member.hear():
             self._hang_up(member)
         self._look_if_ready()
