@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mta.model.errors import TemporaryFailure
+from mta.model.errors import ConfigError, TemporaryFailure
 from mta.model.verdict import Action, Verdict, defer, reject
 from mta.pluginhost.call import Dispatcher, Failure, Step
+from mta.pluginhost.said import entry, note
 from mta.pluginhost.sink import close_step, feed_step
 from mta.pluginhost.specs import Spec
 
@@ -59,7 +60,7 @@ class Plan:
             if said is None:
                 said = []
             failure = answer.__class__ is Failure
-            said.append(_entry(step, answer))
+            said.append(entry(step, answer))
             if failure:
                 if step.on_error == "continue":
                     continue
@@ -88,6 +89,7 @@ class Plan:
             answer = await call(step, arguments)
             if answer is None:
                 continue
+            note(step, answer, arguments)
             if answer.__class__ is not Failure:
                 return answer
             _raise_unless_continue(answer)
@@ -102,6 +104,7 @@ class Plan:
                 continue
             if answer.__class__ is not Failure:
                 return step.plugin.name, answer
+            note(step, answer, arguments)
             _raise_unless_continue(answer)
         return "", None
 
@@ -114,6 +117,7 @@ class Plan:
             if made is None:
                 continue
             if made.__class__ is Failure:
+                note(step, made, arguments)
                 _raise_unless_continue(made)
             else:
                 sinks.append((feed_step(step, made.feed), close_step(step, made.close)))
@@ -127,6 +131,7 @@ class Plan:
             answer = await call(step, arguments)
             if answer is None:
                 continue
+            note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
             elif self.spec.listed and isinstance(answer, list | tuple):
@@ -142,6 +147,7 @@ class Plan:
             answer = await call(step, arguments)
             if answer is None:
                 continue
+            note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
             else:
@@ -177,7 +183,7 @@ class Sinks:
             step = sink[0]
             answer = await self._dispatcher.call(step, {"octets": octets})
             if answer.__class__ is Failure:
-                said.append(_entry(step, answer))
+                said.append(entry(step, answer))
                 if step.on_error != "continue":
                     return Decision(_REJECT if step.on_error == "reject" else _DEFER, step.plugin.name, 0.0, tuple(said))
                 self._sinks.remove(sink)
@@ -192,7 +198,7 @@ class Sinks:
             answer = await self._dispatcher.call(step, {})
             if answer is None:
                 continue
-            said.append(_entry(step, answer))
+            said.append(entry(step, answer))
             if answer.__class__ is Failure:
                 if step.on_error == "continue":
                     continue
@@ -242,17 +248,9 @@ async def _overruled_each(
     return left, score
 
 
-def _entry(step: Step, answer: Any) -> Mapping[str, Any]:
-    entry: dict[str, Any] = {"hook": step.spec.name, "plugin": step.plugin.name, "seconds": round(step.seconds, 6)}
-    if answer.__class__ is Failure:
-        entry["error"] = answer.error
-    elif isinstance(answer, Mapping):
-        entry["verdicts"] = {str(who): verdict.to_json() for who, verdict in answer.items()}
-    else:
-        entry["verdict"] = answer.to_json()
-    return entry
-
-
 def _raise_unless_continue(failure: Failure) -> None:
+    """What the operator must mend stays a ConfigError."""
     if failure.step.on_error != "continue":
+        if isinstance(failure.exception, ConfigError):
+            raise failure.exception
         raise TemporaryFailure(f"{failure.step.plugin.name}: {failure.step.spec.name}: {failure.error}")

@@ -1,0 +1,72 @@
+"""What plugins said, as steps of a message's trace: JSON-able, with the time each took, and bounded however much they said."""
+# SPDX-License-Identifier: Apache-2.0
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mta.model.verdict import Verdict
+from mta.pluginhost.call import Failure, Step
+from mta.pluginhost.crossing import BadAnswer, plain
+
+MOST = 2000
+"""Steps that one message keeps; a verdict that decides is kept beyond."""
+LONGEST = 300
+"""Characters of one value in a step."""
+_ITEMS = 100
+
+
+def entry(step: Step, answer: Any) -> Mapping[str, Any]:
+    """The step of one implementation's answer or failure: {"hook", "plugin", "seconds", "verdict" | "verdicts" | "error"}."""
+    out: dict[str, Any] = {"hook": step.spec.name, "plugin": step.plugin.name, "seconds": round(step.seconds, 6)}
+    if answer.__class__ is Failure:
+        out["error"] = answer.error
+    elif isinstance(answer, Mapping):
+        out["verdicts"] = {str(who): verdict.to_json() for who, verdict in answer.items()}
+    else:
+        out["verdict"] = answer.to_json()
+    return out
+
+
+def note(step: Step, answer: Any, arguments: Mapping[str, Any]) -> None:
+    """Keep the answer of a hook that gives no verdict (edits, results, a placement), or its failure, with the message it is about.
+
+    A call that is about no message on its way in leaves nothing.
+    """
+    steps = getattr(arguments.get("transaction") or getattr(arguments.get("message"), "transaction", None), "steps", None)
+    if not isinstance(steps, list) or len(steps) >= MOST:
+        return
+    out: dict[str, Any] = {"hook": step.spec.name, "plugin": step.plugin.name, "seconds": round(step.seconds, 6)}
+    if (recipient := arguments.get("recipient")) is not None:
+        out["recipient"] = str(recipient)
+    if answer.__class__ is Failure:
+        out["error"] = answer.error
+    else:
+        out["answer"] = shortened(answer)
+    steps.append(out)
+
+
+def shortened(answer: Any) -> Any:
+    """The answer as JSON for people: octets are counted, long texts cut."""
+    if isinstance(answer, list | tuple):
+        return [shortened(each) for each in answer[:_ITEMS]]
+    if isinstance(answer, bytes):
+        return f"{len(answer)} octets"
+    if isinstance(answer, str):
+        return answer if len(answer) <= LONGEST else answer[:LONGEST] + "…"
+    if isinstance(answer, Verdict):
+        return answer.to_json()
+    if isinstance(answer, Mapping):
+        return {str(key): shortened(each) for key, each in list(answer.items())[:_ITEMS]}
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        try:
+            whole = plain(answer)
+        except (BadAnswer, RecursionError):
+            return str(type(answer).__name__)
+        if not isinstance(whole, dict):
+            return shortened(whole)
+        for field in dataclasses.fields(answer):
+            if isinstance(value := getattr(answer, field.name), bytes):
+                whole[field.name] = value
+        return {"type": type(answer).__name__, **{key: shortened(each) for key, each in whole.items()}}
+    return answer if isinstance(answer, int | float | bool | None) else shortened(str(answer))
