@@ -7,22 +7,26 @@ waits costs no more than a function, one that does is entered into the watchdog'
 
 import asyncio
 import inspect
+import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator
 from operator import itemgetter
 from time import monotonic, time
 from typing import Any
 
-from mta.model.errors import Refused, StorageDead, TemporaryFailure
+from mta.model.delivery import Trouble
+from mta.model.errors import ConfigError, Refused, StorageDead, TemporaryFailure
 from mta.model.verdict import Verdict, defer, reject
 from mta.obs.log import Log
 from mta.pluginhost.answers import LONGEST_TEXT, problem_of
+from mta.pluginhost.flight import FLIGHT
 from mta.pluginhost.plugin import HostOptions, Plugin
 from mta.pluginhost.specs import Spec
 from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
 from mta.pluginhost.when import conditions_of
 from mta_hooks.markers import OPTIONS, HookOptions, OnError
 
+LONGEST_TRACEBACK = 8000
 _NO_OPTIONS = HookOptions()
 
 
@@ -39,13 +43,31 @@ class Outside(Exception):
 
 
 class Failure:
-    """Stands in place of an answer."""
+    """Stands in place of an answer. ``called``: False when the circuit breaker kept it from being called."""
 
-    __slots__ = ("error", "step")
+    __slots__ = ("called", "error", "exception", "step")
 
-    def __init__(self, step: "Step", error: str) -> None:
+    def __init__(self, step: "Step", error: str, exception: BaseException | None = None, *, called: bool = True) -> None:
         self.step = step
         self.error = error
+        self.exception = exception
+        self.called = called
+
+    @property
+    def harmless(self) -> bool:
+        """The plugin did its work and found something else away."""
+        return isinstance(self.exception, TemporaryFailure)
+
+    def trouble(self) -> Trouble:
+        """What is kept of it with a message."""
+        step, exc = self.step, self.exception
+        file, line, text = step.file, step.line, ""
+        if exc is not None:
+            own = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == file]
+            line = (own[-1].lineno if own else None) or line
+            if not isinstance(exc, Outside | Overdue):
+                text = "".join(traceback.format_exception(exc))[-LONGEST_TRACEBACK:]
+        return Trouble(step.plugin.name, step.spec.name, self.error, file, line, text, time(), int(self.called))
 
 
 class Step:
@@ -151,6 +173,8 @@ class Dispatcher:
         started = monotonic()
         pulse.started = started
         pulse.step = step
+        if (flight := FLIGHT.get()) is not None:
+            flight.enter(step)
         waited = 0.0
         try:
             answer = step.function(*values)
@@ -164,8 +188,12 @@ class Dispatcher:
                     answer = await self._wait(step, answer, future, started)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
             pulse.step = None
+            if flight is not None:
+                flight.leave()
             return self._failed(step, exc, monotonic() - started, arguments)
         pulse.step = None
+        if flight is not None:
+            flight.leave()
         step.seconds = seconds = monotonic() - started
         counter = step.counter
         counter.calls += 1
@@ -182,6 +210,8 @@ class Dispatcher:
 
     def _pause(self, step: Step, ran: float) -> float:
         self.pulse.step = None
+        if (flight := FLIGHT.get()) is not None:
+            flight.wait()
         if ran > self._block_seconds:
             self._stalled(step, ran)
         return ran or 1e-9
@@ -225,6 +255,8 @@ class Dispatcher:
                 advance, value = coroutine.send, sent
             began = pulse.started = monotonic()
             pulse.step = step
+            if (flight := FLIGHT.get()) is not None:
+                flight.enter(step)
             try:
                 future = advance(value)
             except StopIteration as stop:
@@ -251,7 +283,7 @@ class Dispatcher:
 
     def _skipped(self, step: Step) -> Failure:
         step.seconds = 0.0
-        return Failure(step, "not called: its circuit breaker is open")
+        return Failure(step, "not called: its circuit breaker is open", called=False)
 
     def _failed(self, step: Step, exc: BaseException, seconds: float, arguments: dict[str, Any]) -> Any:
         if isinstance(exc, StorageDead | ContractError):
@@ -264,7 +296,7 @@ class Dispatcher:
         if isinstance(exc, Refused) and step.spec.mode == "verdict":
             return self._checked(step, _verdict_of(exc), arguments)
         error = describe(exc)
-        expected = isinstance(exc, TemporaryFailure | Overdue | Outside)
+        expected = isinstance(exc, TemporaryFailure | ConfigError | Overdue | Outside)
         self._log.error(
             "plugin.error",
             plugin=step.plugin.name,
@@ -274,7 +306,7 @@ class Dispatcher:
             exc_info=not expected and len(error) < LONGEST_TEXT,
         )
         self._count(step, error, harmless=isinstance(exc, TemporaryFailure))
-        return Failure(step, error)
+        return Failure(step, error, exc)
 
     def _count(self, step: Step, error: str, *, harmless: bool = False) -> None:
         """``harmless``: the plugin did its work and found something else away; its breaker stays as it is."""
