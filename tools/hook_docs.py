@@ -25,6 +25,7 @@ GROUPS = {
         "smtp_capabilities",
         "auth_policy",
         "auth_verify",
+        "credentials_lookup",
         "auth_result",
         "session_login",
         "smtp_mail",

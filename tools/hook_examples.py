@@ -23,6 +23,8 @@ from mta_hooks import (
     RemoveHeader,
     Reply,
     Route,
+    ScramKeys,
+    StoredKeys,
     TemporaryFailure,
     User,
     accept,
@@ -118,6 +120,15 @@ async def auth_verify(service, username, credential, ctx):
     if reply.status == 404:
         return None  # not an account of ours: the next plugin is asked
     return AuthOk(username) if reply.status == 200 else AuthFail(f"status {reply.status}")
+
+
+@hookimpl
+async def credentials_lookup(service, username, ctx):
+    kept = await ctx.kv.get(f"keys/{username.lower()}")
+    if kept is None:
+        return None  # nobody of ours: the next plugin is asked
+    salt, stored_key, server_key = (bytes.fromhex(part) for part in kept.decode().split())
+    return StoredKeys(username, (ScramKeys("sha256", salt, 15000, stored_key, server_key),))
 
 
 @hookimpl

@@ -22,6 +22,8 @@ from mta.model.directory import (
     MailboxTarget,
     NotFound,
     RelayTarget,
+    ScramKeys,
+    StoredKeys,
     User,
 )
 from mta.model.errors import ConfigError, Refused, TemporaryFailure
@@ -30,7 +32,19 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
 from mta.wire.dsn.report import RecipientReport
-from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
+from mta_hooks.edits import (
+    AddHeader,
+    AddRecipient,
+    Edit,
+    RemoveHeader,
+    RemoveRecipient,
+    ReplaceHeader,
+    ReplaceMessage,
+    ReplacePart,
+    ReplaceRecipient,
+    SetBody,
+    SetSender,
+)
 from mta_hooks.markers import hookimpl, hookspec
 from mta_hooks.results import AuthResult, Health
 from mta_hooks.services import Context
@@ -39,10 +53,12 @@ from mta_hooks.views import Attempt, DsnReport, Envelope, MailboxEvent, Message,
 API = "1.0"
 
 __all__ = [
-    "API", "Action", "AddHeader", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult", "ConfigError",
-    "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain", "DsnReport", "Edit",
-    "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message", "NotFound", "Part",
-    "Placement", "ReceivedReport", "Recipient", "RecipientReport", "Refused", "RelayTarget", "RemoveHeader", "ReplaceHeader",
-    "Reply", "ReportedRecipient", "Route", "Session", "Sink", "TemporaryFailure", "Tls", "Transaction", "User", "UserChange",
-    "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
+    "API", "Action", "AddHeader", "AddRecipient", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult",
+    "ConfigError", "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain",
+    "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message",
+    "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport", "Refused", "RelayTarget",
+    "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart", "ReplaceRecipient", "Reply",
+    "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink", "StoredKeys", "TemporaryFailure", "Tls", "Transaction",
+    "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec",
+    "quarantine", "redirect", "reject",
 ]  # fmt: skip

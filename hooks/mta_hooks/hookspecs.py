@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from mta.model.address import Address
     from mta.model.delivery import DeliveryAnswer, DeliveryPolicy, DeliveryRecord, DeliveryStatus, Route
-    from mta.model.directory import AliasTarget, AuthAnswer, Domain, Target, User
+    from mta.model.directory import AliasTarget, AuthAnswer, Domain, StoredKeys, Target, User
     from mta.model.message import Placement, Recipient
     from mta.model.reply import Reply
     from mta.model.verdict import Verdict
     from mta.wire.dsn.parse import ReceivedReport
-    from mta_hooks.edits import AddHeader, Edit
+    from mta_hooks.edits import AddHeader, DeliveryEdit, Edit
     from mta_hooks.results import AuthResult, Health
     from mta_hooks.services import Registry, Server
     from mta_hooks.views import (
@@ -142,6 +142,15 @@ def auth_verify(service: str, username: str, credential: str, session: Session) 
     """Is this the password of this account? None: not mine, ask the next. Asked by SMTP, IMAP and POP3 alike.
 
     An error or time-out answers "temporary authentication failure" (454 4.7.0, NO [UNAVAILABLE], -ERR [SYS/TEMP]).
+    """
+
+
+@hookspec("first", on_error="defer", timeout=10.0)
+def credentials_lookup(service: str, username: str) -> StoredKeys | None:
+    """The keys kept for this account's password, for mechanisms that never see it: SCRAM (RFC 5802). None: not mine, ask the next.
+
+    Asked after ``auth_policy``, by mechanisms that look them up, over any protocol. An account that may not log in has none. What
+    ``mta_hooks.sasl.ScramKeys`` holds proves a password and is no password; keep it as safe as a hash all the same.
     """
 
 
@@ -280,7 +289,13 @@ def message_verdict(
 
 @hookspec("all", on_error="continue", timeout=10.0)
 def message_modify(message: Message, recipients: Sequence[Recipient]) -> Edit | list[Edit] | None:
-    """Fourth stage: header edits, applied in plugin order after all have answered."""
+    """Fourth stage: edits of header, body, parts, recipients and sender, applied in plugin order after all have answered.
+
+    ``message`` is what came in; Received and Authentication-Results of this server are not on it yet, and edits do not reach them.
+    New bodies and parts get the transfer encoding that they need; a signature over what was changed is broken. An edit that
+    cannot be done (no such part, an unknown recipient, a bare control character) is logged and left out, the others are done.
+    Without any recipient left the message is thrown away.
+    """
 
 
 @hookspec("all", on_error="defer", timeout=10.0)
@@ -364,8 +379,8 @@ def tls_policy(domain: str, mx: str) -> str | None:
 
 
 @hookspec("all", on_error="continue", timeout=10.0)
-def delivery_modify(envelope: Envelope, message: Message) -> Edit | list[Edit] | None:
-    """Header edits for one attempt, applied in plugin order after all have answered; what is stored stays as it was.
+def delivery_modify(envelope: Envelope, message: Message) -> DeliveryEdit | list[DeliveryEdit] | None:
+    """Edits of header, body, parts and sender for one attempt, applied in plugin order after all have answered; what is stored stays as it was.
 
     For what depends on the next hop or must not be kept: ``envelope`` has the recipients of this attempt. An edit of a field that
     is signed breaks the signature. Not asked for mailboxes.

@@ -3,7 +3,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mta_hooks.http import HttpRoute
+from mta_hooks.metrics import Metric
+
+if TYPE_CHECKING:
+    import click
+    from sqlalchemy import Executable, MetaData
+
+    from mta_hooks.backends.tables import Migration
 
 T = TypeVar("T")
 
@@ -72,6 +81,22 @@ class KeyValue(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
+class PluginDatabase(Protocol):
+    """The plugin's own tables (``registry.schema``), by statements of SQLAlchemy Core."""
+
+    async def read(self, statement: "Executable") -> Sequence[Any]:
+        """Rows of one SELECT. Ask for few: they are all in memory. Raises TemporaryFailure before the database is open."""
+        ...
+
+    async def write(self, *statements: "Executable") -> list[int]:
+        """Run INSERT, UPDATE and DELETE in one transaction, all or none, durable on return; how many rows each one touched.
+
+        Raises AlreadyExists when a row with such a key is there, ValueError for another constraint, TemporaryFailure. They
+        share the transactions that accept mail: a statement that takes a second makes everybody wait for a second.
+        """
+        ...
+
+
 class Threads(Protocol):
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking or heavy work off the event loop, in a bounded pool."""
@@ -90,10 +115,15 @@ class Context(Protocol):
     dns: Dns
     http: Http
     kv: KeyValue
+    db: PluginDatabase
     threads: Threads
 
     async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
         """Submit a message of the plugin's own; durable on return. Returns its queue id."""
+        ...
+
+    def metrics(self) -> Sequence[Metric]:
+        """The numbers of all workers added up, at most a second or two old. Raises TemporaryFailure where no server runs."""
         ...
 
 
@@ -109,6 +139,9 @@ class Server(Protocol):
 
 BackendFactory = Callable[..., Any]
 Job = Callable[[Context], Awaitable[None]]
+Routes = Sequence[HttpRoute] | Callable[[Any], Sequence[HttpRoute]]
+Metrics = Callable[[Context], Sequence[Metric] | Awaitable[Sequence[Metric]]]
+Service = Callable[[Context], Awaitable[None]]
 
 
 class Registry(Protocol):
@@ -124,4 +157,44 @@ class Registry(Protocol):
 
     def job(self, name: str, every: float, run: Job, *, single: bool = True) -> None:
         """Run ``run(ctx)`` every so many seconds; ``single``: on one worker only."""
+        ...
+
+    def sasl(self, mechanism: type[Any]) -> None:
+        """A class as ``mta_hooks.sasl.Mechanism`` describes: one more way to log in, over SMTP, IMAP and POP3."""
+        ...
+
+    def cli(self, command: "click.Command") -> None:
+        """Offer ``mta <plugin's name> …``, a command or a group of commands, with ``Example:`` in each help text.
+
+        ``@click.pass_obj`` gives the callback ``ctx``. An ``async def`` callback has ``ctx.kv`` and ``ctx.db``, with the server
+        running or not; for a ``def`` the database is not opened. Not for a plugin named like a command of the server.
+        """
+        ...
+
+    def schema(self, metadata: "MetaData", migrations: Sequence["Migration"] = ()) -> None:
+        """Keep tables of the plugin's own, reached through ``ctx.db``; see mta_hooks.backends.Schema.
+
+        Their names, and those of their indexes, begin with the plugin's name and "_". Made or migrated before ``startup``.
+        """
+        ...
+
+    def service(self, name: str, run: Service, *, single: bool = False) -> None:
+        """Run ``run(ctx)`` from ``startup`` to ``shutdown``, in each worker, or with ``single`` in one of them.
+
+        When it raises it is started again, after a second at first, after a minute at last. When it returns it is done.
+        """
+        ...
+
+    def routes(self, routes: Routes) -> None:
+        """Offer routes over HTTP (mta_hooks.http): a list, or a function that makes one from the plugin's config.
+
+        Refused at load: a path that another plugin or the server has. A server without an ``http`` listener serves none.
+        """
+        ...
+
+    def metrics(self, metrics: Metrics) -> None:
+        """Offer numbers of the plugin's own (mta_hooks.metrics): ``metrics(ctx)`` says them, once a second in each worker.
+
+        Their names are put behind mta_NAME_. It has a second, and should need none: no look-ups, no waiting.
+        """
         ...

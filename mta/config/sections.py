@@ -33,7 +33,7 @@ class Listener(Section):
     url: Annotated[
         ListenUrl,
         Field(
-            description="scheme://host:port or scheme+unix:/path; schemes: smtp submission submissions lmtp imap imaps pop3 pop3s"
+            description="scheme://host:port or scheme+unix:/path; schemes: smtp submission submissions lmtp imap imaps pop3 pop3s http https"
         ),
     ]
     proxy_protocol: Annotated[
@@ -47,6 +47,10 @@ class Tls(Section):
     ] = None
     key: Annotated[FilePath | None, Field(description="PEM file of the private key.")] = None
     minimum: Annotated[Literal["TLSv1.2", "TLSv1.3"], Field(description="Oldest TLS version spoken.")] = "TLSv1.2"
+    client_ca: Annotated[
+        FilePath | None,
+        Field(description="PEM file of the CA of client certificates. Present: clients are asked for one, and may have none."),
+    ] = None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Tls":
@@ -59,6 +63,17 @@ class Auth(Section):
     plaintext_without_tls: Annotated[bool, Field(description="Allow passwords without TLS. For tests and loopback only.")] = False
     max_failures: Annotated[int, Field(ge=1, description="Failed attempts on one connection before it is closed.")] = 3
     failure_delay: Annotated[Seconds, Field(ge=0, le=30, description="Pause before the answer to a wrong password.")] = 1.0
+    mechanisms: Annotated[
+        tuple[str, ...],
+        Field(
+            description="SASL mechanisms, in the order to show. Empty: those of plugins, PLAIN, EXTERNAL where external is set, "
+            "and over SMTP LOGIN for old clients."
+        ),
+    ] = ()
+    external: Annotated[
+        Literal["email", "common_name"] | None,
+        Field(description="Where in a client certificate (tls.client_ca) the account's address is; absent: no EXTERNAL."),
+    ] = None
 
 
 class Relay(Section):
@@ -149,6 +164,16 @@ class Storage(Section):
     reserve: Annotated[Size, Field(ge=0, description="Free disk below which new mail is refused for now.")] = 32 * 2**20
 
 
+class Trace(Section):
+    keep: Annotated[Seconds, Field(ge=3600, description="How long it is known what became of a message that was accepted.")] = (
+        30 * 86400.0
+    )
+    refused_keep: Annotated[Seconds, Field(ge=0, description="How long what was refused or deferred is known.")] = 7 * 86400.0
+    refused_most: Annotated[
+        int, Field(ge=0, le=10_000_000, description="Records of refusals kept at most; the oldest go first. About 1 KiB each.")
+    ] = 100_000
+
+
 class HooksSection(Section):
     stall: Annotated[Seconds, Field(ge=0.01, le=10, description="Longest stall of the event loop not held against a plugin.")] = (
         0.05
@@ -161,6 +186,32 @@ class HooksSection(Section):
         int, Field(ge=1, le=1000, description="Errors in a row, within a minute, after which a plugin is not called for a while.")
     ] = 5
     pause: Annotated[Seconds, Field(ge=1, le=3600, description="How long it is then not called; on_error answers for it.")] = 30.0
+    hold_after: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="Attempts in a row failed by one hook's errors, after which a message goes to the error hold.",
+        ),
+    ] = 3
+
+
+class Http(Section):
+    admin_token: Annotated[
+        str | None,
+        Field(
+            min_length=16,
+            pattern=r"^[!-~]*$",
+            repr=False,
+            description="Bearer token of the administrator, at least 16 characters: ${ENV} or file:/path. Absent: only by the Unix socket.",
+        ),
+    ] = None
+    header_size: Annotated[Size, Field(ge=4096, le=2**20, description="Octets of a request's line and header together.")] = 16384
+    body_size: Annotated[Size, Field(ge=1024, le=2**30, description="Octets of a request's body.")] = 2**20
+    header_timeout: Annotated[Seconds, Field(ge=1, le=300, description="Longest time for a request's line and header.")] = 10.0
+    body_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest time for a request's body.")] = 60.0
+    idle_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest wait for the next request on a connection.")] = 30.0
+    send_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest time in which a client takes nothing of an answer.")] = 30.0
 
 
 class Config(Section):
@@ -189,11 +240,13 @@ class Config(Section):
     hooks_dir: Annotated[FilePath | None, Field(description="Folder of drop-in hooks.")] = None
     hooks: Annotated[HooksSection, Field(description="What plugins may do to the server.")] = HooksSection()
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
+    http: Annotated[Http, Field(description="Requests over HTTP: bounds, and the administrator's token.")] = Http()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
     dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
     log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
     storage: Annotated[Storage, Field(description="Disk.")] = Storage()
+    trace: Annotated[Trace, Field(description="What mta trace remembers.")] = Trace()
     plugins: Annotated[
         dict[str, dict[str, Any]],
         BeforeValidator(plugin_table),

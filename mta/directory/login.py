@@ -1,19 +1,21 @@
-"""One login for SMTP, IMAP and POP3: the hooks ``auth_policy``, ``auth_verify``, ``session_login``, ``auth_result``, and the log
-lines that fail2ban reads.
+"""One login for SMTP, IMAP and POP3: the hooks ``auth_policy``, ``auth_verify``, ``credentials_lookup``, ``session_login``,
+``auth_result``, and the log lines that fail2ban reads.
 
-Which SASL mechanisms and when TLS is needed is the protocols' business; so are delays and counts on one connection.
+Which SASL mechanisms there are is ``mta.directory.sasl``; delays and counts on one connection are the protocols' business.
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mta.directory.resolve import First
-from mta.model.directory import AuthAnswer, AuthFail, AuthOk, User
+from mta.model.directory import AuthAnswer, AuthFail, AuthOk, StoredKeys, User
 from mta.model.errors import TemporaryFailure
 from mta.model.verdict import Action, Verdict
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.wire.sasl import Claim, Credentials, Rejected
 from mta_hooks.views import Session
 
 MAX_USERNAME = 320  # 64 + "@" + 255 octets of an address
@@ -24,6 +26,8 @@ class LoginHooks(Protocol):
     def auth_policy(self) -> Any | None: ...
     @property
     def auth_verify(self) -> First | None: ...
+    @property
+    def credentials_lookup(self) -> First | None: ...
     @property
     def user_lookup(self) -> First | None: ...
     @property
@@ -38,7 +42,7 @@ class Denied:
 
     reason   for the log and for ``auth_result``
     verdict  reject or defer, when a plugin said so; None: name or password wrong, which no peer may tell apart
-    known    the password was right, and ``session_login`` refused this session
+    known    the password was right, and ``session_login`` refused this session, or another account was to be acted for
     """
 
     reason: str
@@ -56,7 +60,39 @@ class Denied:
 
     def text(self) -> str:
         """For the peer."""
-        return "name or password wrong" if self.verdict is None else self.verdict.text or "not allowed"
+        if self.verdict is not None:
+            return self.verdict.text or "not allowed"
+        return "acting for others is not possible" if self.known else "name or password wrong"
+
+
+class Refusal(Exception):  # noqa: N818  # ends a run of a mechanism
+    """A plugin does not let this attempt go on."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(denied.reason)
+        self.denied = denied
+
+
+def _unnoted(_decision: Any) -> None:
+    """A protocol without a trace."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Somebody wants to log in.
+
+    mechanism  as ``auth_policy`` hears it
+    mailbox    an account without one cannot log in
+    note       told what plugins decided, for the trace
+    asked      names for which ``auth_policy`` was asked
+    """
+
+    service: str
+    mechanism: str
+    session: Session
+    mailbox: bool = False
+    note: Callable[[Any], None] = _unnoted
+    asked: set[str] = field(default_factory=set)
 
 
 class Login:
@@ -70,35 +106,58 @@ class Login:
         self._log = log
         self._tasks = tasks
 
-    async def log_in(
-        self, service: str, mechanism: str, username: str, password: str, session: Session, *, mailbox: bool = False
-    ) -> AuthOk | Denied:
-        """The whole of a login. ``mailbox``: an account without one cannot log in. Raises TemporaryFailure like ``authenticate``."""
+    async def log_in(self, attempt: Attempt, claim: Claim) -> AuthOk | Denied:
+        """The end of an attempt: what the client claims, tried. Raises TemporaryFailure like ``authenticate``."""
         try:
-            answer = await self._judged(service, mechanism, username, password, session, mailbox)
+            answer = await self._judged(attempt, claim)
         except TemporaryFailure:
-            await self._tell(session, username, Denied("temporary failure"))
+            await self.tell(attempt, claim.username, Denied("temporary failure"))
             raise
-        await self._tell(session, username, answer)
+        await self.tell(attempt, claim.username, answer)
         return answer
 
-    async def _judged(
-        self, service: str, mechanism: str, username: str, password: str, session: Session, mailbox: bool
-    ) -> AuthOk | Denied:
-        if (plan := self._hooks.auth_policy) is not None:
-            decision = await plan.verdict(session=session, mechanism=mechanism, username=username)
-            if (verdict := self._refusal(service, username, session, decision)) is not None:
-                return Denied("policy", verdict)
-        answer = await self.authenticate(service, username, password, session)
+    async def keys(self, attempt: Attempt, username: str) -> StoredKeys | None:
+        """Stored keys of an account. Raises Refusal when ``auth_policy`` does not let it go on, TemporaryFailure."""
+        if (denied := await self._consider(attempt, username)) is not None:
+            raise Refusal(denied)
+        plan = self._hooks.credentials_lookup
+        if plan is None or not _is_name(username):
+            return None
+        found: StoredKeys | None = await plan.first(service=attempt.service, username=username)
+        return found
+
+    async def _judged(self, attempt: Attempt, claim: Claim) -> AuthOk | Denied:
+        service, username, session = attempt.service, claim.username, attempt.session
+        if (denied := await self._consider(attempt, username)) is not None:
+            return denied
+        if isinstance(claim, Rejected):
+            answer: AuthAnswer = self._logged(service, username, session, AuthFail(claim.reason))
+        elif isinstance(claim, Credentials):
+            answer = await self.authenticate(service, username, claim.password, session)
+        else:
+            answer = self._logged(service, username, session, await self._identified(service, username))
         if isinstance(answer, AuthFail):
             return Denied(answer.reason)
-        if mailbox and answer.id is None:
+        if not isinstance(claim, Rejected) and claim.authzid not in ("", username, answer.user):
+            return Denied("may not act for another account", known=True)
+        if attempt.mailbox and answer.id is None:
             return Denied("account has no mailbox")
         if (plan := self._hooks.session_login) is not None:
             decision = await plan.verdict(session=session, user=answer.user)
+            attempt.note(decision)
             if (verdict := self._refusal(service, username, session, decision)) is not None:
                 return Denied("policy", verdict, known=True)
         return answer
+
+    async def _consider(self, attempt: Attempt, username: str) -> Denied | None:
+        """``auth_policy``, once for each name."""
+        if (plan := self._hooks.auth_policy) is None or username in attempt.asked:
+            return None
+        attempt.asked.add(username)
+        decision = await plan.verdict(session=attempt.session, mechanism=attempt.mechanism, username=username)
+        attempt.note(decision)
+        verdict = self._refusal(attempt.service, username, attempt.session, decision)
+        return None if verdict is None else Denied("policy", verdict)
 
     def _refusal(self, service: str, username: str, session: Session, decision: Any) -> Verdict | None:
         verdict: Verdict | None = decision.verdict
@@ -116,11 +175,12 @@ class Login:
         )
         return verdict
 
-    async def _tell(self, session: Session, username: str, answer: AuthOk | Denied) -> None:
+    async def tell(self, attempt: Attempt, username: str, answer: AuthOk | Denied) -> None:
+        """``auth_result``; ``log_in`` does it by itself."""
         if (plan := self._hooks.auth_result) is None:
             return
         reason = answer.reason if isinstance(answer, Denied) else ""
-        told = plan.notify(session=session, username=username, ok=not isinstance(answer, Denied), reason=reason)
+        told = plan.notify(session=attempt.session, username=username, ok=not isinstance(answer, Denied), reason=reason)
         if self._tasks is None:
             await told
         else:
@@ -132,16 +192,20 @@ class Login:
         Raises TemporaryFailure: 454 4.7.0, NO [UNAVAILABLE], -ERR [SYS/TEMP].
         """
         answer: AuthAnswer | None = None
-        if (plan := self._hooks.auth_verify) is not None and 0 < len(username) <= MAX_USERNAME and "\0" not in username:
+        if (plan := self._hooks.auth_verify) is not None and _is_name(username):
             answer = await plan.first(service=service, username=username, credential=password, session=session)
         if isinstance(answer, AuthOk) and answer.id is None:
             answer = await self._account(service, answer)
-        if isinstance(answer, AuthOk):
-            self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id)
-            return answer
-        reason = answer.reason if answer is not None else "no such account"
-        self._log.info("auth.failed", service=service, user=username, client=session.client_ip, session=session.id, reason=reason)
-        return answer or AuthFail(reason)
+        return self._logged(service, username, session, answer or AuthFail("no such account"))
+
+    async def _identified(self, service: str, username: str) -> AuthAnswer:
+        """Proved by a mechanism: the account behind the name is the directory's. Nobody there: not ours to let in."""
+        if (plan := self._hooks.user_lookup) is None or not _is_name(username):
+            return AuthFail("no such account")
+        user: User | None = await plan.first(service=service, username=username)
+        if user is None:
+            return AuthFail("no such account")
+        return AuthOk(str(user.address), user.id) if user.enabled else AuthFail("account is disabled")
 
     async def _account(self, service: str, answer: AuthOk) -> AuthAnswer:
         """A plugin that knows passwords knows no mailboxes: the account behind the name is the directory's, and its to disable."""
@@ -151,3 +215,16 @@ class Login:
         if user is None:
             return answer
         return AuthOk(answer.user, user.id) if user.enabled else AuthFail("account is disabled")
+
+    def _logged(self, service: str, username: str, session: Session, answer: AuthAnswer) -> AuthAnswer:
+        if isinstance(answer, AuthOk):
+            self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id)
+        else:
+            self._log.info(
+                "auth.failed", service=service, user=username, client=session.client_ip, session=session.id, reason=answer.reason
+            )
+        return answer
+
+
+def _is_name(username: str) -> bool:
+    return 0 < len(username) <= MAX_USERNAME and "\0" not in username

@@ -22,7 +22,9 @@ def capabilities(session: Session) -> bytes:
     out = [_ALWAYS]
     if session.server.tls is not None and not session.peer.tls:
         out.append(b"STARTTLS")
-    out.append(b"AUTH=PLAIN" if session.secure else b"LOGINDISABLED")
+    if not session.secure:
+        out.append(b"LOGINDISABLED")
+    out += [b"AUTH=" + name.encode("ascii") for name in session.server.sasl.offered(session.door)]
     return b" ".join(out)
 
 

@@ -8,6 +8,7 @@ for ``_STALLED`` seconds is cut off. Nothing that came before the TLS handshake 
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
@@ -213,6 +214,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT, low=_UNSENT // 4)
         self.session.peer.tls = True
+
+    @property
+    def secured(self) -> ssl.SSLObject | None:
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
 
     def logged_in(self) -> None:
         self._decoder.bounds = self.server.bounds

@@ -1,49 +1,43 @@
 """LOGIN and AUTHENTICATE (RFC 9051 §6.2.2, §6.2.3; SASL-IR: RFC 4959). Passwords only over TLS, or where the config allows it."""
 # SPDX-License-Identifier: Apache-2.0
 
-import base64
-
-from mta.directory.login import Denied
+from mta.directory.login import Attempt, Denied
+from mta.directory.sasl import NoMechanism
 from mta.imapd.answer import Answer, bad, no, ok, readable
 from mta.imapd.capability import capabilities
 from mta.imapd.session import Session
+from mta.model.directory import AuthOk
 from mta.wire.imap.command import Authenticate, Login
-from mta.wire.sasl import Challenge, Credentials, PlainExchange, SaslError
-
-_LONGEST_RESPONSE = 8192
+from mta.wire.sasl import MAX_RESPONSE, Challenge, Credentials, SaslError
 
 
 async def login(session: Session, command: Login) -> bytes:
     if not session.secure:
         raise no(b"use STARTTLS first", b"PRIVACYREQUIRED")
     try:
-        username, password = command.username.decode("utf-8"), command.password.decode("utf-8")
+        claim = Credentials(command.username.decode("utf-8"), command.password.decode("utf-8"))
     except UnicodeDecodeError:
         raise await _denied(session, Denied("not UTF-8")) from None
-    return await _log_in(session, "LOGIN", Credentials(username, password))
+    attempt = Attempt("imap", "LOGIN", session.peer, mailbox=True)
+    return await _logged_in(session, await session.server.login.log_in(attempt, claim))
 
 
 async def authenticate(session: Session, command: Authenticate) -> bytes:
-    if command.mechanism != "PLAIN":
-        raise no(b"mechanism not known")
-    if not session.secure:
-        raise no(b"use STARTTLS first", b"PRIVACYREQUIRED")
-    exchange = PlainExchange()
     try:
-        step: Challenge | Credentials = exchange.begin(None if command.initial is None else command.initial.decode("ascii"))
+        exchange = session.server.sasl.exchange(command.mechanism, session.door)
+    except NoMechanism as exc:
+        raise (no(b"use STARTTLS first", b"PRIVACYREQUIRED") if exc.needs_tls else no(b"mechanism not known")) from None
+    try:
+        step = await exchange.begin(None if command.initial is None else command.initial.decode("ascii"))
         while isinstance(step, Challenge):
-            session.out.write(b"+ %b\r\n" % base64.b64encode(step.octets))
-            step = exchange.step(await session.out.line(_LONGEST_RESPONSE))
+            session.out.write(b"+ %b\r\n" % step.encode().encode("ascii"))
+            step = await exchange.answer(await session.out.line(MAX_RESPONSE + 2))
     except SaslError as exc:
         raise bad(str(exc).encode("ascii", "replace")) from exc
-    return await _log_in(session, "PLAIN", step)
+    return await _logged_in(session, step)
 
 
-async def _log_in(session: Session, mechanism: str, credentials: Credentials) -> bytes:
-    if credentials.authzid and credentials.authzid != credentials.username:
-        raise no(b"acting for others is not possible", b"AUTHORIZATIONFAILED")
-    name, password = credentials.username, credentials.password
-    found = await session.server.login.log_in("imap", mechanism, name, password, session.peer, mailbox=True)
+async def _logged_in(session: Session, found: AuthOk | Denied) -> bytes:
     if isinstance(found, Denied):
         raise await _denied(session, found)
     session.user = found.id

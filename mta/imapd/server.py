@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from mta.config.sections import Config
 from mta.directory.login import Login
+from mta.directory.sasl import Sasl
 from mta.imapd.connection import Connection
 from mta.imapd.view import View
 from mta.model.errors import MailError, NoSuchMailbox
@@ -17,6 +18,7 @@ from mta.model.message import Content
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta_hooks.backends import MailStore
@@ -40,6 +42,8 @@ class Hooks(Protocol):
     def mailbox_store(self) -> Any | None: ...
     @property
     def mailbox_expunge(self) -> Any | None: ...
+    @property
+    def offering(self) -> Offering: ...
 
 
 class _LiteralFile:
@@ -77,6 +81,7 @@ class ImapServer:
         self.config = config
         self.hooks = hooks
         self.login = login
+        self.sasl = Sasl("imap", hooks, login, config.auth)
         self.store = store
         self.clock = clock
         self.log = log

@@ -1,11 +1,13 @@
 """What one connection is: who speaks, what was enabled, which mailbox is open. The verbs work on this; octets go by ``out``."""
 # SPDX-License-Identifier: Apache-2.0
 
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mta.directory.sasl import Door
 from mta.imapd.answer import no
 from mta.imapd.selected import NEVER, Selected
 from mta.model.errors import MailError
@@ -52,6 +54,11 @@ class Out(Protocol):
 
     async def start_tls(self) -> None: ...
 
+    @property
+    def secured(self) -> ssl.SSLObject | None:
+        """The TLS session under way."""
+        ...
+
     def push(self) -> None:
         """Tell a client in IDLE what changed."""
         ...
@@ -93,6 +100,11 @@ class Session:
     def secure(self) -> bool:
         """A password may be said: under TLS, or where the config allows it without."""
         return self.peer.tls or self.server.config.auth.plaintext_without_tls
+
+    @property
+    def door(self) -> Door:
+        """The connection as SASL sees it."""
+        return Door(self.peer, self.secure, self.out.secured)
 
     @property
     def account(self) -> UserId:

@@ -91,3 +91,22 @@ class AuthFail:
 
 
 AuthAnswer = AuthOk | AuthFail
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """What SCRAM needs of a password (RFC 5802 §3). ``hash`` is "sha256" or "sha1"; salt and keys are octets."""
+
+    hash: str
+    salt: bytes = field(repr=False)
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """The keys of an account that may log in. ``user`` is its canonical address."""
+
+    user: str
+    scram: tuple[ScramKeys, ...]

@@ -1,7 +1,7 @@
 """TLS for the listeners (RFC 8314, RFC 9325): one context, made by the supervisor before it forks.
 
 So workers need no right to read the key, and share the keys of session tickets (RFC 5077): a client resumes on any of them.
-ALPN is not negotiated: mail clients do not offer it. Left out: client certificates, OCSP, certificates by server name.
+ALPN is not negotiated: mail clients do not offer it. Left out: OCSP, certificates by server name.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -17,6 +17,12 @@ from mta.obs.log import Log
 
 _VALID = datetime.timedelta(days=3650)
 _MINIMUM = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class ServerContext(ssl.SSLContext):
+    """A context that knows its certificate: ``end_point`` is the channel binding tls-server-end-point (RFC 5929 §4)."""
+
+    end_point: bytes | None = None
 
 
 class Pair(NamedTuple):
@@ -53,7 +59,7 @@ def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
         if not pair.stamp():
             make_self_signed(pair, loaded.config.hostname)
         log.warning("tls.self_signed", certificate=pair.certificate, fix="set tls.certificate and tls.key before real use")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _MINIMUM[loaded.config.tls.minimum]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
@@ -67,7 +73,61 @@ def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
         raise loaded.mistake("tls.certificate", problem, "give the certificate first, then its chain, and its own key.") from exc
     except (OSError, ValueError) as exc:
         raise loaded.mistake("tls.key", f"cannot be read: {exc}", "check the mode, and that the key has no passphrase.") from exc
+    context.end_point = _end_point(pair)
+    if (authority := loaded.config.tls.client_ca) is not None:
+        try:
+            context.load_verify_locations(authority)
+        except (OSError, ssl.SSLError) as exc:
+            raise loaded.mistake(
+                "tls.client_ca", f"{authority} has no certificates in PEM ({exc})", "name the CA's PEM file."
+            ) from exc
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def _end_point(pair: Pair) -> bytes | None:
+    """The certificate's hash by its own signature algorithm, SHA-256 in place of MD5 and SHA-1; None where that names no hash."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    certificate = x509.load_pem_x509_certificate(Path(pair.certificate).read_bytes())
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None:
+        return None
+    return certificate.fingerprint(hashes.SHA256() if isinstance(algorithm, hashes.MD5 | hashes.SHA1) else algorithm)
+
+
+# ---- what a session under TLS can say of itself
+
+
+def client_certificate(session: ssl.SSLObject) -> bytes | None:
+    """The client's certificate in DER, verified in the handshake; None when it sent none or nobody asked for one."""
+    return session.getpeercert(True) if session.context.verify_mode != ssl.CERT_NONE else None
+
+
+def binding_kinds(session: ssl.SSLObject | None) -> tuple[str, ...]:
+    """Channel bindings that this session has data for."""
+    if session is None:
+        return ()
+    kinds = ["tls-exporter"] if hasattr(session, "export_keying_material") else []
+    if getattr(session.context, "end_point", None) is not None:
+        kinds.append("tls-server-end-point")
+    if session.version() == "TLSv1.2":
+        kinds.append("tls-unique")
+    return tuple(kinds)
+
+
+def channel_binding(session: ssl.SSLObject, kind: str) -> bytes | None:
+    """RFC 5929, RFC 9266. tls-exporter needs a Python whose ``ssl`` can export keying material; tls-unique is none in TLS 1.3."""
+    if kind not in binding_kinds(session):
+        return None
+    if kind == "tls-server-end-point":
+        found: bytes | None = session.context.end_point  # type: ignore[attr-defined]  # a ServerContext
+        return found
+    if kind == "tls-unique":
+        return session.get_channel_binding("tls-unique")
+    exported: bytes = session.export_keying_material(b"EXPORTER-Channel-Binding", 32)  # type: ignore[attr-defined]  # see above
+    return exported
 
 
 def _no_passphrase() -> str:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from mta.model.address import Address
 from mta.model.verdict import Verdict
+from mta.pluginhost.offers import Offering
 
 
 class Decision(Protocol):
@@ -93,6 +94,8 @@ class Hooks(Protocol):
     def mailbox_deliver(self) -> Plan | None: ...
     @property
     def deliver(self) -> object | None: ...
+    @property
+    def offering(self) -> Offering: ...
 
     def deliver_wants(self, recipient: Address) -> bool:
         """Is some ``deliver`` hook meant for this recipient?"""

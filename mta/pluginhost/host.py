@@ -22,12 +22,17 @@ from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
 from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.load import Find, adopt, find, guarded, load_package
+from mta.pluginhost.offers import Offering
 from mta.pluginhost.order import arrange
+from mta.pluginhost.owned import migrate
 from mta.pluginhost.plan import Decision, Plan
 from mta.pluginhost.plugin import HostOptions, Kind, Plugin, make_plugin
+from mta.pluginhost.running import ServiceRunner
+from mta.pluginhost.routes import PluginRoute, metrics_of, routes_of
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS, with_ctx
 from mta_hooks.markers import PROJECT
+from mta_hooks.metrics import Metric
 
 __all__ = ["Decision", "HookHost", "HostOptions", "Plan", "Services"]
 
@@ -55,6 +60,7 @@ class HookHost:
     auth_result: Plan | None = None
     session_login: Plan | None = None
     auth_verify: Plan | None = None
+    credentials_lookup: Plan | None = None
     smtp_mail: Plan | None = None
     smtp_rcpt: Plan | None = None
     rcpt_policy_key: Plan | None = None
@@ -104,9 +110,12 @@ class HookHost:
         self.durable: frozenset[str] = frozenset()
         self.failed: dict[str, Failed] = {}
         self.plugins: dict[str, Plugin] = {}
+        self.offering = Offering()
+        self.routes: tuple[PluginRoute, ...] = ()
         self._registrations = pluggy.PluginManager(PROJECT)
         self._registrations.add_hookspecs(with_ctx())
         self._dispatcher = Dispatcher(services.log, self.options, self._moved, strict=strict)
+        self._running = ServiceRunner(self._dispatcher, services.clock, services.log)
 
     # ---- the set of plugins
 
@@ -151,7 +160,7 @@ class HookHost:
             place = _EXECUTABLES if kind == "executable" else _DROP_INS
         plugin: Plugin = guarded(make_plugin, name, object, kind, place, self.options)
         adopt(plugin)
-        plugin.context = PluginContext(name, config, self.services, plugin.pool)
+        plugin.context = PluginContext(name, config, self.services, plugin.pool, plugin.offers.schemas)
         return plugin
 
     def change(self, *, add: Sequence[Plugin] = (), remove: Sequence[Plugin] = ()) -> None:
@@ -168,6 +177,8 @@ class HookHost:
                 self._registrations.check_pending()
                 self.plugins[plugin.name] = plugin
             plans = {hook: self._compile(hook) for hook, spec in SPECS.items() if spec.mode != "load"}
+            offering = Offering.of(self.plugins, self._dispatcher)
+            routes = guarded(routes_of, self.plugins, self._dispatcher)
         except (pluggy.PluginValidationError, ValueError) as exc:
             self._restore(before, add)
             raise PluginRefused(str(exc)) from exc
@@ -176,6 +187,8 @@ class HookHost:
             raise
         for hook, plan in plans.items():
             setattr(self, hook, plan)
+        self.offering = offering
+        self.routes = routes
         self._dispatcher.override = plans["verdict_override"]
         self.durable = frozenset(h for h, plan in plans.items() if plan is not None and plan.spec.mode == "durable")
         for plugin in remove:
@@ -237,19 +250,20 @@ class HookHost:
         text = str(recipient)
         return any(step.when is None or step.when.wants(text) for step in self.deliver.steps)
 
-    async def call_durable(self, hook: str, payload: Mapping[str, Any]) -> None:
-        """Call a durable hook with its record rebuilt from the outbox, every implementation each time (at least once).
+    async def call_durable(self, hook: str, payload: Mapping[str, Any], plugin: str = "") -> dict[str, str]:
+        """Call a durable hook with its record rebuilt from the outbox (at least once); ``plugin``: only this one's.
 
-        Raises TemporaryFailure when one failed; a hook that nobody implements any more is done.
+        Returns plugin -> error of those who failed. A hook that nobody implements any more is done. Raises TemporaryFailure for a
+        record that cannot be rebuilt.
         """
         plan: Plan | None = getattr(self, hook) if hook in SPECS else None
         if plan is None:
-            return
+            return {}
         try:
             arguments = arguments_of(plan.spec.arguments, payload)
         except TypeError as exc:
             raise TemporaryFailure(f"{hook}: {exc}") from exc
-        await plan.notify(**arguments)
+        return await plan.tell(plugin, arguments)
 
     # ---- life
 
@@ -266,6 +280,27 @@ class HookHost:
             for step, every in jobs_of(plugin, single=single):
                 tasks.spawn(run_job(step, every, self._dispatcher, self.services.clock), f"job-{plugin.name}-{step.spec.name}")
 
+    async def migrate(self, where: Where = str) -> None:
+        """Bring the plugins' tables to their versions; before anything of them is called. One that cannot run with what the database
+        has is left out like one that does not load. Raises ConfigError when it is required, TemporaryFailure."""
+        for plugin in list(self.plugins.values()):
+            try:
+                await migrate(plugin, self.services.tables)
+            except PluginRefused as exc:
+                key = f"plugins.{plugin.name}"
+                if plugin.required:
+                    raise ConfigError(where(key), key, exc.problem, "mend or remove the plugin, or set required: false.") from exc
+                self.change(remove=[plugin])
+                self.refuse(plugin.name, plugin.kind, exc)
+
+    def start_services(self, *, single: bool) -> None:
+        """After ``startup``; ``single``: by the worker that holds the dispatch lock."""
+        for plugin in self.plugins.values():
+            self._running.start(plugin, single=single)
+
+    async def stop_services(self, grace: float) -> None:
+        await self._running.stop(grace)
+
     def stop(self) -> None:
         self._dispatcher.watchdog.stop()
         for plugin in self.plugins.values():
@@ -275,6 +310,10 @@ class HookHost:
         self.launcher.close()
 
     # ---- what is there
+
+    async def metrics(self) -> list[Metric]:
+        """What the plugins count, named after them."""
+        return await metrics_of(self.plugins, self._dispatcher)
 
     def order(self, hook: str) -> list[tuple[str, str]]:
         """(plugin, reason of its place) in the order of calls. Raises KeyError for a hook that does not exist."""

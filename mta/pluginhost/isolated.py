@@ -104,6 +104,14 @@ def _load(hello: Mapping[str, Any]) -> Plugin:
     adopt(plugin)
     if plugin.offers.backends:
         raise PluginRefused("a plugin that brings a backend cannot run in a process of its own", plugin.path)
+    for word, offer in (
+        ("cli", plugin.offers.command),
+        ("sasl", plugin.offers.mechanisms),
+        ("schema", plugin.offers.schemas),
+        ("service", plugin.offers.services),
+    ):
+        if offer:
+            raise PluginRefused(f"registry.{word} does not work from a process of its own: leave out isolate", plugin.path)
     plugin.context = SimpleNamespace(config=validate(plugin.offers.model, hello["config"], "", lambda key: key))
     return plugin
 

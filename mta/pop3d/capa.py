@@ -8,7 +8,9 @@ def capa(session: Session, _argument: bytes) -> bytes:
     lines = ["+OK capabilities follow", "TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER"]
     if session.maildrop is None:
         if session.secure:
-            lines += ["USER", "SASL PLAIN"]
+            lines.append("USER")
+        if mechanisms := session.server.sasl.offered(session.door):
+            lines.append("SASL " + " ".join(mechanisms))
         if session.server.tls is not None and not session.tls:
             lines.append("STLS")
     lines.append(".\r\n")

@@ -9,6 +9,7 @@ Answers of one turn leave in one write. Nothing that came before the TLS handsha
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Awaitable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
@@ -207,6 +208,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT)
         self.session.tls = True
+
+    @property
+    def secured(self) -> ssl.SSLObject | None:
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
 
     def _flush(self) -> None:
         if self._out:

@@ -1,18 +1,25 @@
 """From a name and a password to an open maildrop: the end of PASS and AUTH."""
 # SPDX-License-Identifier: Apache-2.0
 
-from mta.directory.login import Denied
+from mta.directory.login import Attempt, Denied
+from mta.model.directory import AuthOk
 from mta.model.ids import ModSeq
 from mta.pop3d.maildrop import Maildrop
 from mta.pop3d.session import Refusal, Session
 from mta.wire.pop3 import ok
+from mta.wire.sasl import Credentials
 
 
-async def log_in(session: Session, mechanism: str, username: str, password: str) -> bytes:
+async def log_in(session: Session, username: str, password: str) -> bytes:
+    """USER and PASS. Raises like ``open_maildrop``."""
+    attempt = Attempt("pop3", "USER", session, mailbox=True)
+    return await open_maildrop(session, await session.server.login.log_in(attempt, Credentials(username, password)))
+
+
+async def open_maildrop(session: Session, found: AuthOk | Denied) -> bytes:
     """Raises Refusal: [AUTH] after the pause, the same for an unknown user and a wrong password (RFC 3206 §4); [IN-USE];
     [SYS/TEMP] when a plugin says so."""
     server = session.server
-    found = await server.login.log_in("pop3", mechanism, username, password, session, mailbox=True)
     if isinstance(found, Denied):
         raise await _denied(session, found)
     assert found.id is not None  # asked for

@@ -9,4 +9,4 @@ async def pass_(session: Session, argument: bytes) -> bytes:
     username, session.username = session.username, ""
     if not username:
         raise Refusal("send USER first")
-    return await log_in(session, "USER", username, argument.decode("utf-8", "replace"))
+    return await log_in(session, username, argument.decode("utf-8", "replace"))

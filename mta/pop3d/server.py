@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from mta.config.sections import Config
 from mta.directory.login import Login
+from mta.directory.sasl import Sasl
 from mta.model.ids import MailboxId
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.offers import Offering
 from mta.pop3d.connection import Connection
 from mta_hooks.backends import MailStore
 from mta_hooks.services import Clock
@@ -27,6 +29,8 @@ class Hooks(Protocol):
     def smtp_disconnect(self) -> Any | None: ...
     @property
     def mailbox_expunge(self) -> Any | None: ...
+    @property
+    def offering(self) -> Offering: ...
 
 
 class Pop3Server:
@@ -47,6 +51,7 @@ class Pop3Server:
         self.config = config
         self.hooks = hooks
         self.login = login
+        self.sasl = Sasl("pop3", hooks, login, config.auth)
         self.store = store
         self.clock = clock
         self.log = log

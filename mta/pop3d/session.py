@@ -1,9 +1,11 @@
 """What one connection is: who speaks, the open maildrop. Verbs work on this; octets go by ``out``."""
 # SPDX-License-Identifier: Apache-2.0
 
+import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mta.directory.sasl import Door
 from mta.pop3d.maildrop import Maildrop
 from mta.wire.pop3 import Command, err
 from mta.wire.pop3.reply import Code
@@ -44,6 +46,11 @@ class Out(Protocol):
 
     async def start_tls(self) -> None: ...
 
+    @property
+    def secured(self) -> ssl.SSLObject | None:
+        """The TLS session under way."""
+        ...
+
 
 class Session:
     """State of RFC 1939 §3: no ``maildrop``: AUTHORIZATION; with one: TRANSACTION. Fulfils mta_hooks.views.Session.
@@ -81,6 +88,11 @@ class Session:
     def secure(self) -> bool:
         """A password may be said: under TLS, or where the config allows it without."""
         return self.tls or self.server.config.auth.plaintext_without_tls
+
+    @property
+    def door(self) -> Door:
+        """The connection as SASL sees it."""
+        return Door(self, self.secure, self.out.secured)
 
     @property
     def open(self) -> Maildrop:

@@ -134,7 +134,11 @@ class Incoming:
     def _refused(self, reply: Reply) -> Reply:
         about = {"detail": self._detail} if self._detail else {}
         sender = self._transaction.sender or ""
-        return refused(self._link, "smtp.data.refused", reply, id=self._transaction.id, sender=sender, **about)
+        transaction, link = self._transaction, self._link
+        steps = (*link.peer.steps, *transaction.steps)
+        return refused(
+            link, "smtp.data.refused", reply, transaction=transaction, steps=steps, id=transaction.id, sender=sender, **about
+        )
 
     async def _submit(self) -> Reply:
         link = self._link

@@ -7,6 +7,7 @@ from typing import Any
 from mta.model.reply import Reply
 from mta.pipeline.hooks import Plan
 from mta.smtpd import replies
+from mta.smtpd.auth import door
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_session
 from mta.wire.smtp.command import Ehlo, Helo, Lhlo
@@ -61,7 +62,7 @@ def capabilities(link: SmtpProtocol) -> list[str]:
     ]
     if server.tls is not None and not peer.tls and not link.spec.local:
         lines.append("STARTTLS")
-    if server.takes_passwords(link) and not peer.user:
-        lines.append("AUTH PLAIN LOGIN")
+    if not peer.user and not link.spec.local and (mechanisms := server.sasl.offered(door(link))):
+        lines.append("AUTH " + " ".join(mechanisms))
     lines.append("HELP")
     return lines

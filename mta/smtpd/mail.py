@@ -40,12 +40,12 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
 async def _judged(link: SmtpProtocol, transaction: MailTransaction, foreign: bool) -> Reply:
     server, peer, sender = link.server, link.peer, transaction.sender
     if foreign and sender is not None and not await _belongs(link, sender):
-        return refused(link, "smtp.mail.refused", replies.NOT_YOURS, sender=sender)
+        return refused(link, "smtp.mail.refused", replies.NOT_YOURS, transaction=transaction, sender=sender)
     if (plan := server.hooks.smtp_mail) is not None:
         decision = await plan.verdict(session=peer, transaction=transaction, sender=sender, params=transaction.params)
         transaction.score += decision.score
         transaction.steps.extend(decision.steps)
-        if (reply := refusal(link, "smtp.mail.refused", decision, sender=sender or "")) is not None:
+        if (reply := refusal(link, "smtp.mail.refused", decision, transaction=transaction, sender=sender or "")) is not None:
             return reply
     link.transaction = transaction
     return replies.MAIL_OK

@@ -250,9 +250,13 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         return str(cipher[0]) if cipher else ""
 
     @property
+    def secured(self) -> ssl.SSLObject | None:
+        return self._link.get_extra_info("ssl_object") if self._link is not None else None
+
+    @property
     def tls(self) -> Tls:
         """What ``smtp_tls`` is told of the session."""
-        secured = self._link.get_extra_info("ssl_object") if self._link is not None else None
+        secured = self.secured
         if secured is None:
             return Tls("", self.peer.cipher)
         return Tls(secured.version() or "", self.peer.cipher, secured.getpeercert(True))
@@ -360,6 +364,11 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             return exc.reply
         if isinstance(exc, TemporaryFailure):
             self.server.log.warning("smtp.deferred", session=self.peer.id, detail=str(exc))
+            if (refusals := self.server.refusals) is not None:
+                stage = "message" if self.command == "." else self.command.__class__.__name__.lower()
+                who = [str(address)] if (address := getattr(self.command, "address", None)) is not None else []
+                steps = [{"error": str(exc)[:500]}]
+                refusals.add(stage, replies.TEMPORARY, self.peer, transaction=self.transaction, recipients=who, steps=steps)
             return replies.TEMPORARY
         self.server.log.error("smtp.bug", session=self.peer.id, client=self.peer.client_ip, exc_info=True)  # noqa: LOG014
         return replies.BUG

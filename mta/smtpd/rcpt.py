@@ -75,7 +75,7 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
 async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, plan: Plan) -> Reply:
     decision = await plan.verdict(session=link.peer, transaction=transaction, recipient=recipient.address, params=recipient.params)
     transaction.score += decision.score
-    transaction.steps.extend(decision.steps)
+    transaction.steps.extend({**step, "recipient": str(recipient.address)} for step in decision.steps)
     verdict = decision.verdict
     if verdict is None or not verdict.final:
         return await _resolve(link, transaction, recipient)
@@ -111,6 +111,15 @@ async def _redirect(link: SmtpProtocol, transaction: MailTransaction, recipient:
 
 
 def _refuse(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, reply: Reply, **about: object) -> Reply:
+    who = str(recipient.address)
     return refused(
-        link, "smtp.rcpt.refused", reply, sender=transaction.sender or "", recipient=recipient.original, id=transaction.id, **about
+        link,
+        "smtp.rcpt.refused",
+        reply,
+        transaction=transaction,
+        steps=[*link.peer.steps, *(step for step in transaction.steps if step.get("recipient", who) == who)],
+        sender=transaction.sender or "",
+        recipient=recipient.original,
+        id=transaction.id,
+        **about,
     )

@@ -19,6 +19,7 @@ from typing import Any
 from mta.config.sections import Config
 from mta.directory.login import Login
 from mta.directory.resolve import Resolver
+from mta.directory.sasl import Sasl
 from mta.model.message import Origin
 from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
@@ -26,6 +27,7 @@ from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pipeline.hooks import Hooks, Plan
 from mta.pipeline.pipeline import Pipeline
+from mta.pipeline.refusals import Refusals
 from mta.smtpd import replies, simple
 from mta.smtpd.auth import auth
 from mta.smtpd.data import data
@@ -79,10 +81,14 @@ class SmtpServer:
         log: Log,
         tls: ssl.SSLContext | None,
         tasks: Tasks,
+        refusals: Refusals | None = None,
     ) -> None:
+        """``refusals``: where what is not taken is noted for the trace."""
         self.hooks, self.login, self.pipeline, self.resolver = hooks, login, pipeline, resolver
         self.clock, self.log, self.tls, self.tasks = clock, log, tls, tasks
+        self.sasl = Sasl("smtp", hooks, login, config.auth)
         self.time = clock.monotonic
+        self.refusals = refusals
         self.hostname = config.hostname or socket.gethostname()
         limits = config.limits
         self.message_size, self.memory = limits.message_size, limits.memory_per_message
@@ -158,6 +164,8 @@ class SmtpServer:
             link.counted = peer.client_ip
             if count > self._max_per_client and not link.trusted:
                 self.log.info("smtp.too_many_connections", client=peer.client_ip, session=peer.id)
+                if self.refusals is not None:
+                    self.refusals.add("connect", replies.TOO_MANY_CONNECTIONS, peer)
                 link.reason = "refused"
                 return replies.TOO_MANY_CONNECTIONS
         if self._draining or len(self._links) > self._max_connections:

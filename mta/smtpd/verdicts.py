@@ -1,6 +1,9 @@
 """Verdicts of connection and envelope hooks, as replies; and the log line of every refusal."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.pipeline.hooks import Decision
@@ -8,12 +11,18 @@ from mta.pipeline.transaction import MailTransaction
 from mta.smtpd.protocol import SmtpProtocol
 
 
-def refusal(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
+def refusal(
+    link: SmtpProtocol, event: str, decision: Decision, *, transaction: MailTransaction | None = None, **about: object
+) -> Reply | None:
     """The reply for reject and defer, logged as ``event``; None: go on."""
     verdict = decision.verdict
     if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
         return None
-    return refused(link, event, verdict.reply(), plugin=decision.plugin, reason=verdict.reason, **about)
+    steps = link.peer.steps if transaction is None else (*link.peer.steps, *transaction.steps)
+    reply = verdict.reply()
+    return refused(
+        link, event, reply, transaction=transaction, steps=steps, plugin=decision.plugin, reason=verdict.reason, **about
+    )
 
 
 def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
@@ -30,14 +39,32 @@ def judge_transaction(
     """The same, with the plugins' words noted on the transaction."""
     transaction.score += decision.score
     transaction.steps.extend(decision.steps)
-    reply = refusal(link, event, decision, id=transaction.id, sender=transaction.sender or "", **about)
+    reply = refusal(
+        link, event, decision, transaction=transaction, id=transaction.id, sender=transaction.sender or "", **about
+    )
     if reply is None and decision.verdict is not None:
         transaction.keep(decision.verdict, decision.plugin)
     return reply
 
 
-def refused(link: SmtpProtocol, event: str, reply: Reply, **about: object) -> Reply:
-    """Log one refusal, and return it."""
+def refused(
+    link: SmtpProtocol,
+    event: str,
+    reply: Reply,
+    *,
+    transaction: MailTransaction | None = None,
+    steps: Sequence[Mapping[str, Any]] = (),
+    **about: object,
+) -> Reply:
+    """Log one refusal, note it for the trace, and return it. ``event``: "smtp.<stage>.refused", or "auth.refused"."""
     peer = link.peer
+    if (refusals := link.server.refusals) is not None:
+        stage = event.removeprefix("smtp.").removesuffix(".refused")
+        who = (str(about["recipient"]),) if "recipient" in about else ()
+        if transaction is not None and stage == "data":
+            who = tuple(str(r.original) for r in transaction.recipients)
+        refusals.add(
+            stage, reply, peer, transaction=transaction, recipients=who, steps=steps, plugin=str(about.get("plugin", ""))
+        )
     link.server.log.info(event, session=peer.id, client=peer.client_ip, helo=peer.helo, user=peer.user, reply=str(reply), **about)
     return reply

@@ -19,6 +19,7 @@ from mta.model.message import Flags, OctetContent
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.offers import Offering
 from mta.pluginhost.specs import SPECS
 from mta.testing.memory import MemoryDatabase
 from mta.testing.smtpd import FakeClock, FakePlan
@@ -65,7 +66,7 @@ class ImapSite:
         self.clock = FakeClock(1_700_000_000.0)
         self.log = Log()
         self.tasks = Tasks(self.log)
-        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)})
+        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering())
         options = DatabaseOptions(data_dir, changed=self._changed)
         self.memory = MemoryDatabase(options)
         self.memory.data.uid_validity = 100

@@ -16,6 +16,7 @@ from mta.model.mailbox import Changes, MailboxInfo, Row
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.offers import Offering
 from mta.pluginhost.specs import SPECS
 from mta.pop3d.connection import Connection
 from mta.pop3d.server import Pop3Server
@@ -92,7 +93,7 @@ class Pop3Site:
         self.clock = FakeClock()
         self.log = Log()
         self.tasks = Tasks(self.log)
-        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)})
+        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering())
         self.server = Pop3Server(
             config=Config(auth=Auth(plaintext_without_tls=plaintext), limits=Limits(**limits)),
             hooks=self.hooks,

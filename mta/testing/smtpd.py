@@ -24,6 +24,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
+from mta.pluginhost.offers import Offering
 from mta.pluginhost.plan import Decision
 from mta.pluginhost.specs import SPECS
 from mta.smtpd.protocol import SmtpProtocol
@@ -181,7 +182,9 @@ class SmtpSite:
         self.log = Log()
         self.tasks = Tasks(self.log)
         self.spool = FakeSpool()
-        self.hooks: Any = SimpleNamespace(**dict.fromkeys(SPECS), durable=frozenset(), deliver_wants=lambda _recipient: True)
+        self.hooks: Any = SimpleNamespace(
+            **dict.fromkeys(SPECS), offering=Offering(), durable=frozenset(), deliver_wants=lambda _recipient: True
+        )
         self.hooks.recipient_lookup = FakePlan(self._recipient)
         self.hooks.alias_expand = FakePlan(self._alias)
         self.hooks.auth_verify = FakePlan(self._verify)

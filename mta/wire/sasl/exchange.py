@@ -1,10 +1,14 @@
-"""What every SASL mechanism has in common: challenges out, responses in, credentials at the end."""
+"""What every SASL mechanism has in common (RFC 4422 §3): challenges out, responses in, a claim at the end.
+
+A mechanism is a small class; one object is one run of it. ``step`` takes a response, already decoded from base64, and answers a
+``Challenge``, or how the run ended: ``Credentials`` to be verified by others, ``Identified`` when the mechanism itself proved who
+it is, ``Rejected`` when the proof is wrong. SaslError is for what is not the mechanism's form.
+"""
 # SPDX-License-Identifier: Apache-2.0
 
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import Protocol
 
 MAX_RESPONSE = 12288  # octets of base64 in one response, RFC 4954 §4
 MAX_FIELD = 1024  # octets of a name or password: more is no credential but work for the hash
@@ -33,16 +37,25 @@ class Credentials:
     authzid: str = ""
 
 
-class Exchange(Protocol):
-    """One run of a mechanism."""
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The mechanism knows who it is. ``final``: octets that go with success (RFC 4422 §3.6), sent as one more challenge."""
 
-    def begin(self, initial: str | None) -> Challenge | Credentials:
-        """``initial``: the initial response as sent (base64, "=" is empty), or None. Raises SaslError."""
-        ...
+    username: str
+    authzid: str = ""
+    final: bytes = b""
 
-    def step(self, line: bytes) -> Challenge | Credentials:
-        """One line of the client without CRLF. Raises SaslError."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The proof is wrong. ``username`` "" when it is not even known; ``reason`` for the log, never for the peer."""
+
+    username: str
+    reason: str = "wrong password"
+
+
+Claim = Credentials | Identified | Rejected
+Outcome = Challenge | Claim
 
 
 def decode_base64(line: bytes) -> bytes:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mta.directory.builtin import DirectoryPlugin
-from mta.directory.login import Denied, Login
+from mta.directory.login import Attempt, Denied, Login
 from mta.directory.passwords import Passwords, hash_password
 from mta.model.address import Address
 from mta.model.directory import Alias, AuthFail, AuthOk, Domain, User
@@ -17,6 +17,7 @@ from mta.model.verdict import defer, reject
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pluginhost.plan import Decision
+from mta.wire.sasl import Credentials
 
 SESSION = SimpleNamespace(id="s1", client_ip="192.0.2.1")
 
@@ -136,7 +137,9 @@ def whole(*, policy=None, session=None, password="secret", mailbox=True, user=BO
     async def run():
         tasks = Tasks(Log())
         try:
-            return await Login(hooks, Log(), tasks).log_in("imap", "PLAIN", "Bob", password, SESSION, mailbox=mailbox)
+            return await Login(hooks, Log(), tasks).log_in(
+                Attempt("imap", "PLAIN", SESSION, mailbox), Credentials("Bob", password)
+            )
         except TemporaryFailure as exc:
             return exc
         finally:
