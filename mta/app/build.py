@@ -25,6 +25,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
+from mta.pipeline.refusals import Refusals
 from mta.pluginhost.context import Services
 from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
@@ -92,6 +93,8 @@ class Assembly:
         hooks.add_builtin("directory", self._directory)
         login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
+        self._refusals = Refusals(self.database.traces, self.clock, log)
+        self._tasks.spawn(self._refusals.run(), "refusals")
         pipeline = Pipeline(
             config=config,
             hooks=hooks,
@@ -100,6 +103,7 @@ class Assembly:
             clock=self.clock,
             log=log,
             hostname=config.hostname,
+            refusals=self._refusals,
         )
         self._pipeline = pipeline
         self._services.send = self._send
@@ -137,6 +141,7 @@ class Assembly:
             log=log,
             tls=tls,
             tasks=tasks,
+            refusals=self._refusals,
         )
         self.imap = ImapServer(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
         self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
@@ -152,6 +157,9 @@ class Assembly:
             reserve=storage.reserve,
             noted=self._noted,
             dead=dead,
+            trace_keep=self._loaded.config.trace.keep,
+            refused_keep=self._loaded.config.trace.refused_keep,
+            refused_most=self._loaded.config.trace.refused_most,
         )
 
     # ---- what the servers need
@@ -225,4 +233,5 @@ class Assembly:
         self.hooks.stop()
         self.bus.close()
         self.passwords.close()
+        await self._refusals.flush()
         await self.database.close()

@@ -26,7 +26,8 @@ from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
-from mta.pipeline.recipients import Dispositions, dispose, split_off, to_queue
+from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, split_off, to_queue
+from mta.pipeline.refusals import Refusals
 from mta.pipeline.results import strip_forged
 from mta.pipeline.rulings import DELIVER, Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
@@ -50,8 +51,19 @@ class Pipeline:
     """One for all doors of a worker."""
 
     def __init__(
-        self, *, config: Config, hooks: Hooks, resolver: Resolver, database: Database, clock: Clock, log: Log, hostname: str
+        self,
+        *,
+        config: Config,
+        hooks: Hooks,
+        resolver: Resolver,
+        database: Database,
+        clock: Clock,
+        log: Log,
+        hostname: str,
+        refusals: Refusals | None = None,
     ) -> None:
+        """``refusals``: where what is not taken is noted for the trace."""
+        self._refusals = refusals
         self._hooks, self._resolver, self._database = hooks, resolver, database
         self._clock, self._log, self._hostname = clock, log, hostname
         self._spam, self._hops = config.spam, config.limits.received
@@ -63,10 +75,12 @@ class Pipeline:
             await self._take(intake, transaction)
         except Refused as refusal:
             self._say("message.refused", session, transaction, content, reply=str(refusal.reply), detail=refusal.detail)
+            self._note(session, transaction, content, refusal.reply)
             return refusal.reply
         except (TemporaryFailure, OverQuota, NoSuchUser, StorageDead) as failure:
             reply = reply_for(failure)
             self._say("message.deferred", session, transaction, content, reply=str(reply), detail=str(failure))
+            self._note(session, transaction, content, reply, failure)
             return reply
         self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
         return Reply(250, "2.0.0", f"queued as {transaction.id}")
@@ -114,6 +128,7 @@ class Pipeline:
         hooks, now = self._hooks, self._clock.now()
         message = MailMessage(transaction.id, transaction.origin, transaction.sender, content, transaction.notes)
         message.transaction = transaction
+        transaction.message_id = _message_id(message)
         if not transaction.discard:
             if message.count(b"received") > self._hops:
                 raise Refused(LOOP, "loop")
@@ -174,7 +189,7 @@ class Pipeline:
         rest = by_score(session.score + transaction.score, self._spam)
         rulings = rule(decision, answer, rest, transaction.accepted) or [rest]
         if not uniform(rulings):
-            await self._divide(transaction, rulings)
+            await self._divide(session, transaction, rulings)
         elif rulings[0].verdict is not None:
             await self._obey(transaction, rulings[0])
 
@@ -188,7 +203,7 @@ class Pipeline:
         elif verdict is not None:
             transaction.keep(verdict, ruling.plugin)
 
-    async def _divide(self, transaction: MailTransaction, rulings: Sequence[Ruling]) -> None:
+    async def _divide(self, session: MailSession, transaction: MailTransaction, rulings: Sequence[Ruling]) -> None:
         """A ruling for each, as far as the door can tell them apart."""
         origin = transaction.origin
         pairs, transaction.replies = divide(rulings, transaction.accepted, origin, self._spam.mixed_verdict)
@@ -196,6 +211,8 @@ class Pipeline:
             raise next(ruling for ruling in rulings if ruling.refuses).refusal()
         for who, reply in transaction.replies.items():
             self._log.info("message.refused", id=transaction.id, recipient=who, reply=str(reply))
+            if self._refusals is not None:
+                self._refusals.add("rcpt", reply, session, transaction=transaction, recipients=[who], steps=transaction.steps)
         accepted = []
         for one, ruling in pairs:
             if ruling.mixed and ruling.verdict is not None:
@@ -246,7 +263,7 @@ class Pipeline:
             deliveries=deliveries,
             queued=tuple(dispositions.queued.values()),
             notifications=notifications,
-            trace=(*session.steps, *transaction.steps),
+            trace=(*session.steps, *transaction.steps, *delivery_steps(deliveries)),
         )
 
     async def _take(self, intake: Intake, transaction: MailTransaction) -> None:
@@ -261,7 +278,9 @@ class Pipeline:
             queued = intake.queued + to_queue(failed, transaction.accepted)
             served = {str(d.recipient) for d in others}
             told = tuple(n for n in intake.notifications if n.hook != "delivered" or n.payload["recipient"] in served)
-            await self._database.spool.accept(replace(intake, deliveries=tuple(others), queued=queued, notifications=told))
+            trace = tuple(s for s in intake.trace if s.get("stage") != "delivery" or s["recipient"] in served)
+            again = replace(intake, deliveries=tuple(others), queued=queued, notifications=told, trace=trace)
+            await self._database.spool.accept(again)
 
     def _mend(self, message: MailMessage, transaction: MailTransaction, now: float) -> None:
         """Fields that may not come from outside go; what a submitted message lacks is added (RFC 6409 §8.1, §8.2)."""
@@ -306,6 +325,24 @@ class Pipeline:
         if not found and not (bounce and accepted):
             raise Refused(refusal)
         return accepted
+
+    def _note(
+        self, session: MailSession, transaction: MailTransaction, content: Content, reply: Reply, failure: Exception | None = None
+    ) -> None:
+        """Leave a trace of what was not taken."""
+        if self._refusals is None:
+            return
+        error = [{"error": str(failure)[:500]}] if failure is not None else []
+        self._refusals.add(
+            "message",
+            reply,
+            session,
+            transaction=transaction,
+            recipients=[str(one.recipient.original) for one in transaction.accepted],
+            steps=[*session.steps, *transaction.steps, *error],
+            size=content.size,
+            message_id=transaction.message_id,
+        )
 
     def _say(self, event: str, session: MailSession, transaction: MailTransaction, content: Content, **more: object) -> None:
         self._log.info(

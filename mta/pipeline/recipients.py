@@ -3,11 +3,12 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mta.model.address import Address
 from mta.model.directory import MailboxTarget
 from mta.model.ids import UserId
-from mta.model.message import LocalDelivery, Placement, QueuedRecipient, Recipient
+from mta.model.message import Flags, LocalDelivery, Placement, QueuedRecipient, Recipient
 from mta.pipeline.transaction import Accepted
 
 JUNK = Placement(folder="Junk")
@@ -62,6 +63,27 @@ def dispose(
                 ("remote", address), QueuedRecipient(address, "remote", None, recipient.orcpt, recipient.notify, reason)
             )
     return out
+
+
+def delivery_steps(deliveries: Sequence[LocalDelivery]) -> list[dict[str, Any]]:
+    """What the trace says of mailboxes served in the accepting transaction."""
+    steps = []
+    for delivery in deliveries:
+        place = delivery.placement
+        step = {
+            "stage": "delivery",
+            "recipient": str(delivery.recipient),
+            "result": "dropped" if place.drop else "delivered",
+            "folder": place.folder,
+        }
+        if place.flags:
+            step["flags"] = ", ".join(flag.name.lower() for flag in Flags if flag & place.flags and flag.name)
+        if place.keywords:
+            step["keywords"] = ", ".join(sorted(place.keywords))
+        if place.copies:
+            step["copies"] = ", ".join(place.copies)
+        steps.append(step)
+    return steps
 
 
 def to_queue(deliveries: Sequence[LocalDelivery], accepted: Sequence[Accepted]) -> tuple[QueuedRecipient, ...]:

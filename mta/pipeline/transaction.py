@@ -45,11 +45,12 @@ class MailTransaction:
     discard, quarantine, hold  reasons, "" for none; what those hooks said of the whole message
     asked     recipients in the peer's words, one for each RCPT that was accepted: LMTP has a reply for each
     replies   those of them who are told something else than the others
+    message_id  of the message, once it is there
     policy    answer of ``rcpt_policy_key`` that all recipients share
     """
 
     __slots__ = (
-        "accepted", "asked", "discard", "eightbit", "envid", "hold", "id", "notes", "origin", "params", "policy", "quarantine", "replies", "ret",
+        "accepted", "asked", "discard", "eightbit", "envid", "hold", "id", "message_id", "notes", "origin", "params", "policy", "quarantine", "replies", "ret",
         "score", "sender", "smtputf8", "steps",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class MailTransaction:
         self.asked: list[str] = []
         self.replies: Mapping[str, Reply] = _SAME
         self.policy: str | None = None
+        self.message_id = ""
 
     @property
     def recipients(self) -> Sequence[Recipient]:

@@ -20,9 +20,7 @@ def refusal(
         return None
     steps = link.peer.steps if transaction is None else (*link.peer.steps, *transaction.steps)
     reply = verdict.reply()
-    return refused(
-        link, event, reply, transaction=transaction, steps=steps, plugin=decision.plugin, reason=verdict.reason, **about
-    )
+    return refused(link, event, reply, transaction=transaction, steps=steps, plugin=decision.plugin, reason=verdict.reason, **about)
 
 
 def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
@@ -39,9 +37,7 @@ def judge_transaction(
     """The same, with the plugins' words noted on the transaction."""
     transaction.score += decision.score
     transaction.steps.extend(decision.steps)
-    reply = refusal(
-        link, event, decision, transaction=transaction, id=transaction.id, sender=transaction.sender or "", **about
-    )
+    reply = refusal(link, event, decision, transaction=transaction, id=transaction.id, sender=transaction.sender or "", **about)
     if reply is None and decision.verdict is not None:
         transaction.keep(decision.verdict, decision.plugin)
     return reply
@@ -63,8 +59,6 @@ def refused(
         who = (str(about["recipient"]),) if "recipient" in about else ()
         if transaction is not None and stage == "data":
             who = tuple(str(r.original) for r in transaction.recipients)
-        refusals.add(
-            stage, reply, peer, transaction=transaction, recipients=who, steps=steps, plugin=str(about.get("plugin", ""))
-        )
+        refusals.add(stage, reply, peer, transaction=transaction, recipients=who, steps=steps, plugin=str(about.get("plugin", "")))
     link.server.log.info(event, session=peer.id, client=peer.client_ip, helo=peer.helo, user=peer.user, reply=str(reply), **about)
     return reply

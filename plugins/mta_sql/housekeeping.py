@@ -4,6 +4,7 @@
 import asyncio
 from typing import Any
 
+from mta_sql import traces
 from mta_sql.core import Core, loosen
 from mta_sql.dialect import Connection
 from mta_sql.transaction import Transaction
@@ -12,8 +13,6 @@ PIECE = 500
 """Rows per transaction."""
 TOMBSTONES = 90 * 86400.0
 """Seconds for which a vanished uid can still be told from one that never was (RFC 7162 QRESYNC); then all gone uids are named."""
-TRACES = 30 * 86400.0
-"""Seconds for which a message can be traced and a repeated id be recognised."""
 COMMITS = 86400.0
 
 _RIPE = "SELECT mailbox_id, uid, blob_id FROM tombstones WHERE blob_id IS NOT NULL AND gone < ? LIMIT ?"
@@ -33,10 +32,6 @@ _EXPIRED = (
     ("DELETE FROM deleted_mailboxes WHERE gone < ?", TOMBSTONES),
     ("DELETE FROM commits WHERE made < ?", COMMITS),
 )
-_OLD_TRACES = (
-    "SELECT id, queue_id FROM traces WHERE made < ? AND NOT EXISTS"
-    " (SELECT 1 FROM queue_messages q WHERE q.queue_id = traces.queue_id) ORDER BY made LIMIT ?"
-)
 
 
 async def housekeep(core: Core, now: float) -> None:
@@ -48,7 +43,7 @@ async def housekeep(core: Core, now: float) -> None:
     loop = asyncio.get_running_loop()
     for key in files:  # after the commit: a row never names a file that is gone
         await loop.run_in_executor(core.reader.threads, core.blobs.delete, key)
-    await _repeat(core, lambda tx: _drop_traces(tx, now - TRACES))
+    await _sweep_traces(core, now)
 
     def expire(tx: Transaction) -> None:
         for sql, age in _EXPIRED:
@@ -96,11 +91,11 @@ def _free(tx: Transaction, files: list[str]) -> int:
     return len(rows)
 
 
-def _drop_traces(tx: Transaction, before: float) -> int:
-    rows: list[Any] = tx.execute(_OLD_TRACES, (before, PIECE)).fetchall()
-    tx.execute("DELETE FROM trace_steps WHERE queue_id IN ARRAY ?", (tx.array([row[1] for row in rows]),))
-    tx.execute("DELETE FROM traces WHERE id IN ARRAY ?", (tx.array([row[0] for row in rows]),))
-    return len(rows)
+async def _sweep_traces(core: Core, now: float) -> None:
+    options = core.options
+    await _repeat(core, lambda tx: traces.index(tx, now - traces.SETTLED, PIECE))
+    await _repeat(core, lambda tx: traces.drop_traces(tx, now - options.trace_keep, PIECE))
+    await _repeat(core, lambda tx: traces.drop_refusals(tx, now - options.refused_keep, options.refused_most, PIECE))
 
 
 def _named(connection: Connection) -> set[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mta.model.errors import ConfigError
+from mta_sql import upgrades
 from mta_sql.dialect import Connection
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 Step = Callable[["Operations"], None]
 
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (upgrades.refusals_and_terms, upgrades.troubles)
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 
 _log = logging.getLogger("mta.sql")

@@ -202,6 +202,7 @@ queue = _table(
     _column("owner", Text, ""),  # who holds the lease, "" when nobody
     _column("last_reply", Text, ""),
     _column("warned", SmallInteger, "0"),
+    Column("trouble", Text),  # JSON of a Trouble; NULL: none
     Index("queue_message", "message_id"),
     Index("queue_ready", "ready"),
     Index("queue_site", "site", "ready"),
@@ -218,6 +219,8 @@ outbox = _table(
     Column("ready", Double),  # NULL: buried
     _column("owner", Text, ""),
     _column("error", Text, ""),
+    _column("plugin", Text, ""),  # the one that is still to be told; "": all
+    _column("made", Double, "0"),
     Index("outbox_ready", "ready"),
 )
 traces = _plain(
@@ -236,6 +239,33 @@ traces = _plain(
     Index("traces_made", "made"),
 )
 trace_steps = _plain("trace_steps", _id(), _column("queue_id", Text), _column("step", Text), Index("trace_steps_queue", "queue_id"))
+refusals = _table(
+    "refusals",
+    _id(),
+    _column("queue_id", Text),
+    _column("made", Double),
+    _column("last", Double),
+    _column("count", BigInteger),
+    _column("state", Text),
+    _column("stage", Text),
+    _column("origin", Text),
+    _column("sender", Text),
+    _column("recipients", Text),
+    _column("message_id", Text),
+    _column("size", BigInteger),
+    _column("client", Text),
+    _column("login", Text),
+    _column("reply", Text),
+    _column("steps", Text),
+    Index("refusals_made", "made"),
+)
+trace_terms = _clustered(  # what traces (kind 0) and refusals (kind 1) are found by
+    "trace_terms",
+    _column("term", Text),
+    _column("kind", SmallInteger),
+    _column("row_id", BigInteger),
+    PrimaryKeyConstraint("term", "kind", "row_id"),
+)
 key_values = _clustered(
     "key_values",
     _column("plugin", Text),

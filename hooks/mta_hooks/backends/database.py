@@ -34,6 +34,10 @@ class DatabaseOptions:
     noted          called in the event loop after each commit that added outbox rows
     dead           called in the event loop once, when an fsync or commit failed so that the disk's state is unknown: stop
                    acknowledging, exit non-zero
+    trace_keep     seconds that the trace of accepted mail is kept, at least for as long as something of it is in the queue
+    refused_keep, refused_most   seconds that refused and deferred mail is remembered, and how many records of it at most
+    read_only      nothing at all is written, the schema neither: for programs that look on while the server runs. Every write
+                   raises TemporaryFailure. ``open`` raises FileNotFoundError when there is no database yet
     """
 
     data_dir: str
@@ -44,6 +48,10 @@ class DatabaseOptions:
     reserve: int = 32 * 2**20
     noted: Callable[[], None] = lambda: None
     dead: Callable[[StorageDead], None] = lambda _exc: None
+    trace_keep: float = 30 * 86400.0
+    refused_keep: float = 7 * 86400.0
+    refused_most: int = 100_000
+    read_only: bool = False
 
 
 class Spool(Protocol):
@@ -84,6 +92,14 @@ class Outbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
+    """What is known of one message, or of one refusal.
+
+    state       "accepted"; "refused" (5xx) or "deferred" (4xx) for what was not taken
+    stage       where it was not: "connect", "ehlo", "tls", "auth", "mail", "rcpt", "data", "message"; "" when accepted
+    reply       what the peer was told then
+    count       how often the same was refused between ``at`` and ``until``
+    """
+
     id: QueueId
     at: float
     origin: str
@@ -93,11 +109,36 @@ class TraceRecord:
     client: str
     user: str
     steps: list[Mapping[str, Any]] = field(default_factory=list)
+    recipients: tuple[str, ...] = ()
+    state: str = "accepted"
+    stage: str = ""
+    reply: str = ""
+    count: int = 1
+    until: float = 0.0
 
 
 class Traces(Protocol):
-    async def find(self, text: str, *, limit: int = 50) -> list[TraceRecord]:
-        """By queue id, Message-ID, or sender or recipient address; newest first."""
+    async def find(
+        self,
+        text: str = "",
+        *,
+        limit: int = 50,
+        since: float = 0.0,
+        until: float = float("inf"),
+        accepted: bool = True,
+        refused: bool = True,
+        plugin: str = "",
+    ) -> list[TraceRecord]:
+        """By queue id, Message-ID, sender, recipient or client address, all regardless of case; "": everything. Newest first.
+
+        since, until       wall clock, of arrival
+        accepted, refused  mail that was taken; mail that was refused or deferred
+        plugin             only with a step of this plugin, later ones included
+        """
+        ...
+
+    async def keep_refused(self, records: Sequence[TraceRecord]) -> None:
+        """Write records of what was not taken. Raises TemporaryFailure, StorageFull."""
         ...
 
 
@@ -129,7 +170,7 @@ class Database(Protocol):
         ...
 
     async def housekeep(self, *, now: float) -> None:
-        """Sweep what nothing names any more (blobs, tombstones, expired keys); called by one worker, every few minutes."""
+        """Sweep what nothing names any more (blobs, tombstones, expired keys, traces past their time) in short transactions; called by one worker, every few minutes."""
         ...
 
     async def verify(self, progress: Callable[[int, int], None]) -> list[str]:

@@ -23,6 +23,8 @@ from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
 from mta.testing.conformance.spool import SpoolConformance
+from mta.testing.conformance.tables import TablesConformance
+from mta.testing.conformance.traces import TracesConformance
 
 __all__ = [
     "NOW",
@@ -35,6 +37,7 @@ __all__ = [
     "QueueConformance",
     "SpoolConformance",
     "Told",
+    "TracesConformance",
     "append",
     "arrive",
     "intake",

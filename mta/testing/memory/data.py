@@ -81,13 +81,7 @@ class Queued:
 class Noted:
     row: OutboxRow
     ready: float | None
-    error: str = ""
-
-
-@dataclass
-class Trace:
-    record: TraceRecord
-    recipients: frozenset[str]
+    owner: str = ""
 
 
 @dataclass
@@ -107,7 +101,8 @@ class Data:
     files: dict[str, bytes] = field(default_factory=dict)
     queue: dict[int, Queued] = field(default_factory=dict)
     outbox: dict[int, Noted] = field(default_factory=dict)
-    traces: dict[str, Trace] = field(default_factory=dict)
+    traces: dict[str, TraceRecord] = field(default_factory=dict)
+    refused: list[TraceRecord] = field(default_factory=list)
     kv: dict[tuple[str, str], tuple[bytes, float | None]] = field(default_factory=dict)
 
     def next(self) -> int:

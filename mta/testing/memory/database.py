@@ -57,6 +57,12 @@ class MemoryDatabase:
         for blob in data.blobs.keys() - held:
             del data.blobs[blob]
             data.parsed.pop(blob, None)
+        queued_ids = {queued.message.id for queued in data.queue.values()}
+        for id, record in list(data.traces.items()):
+            if record.at < now - self._options.trace_keep and record.id not in queued_ids:
+                del data.traces[id]
+        fresh = [record for record in data.refused if record.at >= now - self._options.refused_keep]
+        data.refused = fresh[max(len(fresh) - self._options.refused_most, 0) :]
         for key, (_, expires) in list(data.kv.items()):
             if expires is not None and expires <= now:
                 del data.kv[key]
@@ -123,19 +129,41 @@ class MemoryOutbox:
 
 class MemoryTraces:
     def __init__(self, data: Data) -> None:
-        self._traces = data.traces
+        self._data = data
 
-    async def find(self, text: str, *, limit: int = 50) -> list[TraceRecord]:
-        if text in self._traces:
-            return [self._traces[text].record]
-        bare = text.strip("<>")
+    async def find(
+        self,
+        text: str = "",
+        *,
+        limit: int = 50,
+        since: float = 0.0,
+        until: float = float("inf"),
+        accepted: bool = True,
+        refused: bool = True,
+        plugin: str = "",
+    ) -> list[TraceRecord]:
+        taken = list(self._data.traces.values()) if accepted else []
+        if text in self._data.traces:
+            taken = [self._data.traces[text]] if accepted else []
+        elif text:
+            taken = [record for record in taken if _is_about(record, text)]
+        others = [record for record in self._data.refused if refused and (not text or _is_about(record, text))]
         found = [
-            trace.record
-            for trace in self._traces.values()
-            if bare == trace.record.message_id.strip("<>") or bare.lower() in {trace.record.sender.lower(), *trace.recipients}
+            record
+            for record in reversed(taken + others)
+            if since <= record.at <= until and (not plugin or any(step.get("plugin") == plugin for step in record.steps))
         ]
         found.reverse()
         return sorted(found, key=lambda record: -record.at)[:limit]
+
+    async def keep_refused(self, records: Sequence[TraceRecord]) -> None:
+        self._data.refused += [dataclasses.replace(record, until=record.until or record.at) for record in records]
+
+
+def _is_about(record: TraceRecord, text: str) -> bool:
+    bare = text.strip("<>").lower()
+    words = (record.id, record.message_id.strip("<>"), record.sender, record.client, *record.recipients)
+    return bare in {word.lower() for word in words if word}
 
 
 class MemoryKeyValues:

@@ -9,7 +9,7 @@ from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow
 from mta.model.errors import NoSuchUser, TemporaryFailure
 from mta.model.ids import BlobId, UserId
 from mta.model.message import Intake, LocalDelivery
-from mta.testing.memory.data import Change, Data, Queued, Trace
+from mta.testing.memory.data import Change, Data, Queued
 from mta_hooks.backends.database import DatabaseOptions, TraceRecord
 from mta_hooks.backends.queue import QueueFilter
 
@@ -37,9 +37,9 @@ def take(data: Data, change: Change, intake: Intake) -> None:
         intake.client,
         intake.user,
         list(intake.trace),
+        tuple([str(d.recipient).lower() for d in intake.deliveries] + [str(q.address).lower() for q in intake.queued]),
     )
-    recipients = [str(d.recipient).lower() for d in intake.deliveries] + [str(q.address).lower() for q in intake.queued]
-    data.traces[intake.id] = Trace(record, frozenset(recipients))
+    data.traces[intake.id] = record
     blob = data.new_blob(intake.content.raw())
     data.place(change, intake.deliveries, blob, int(intake.received_at), intake.message_id, intake.id)
     message = QueuedMessage(
@@ -150,7 +150,15 @@ class MemoryQueue:
 
     def _step(self, queue_id: str, step: Mapping[str, object]) -> None:
         if trace := self._data.traces.get(queue_id):
-            trace.record.steps.append(step)
+            trace.steps.append(step)
+
+    async def blame(self, row: int, trouble: Trouble, hold: str = "") -> None:
+        if (queued := self._data.queue.get(row)) is not None:
+            queued.trouble = trouble
+            if hold:
+                queued.hold = queued.last_reply = hold[:1000]
+                queued.owner = ""
+                self._step(queued.message.id, {"at": time.time(), "stage": "delivery", "result": "held", "reply": hold[:1000]})
 
     async def next_due(self, *, now: float) -> float | None:
         return min((q.ready for q in self._data.queue.values() if q.ready is not None), default=None)

@@ -1,0 +1,46 @@
+"""The steps from one schema version to the next, in words of their own: ``schema.py`` goes on, a step stays as it was released."""
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
+
+def refusals_and_terms(operations: "Operations") -> None:
+    """1 to 2: what was refused is remembered, and traces are found by index."""
+    from sqlalchemy import BigInteger, Column, Double, Integer, PrimaryKeyConstraint, SmallInteger, Text
+
+    def column(name: str, kind: Any) -> "Column[Any]":
+        return Column(name, kind, nullable=False)
+
+    operations.create_table(
+        "refusals",
+        Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+        column("queue_id", Text),
+        column("made", Double),
+        column("last", Double),
+        column("count", BigInteger),
+        *(column(name, Text) for name in ("state", "stage", "origin", "sender", "recipients", "message_id")),
+        column("size", BigInteger),
+        *(column(name, Text) for name in ("client", "login", "reply", "steps")),
+        sqlite_autoincrement=True,
+    )
+    operations.create_index("refusals_made", "refusals", ["made"])
+    operations.create_table(
+        "trace_terms",
+        column("term", Text),
+        column("kind", SmallInteger),
+        column("row_id", BigInteger),
+        PrimaryKeyConstraint("term", "kind", "row_id"),
+        sqlite_with_rowid=False,
+    )
+
+
+def troubles(operations: "Operations") -> None:
+    """2 to 3: what plugins did to queue rows, and rows of the outbox for one plugin."""
+    from sqlalchemy import Column, Double, Text
+
+    operations.add_column("queue", Column("trouble", Text))
+    operations.add_column("outbox", Column("plugin", Text, nullable=False, server_default=""))
+    operations.add_column("outbox", Column("made", Double, nullable=False, server_default="0"))
