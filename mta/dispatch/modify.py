@@ -1,63 +1,76 @@
-"""The hook ``delivery_modify``: another header for one attempt. What is stored stays as it is."""
+"""The hook ``delivery_modify``: another message for one attempt. What is stored stays as it was."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from mta.dispatch.load import Loader
 from mta.dispatch.sites import Batch
 from mta.model.delivery import QueuedMessage
-from mta.obs.log import Log
+from mta.model.message import Content
 from mta.outbound.session import Read
 from mta.outbound.view import envelope_of
-from mta.pipeline.header import apply_edits
+from mta.pipeline.editor import Editor
+from mta.pipeline.transaction import MailTransaction
 from mta.pluginhost.plan import Plan
-from mta_hooks.backends.queue import Queue
 
 
 class Edited(NamedTuple):
-    """``message`` with its new size; ``read`` gives its octets, None when nothing changed."""
+    """``message`` with its new size, sender and needs; ``read`` gives its octets, None when nothing changed."""
 
     message: QueuedMessage
     read: Read | None = None
 
 
 class Modifier:
-    def __init__(self, loader: Loader, queue: Queue, log: Log) -> None:
+    def __init__(self, loader: Loader, editor: Editor) -> None:
         self._loader = loader
-        self._queue = queue
-        self._log = log
+        self._editor = editor
 
     async def edit(self, plan: Plan, batch: Batch) -> Edited:
         """Raises TemporaryFailure."""
         message = batch.message
         loaded = await self._loader.load(message)
-        old = head = loaded.head
-        for plugin, edit in await plan.all(envelope=envelope_of(message, batch.recipients), message=loaded):
-            try:
-                made = apply_edits(head, (edit,))
-                if head.isascii() and not made.isascii() and not message.smtputf8:
-                    raise ValueError("a header field that is not ASCII, in a message that came without SMTPUTF8")
-                head = made
-            except ValueError as exc:
-                self._log.error("hook.edit.refused", plugin=plugin, header=edit.name, problem=str(exc))
-        if head == old:
+        answers = await plan.all(envelope=envelope_of(message, batch.recipients), message=loaded)
+        transaction = MailTransaction(message.id, message.origin, message.sender, {})
+        transaction.smtputf8, transaction.eightbit = message.smtputf8, message.eightbit
+        if not answers or not await self._editor.edit("delivery_modify", answers, loaded, transaction):
             return Edited(message)
-        rest = message.size - message.skip - len(old)
-        loaded.head = head
-        separator = b"\r\n" if loaded.size > len(head) + rest else b""
-        top = head + separator
-        return Edited(replace(message, size=message.skip + len(top) + rest), self._reader(message, top, len(old)))
+        made = replace(
+            message,
+            size=message.skip + loaded.size,
+            sender=transaction.sender,
+            smtputf8=transaction.smtputf8,
+            eightbit=transaction.eightbit,
+        )
+        return Edited(made, _Reader(loaded.content()))
 
-    def _reader(self, message: QueuedMessage, top: bytes, replaced: int) -> Read:
-        """``top`` instead of the first octets; the rest from the storage, however long it is."""
 
-        async def read(start: int, length: int | None) -> bytes:
-            end = None if length is None else start + length
-            octets = top[start:end]
-            if length is not None and len(octets) == length:
-                return octets
-            begin = message.skip + replaced + max(0, start - len(top))
-            return octets + await self._queue.content(message.blob, begin, None if length is None else length - len(octets))
+class _Reader:
+    """Octets of a content from anywhere; from where the last ones ended, without looking at those before."""
 
-        return read
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._at = 0
+        self._rest = b""
+        self._chunks: Iterator[bytes] | None = None
+
+    async def __call__(self, start: int, length: int | None) -> bytes:
+        if self._chunks is None or start != self._at:
+            self._chunks, self._at, self._rest = self._content.chunks(), 0, b""
+            while self._at < start and self._take(start - self._at):
+                pass
+        most = self._content.size - start if length is None else length
+        pieces = []
+        while most > 0 and (piece := self._take(most)):
+            pieces.append(piece)
+            most -= len(piece)
+        return b"".join(pieces)
+
+    def _take(self, most: int) -> bytes:
+        assert self._chunks is not None
+        octets = self._rest or next(self._chunks, b"")
+        taken, self._rest = octets[:most], octets[most:]
+        self._at += len(taken)
+        return taken

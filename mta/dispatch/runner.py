@@ -30,6 +30,7 @@ from mta.obs.log import Log
 from mta.outbound.courier import Outbound
 from mta.outbound.hosts import Destination
 from mta.outbound.view import envelope_of
+from mta.pipeline.editor import Editor
 from mta.route.router import Router
 from mta_hooks.backends.database import Database
 from mta_hooks.services import Clock
@@ -83,7 +84,7 @@ class Runner:
             local=local,
             hooks=hooks,
             loader=loader,
-            modifier=Modifier(loader, self._queue, log),
+            modifier=Modifier(loader, Editor(config, log, hostname)),
             gate=Gate(self._concluder, redirector, loader.load, self._clock),
             concluder=self._concluder,
             settler=self._settler,

@@ -65,6 +65,16 @@ class MailMessage:
         """How many fields of this lower-case name there are, by a search in the octets."""
         return self.lowered.count(b"\n" + name + b":")
 
+    @property
+    def body(self) -> tuple[bytes, Content, int]:
+        """What follows the header: octets that go first, and a content from an offset on."""
+        return self._separator, self._content, self._start
+
+    def set_body(self, content: Content, start: int = 0, separator: bytes = b"") -> None:
+        """Another body, the empty line in front of it included; for the pipeline, as ``head``."""
+        self._separator, self._content, self._start = separator, content, start
+        self._joined = None
+
     def content(self, top: bytes = b"") -> Content:
         """The message as it is now, with ``top`` in front."""
         return join(top + self._head + self._separator, self._content, self._start)

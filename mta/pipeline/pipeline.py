@@ -23,6 +23,7 @@ from mta.model.verdict import Action
 from mta.obs.log import Log
 from mta.pipeline import stages
 from mta.pipeline.announce import acceptance_of, report_of
+from mta.pipeline.editor import Editor
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -67,6 +68,7 @@ class Pipeline:
         self._hooks, self._resolver, self._database = hooks, resolver, database
         self._clock, self._log, self._hostname = clock, log, hostname
         self._spam, self._hops = config.spam, config.limits.received
+        self._editor = Editor(config, log, hostname)
 
     async def submit(self, session: MailSession, transaction: MailTransaction, content: Content) -> Reply:
         """Judge and take one message. Returns what the peer is told; 250 only after the commit. Raises only for bugs."""
@@ -148,8 +150,12 @@ class Pipeline:
         if transaction.discard:
             return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         if (plan := hooks.message_modify) is not None:
-            message.head = await stages.modify(plan, message, transaction.recipients, top + message.head, self._log)
-            top = b""
+            said = await plan.all(message=message, recipients=transaction.recipients)
+            if answers := [(plugin, edit) for plugin, answer in said for edit in stages.each(answer)]:
+                await self._editor.edit("message_modify", answers, message, transaction, above=top, resolve=self._resolved)
+                top = b""
+            if transaction.discard:
+                return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         if (plan := hooks.message_sign) is not None:
             message.head, top = top + message.head, b""
             message.head = await stages.sign(plan, message, self._log)

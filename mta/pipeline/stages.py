@@ -20,7 +20,7 @@ from mta.pipeline.results import build_results
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction, heed
 from mta.wire.mime import parse
-from mta_hooks.edits import AddHeader, RemoveHeader, ReplaceHeader
+from mta_hooks.edits import AddHeader
 from mta_hooks.results import AuthResult
 
 Answer = tuple[str, Verdict | Mapping[object, Verdict] | None]
@@ -55,10 +55,7 @@ async def inspect(plan: Plan, transaction: MailTransaction, message: MailMessage
 async def authenticate(plan: Plan, session: MailSession, message: MailMessage, hostname: str) -> tuple[list[AuthResult], bytes]:
     """Return all results in plugin order, and the one field that tells them."""
     results = [
-        one
-        for _, answer in await plan.all(session=session, message=message)
-        for one in _each(answer)
-        if isinstance(one, AuthResult)
+        one for _, answer in await plan.all(session=session, message=message) for one in each(answer) if isinstance(one, AuthResult)
     ]
     return results, build_results(hostname, results)
 
@@ -86,13 +83,6 @@ async def decide(
     return (plugin, answer), [{**step, "verdict": answer.to_json()}]
 
 
-async def modify(plan: Plan, message: MailMessage, recipients: Sequence[Recipient], head: bytes, log: Log) -> bytes:
-    """Return ``head`` (trace fields included) with the edits of all plugins, in their order."""
-    for plugin, answer in await plan.all(message=message, recipients=recipients):
-        head = _edited(head, plugin, answer, AddHeader | RemoveHeader | ReplaceHeader, log)
-    return head
-
-
 async def sign(plan: Plan, message: MailMessage, log: Log) -> bytes:
     """Return the header with what signers add on top; ``message`` is what will be stored."""
     head = message.head
@@ -102,7 +92,7 @@ async def sign(plan: Plan, message: MailMessage, log: Log) -> bytes:
 
 
 def _edited(head: bytes, plugin: str, answer: object, allowed: Any, log: Log) -> bytes:
-    for edit in _each(answer):
+    for edit in each(answer):
         if not isinstance(edit, allowed):
             log.error("hook.edit.refused", plugin=plugin, problem=f"{type(edit).__name__} is not allowed here")
             continue
@@ -113,7 +103,8 @@ def _edited(head: bytes, plugin: str, answer: object, allowed: Any, log: Log) ->
     return head
 
 
-def _each(answer: object) -> Iterator[Any]:
+def each(answer: object) -> Iterator[Any]:
+    """One answer or a list of them."""
     if isinstance(answer, list | tuple):
         yield from answer
     elif answer is not None:

@@ -19,7 +19,19 @@ from mta.model.delivery import Deferred, Delivered, Failed
 from mta.model.message import Flags, Placement
 from mta.model.verdict import Verdict
 from mta.pluginhost.specs import Spec, hints
-from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
+from mta_hooks.edits import (
+    AddHeader,
+    AddRecipient,
+    Edit,
+    RemoveHeader,
+    RemoveRecipient,
+    ReplaceHeader,
+    ReplaceMessage,
+    ReplacePart,
+    ReplaceRecipient,
+    SetBody,
+    SetSender,
+)
 
 VIEWS = ("session", "transaction", "message")
 LONGEST_TEXT = 1000
@@ -237,18 +249,32 @@ def _verdict(value: Any) -> Verdict:
         raise BadAnswer(f"not a verdict: {type(exc).__name__}: {str(exc)[:100]}") from None
 
 
-_EDITS: dict[str, type[Any]] = {"add": AddHeader, "remove": RemoveHeader, "replace": ReplaceHeader}
+_EDITS: dict[str, tuple[type[Any], str]] = {
+    "add": (AddHeader, "name"),
+    "remove": (RemoveHeader, "name"),
+    "replace": (ReplaceHeader, "name"),
+    "set_body": (SetBody, "text"),
+    "replace_part": (ReplacePart, "path"),
+    "replace_message": (ReplaceMessage, "text"),
+    "add_recipient": (AddRecipient, "address"),
+    "remove_recipient": (RemoveRecipient, "address"),
+    "replace_recipient": (ReplaceRecipient, "address"),
+    "set_sender": (SetSender, "address"),
+}
+"""Key of an edit: what it makes, and the field that its value is. "text" in place of "octets", which are base64, is UTF-8."""
 
 
 def edit_in(value: Any) -> Edit:
-    """``{"add": "X-Colour", "value": "blue", "top": true}``, ``{"remove": name, "index": n}``, ``{"replace": name, "value": …}``."""
+    """``{"add": "X-Colour", "value": "blue", "top": true}``, ``{"replace_part": "2", "text": …}``, ``{"add_recipient": address}``, …"""
     if isinstance(value, dict):
-        for verb, kind in _EDITS.items():
+        for verb, (kind, field) in _EDITS.items():
             if verb in value:
-                fields = {"name" if key == verb else key: each for key, each in value.items()}
+                fields = {field if key == verb else key: each for key, each in value.items()}
+                if isinstance(text := fields.pop("text", None), str):
+                    fields["octets"] = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
                 edit: Edit = convert(fields, kind)
                 return edit
-    raise BadAnswer('an edit is {"add": name, "value": …}, {"remove": name} or {"replace": name, "value": …}')
+    raise BadAnswer('an edit is {"add": name, "value": …}, {"remove": name}, {"set_body": text}, …')
 
 
 def _checked(value: Any) -> Any:

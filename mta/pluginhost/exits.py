@@ -22,7 +22,7 @@ from mta.pluginhost.jsonlines import Rubbish, decode_line
 from mta.pluginhost.launcher import describe_status
 from mta.pluginhost.specs import Spec
 from mta.wire.mime.headers import fields, header_end
-from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader
+from mta_hooks.edits import AddHeader, Edit, RemoveHeader, ReplaceHeader, SetBody
 
 DEFER = {75: "temporary failure", 71: "system resource problem", 111: "temporary failure"}
 FAIL = {
@@ -44,7 +44,7 @@ FAIL = {
 HANDLED = 99
 _ENHANCED = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]+(.*))?")
 _TRACE = frozenset({b"received", b"return-path", b"authentication-results"})
-"""Fields that stay as they are: ours stand above them when edits are applied, and must not be taken for theirs."""
+"""Fields that stay as they are, whatever a program makes of them."""
 
 
 class Finished(NamedTuple):
@@ -163,16 +163,17 @@ def _folder_and_flags(spec: Spec, out: bytes, placement: Placement) -> Placement
 
 
 def _new_message(out: bytes, old: bytes) -> list[Edit]:
-    """Header lines to put on top, or a whole message: the edits that make its header out of the old one."""
+    """Header lines to put on top, or a whole message: the edits that make it out of the old one."""
     new = _crlf(out)
     end = header_end(new)
     is_whole = new[end - 4 : end] == b"\r\n\r\n" or end < len(new)
     if not is_whole:
         return [AddHeader(*pair) for pair in reversed(_pairs(new))]
     old = _crlf(old)
+    edits = _edits(_pairs(old), _pairs(new))
     if new[end:].rstrip(b"\r\n") != old[header_end(old) :].rstrip(b"\r\n"):
-        raise Outside("changed the body, which message_modify cannot")
-    return _edits(_pairs(old), _pairs(new))
+        edits.append(SetBody(new[end:], encoded=True))
+    return edits
 
 
 def _crlf(octets: bytes) -> bytes:

@@ -16,11 +16,13 @@ import mta_hooks
 from mta.model.delivery import DeliveryAnswer
 from mta.model.directory import AuthAnswer, Target
 from mta_hooks import hookspecs, services
+from mta_hooks.edits import DeliveryEdit
 from mta_hooks.markers import SPEC, HookSpec, Mode, OnError
 
 _NAMES = {
     **vars(mta_hooks),
     **vars(services),
+    "DeliveryEdit": DeliveryEdit,
     "DeliveryAnswer": DeliveryAnswer,
     "AuthAnswer": AuthAnswer,
     "Target": Target,

@@ -8,7 +8,7 @@ at once), so a crash leaves nothing to sweep. It is not synced: responsibility b
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mta.model.errors import StorageFull, StorageReadOnly, TemporaryFailure
 from mta.model.message import Content, OctetContent
@@ -120,9 +120,34 @@ class JoinedContent:
         return b"".join((self._head, memoryview(self._rest.raw())[self._start :]))
 
 
+class PiecedContent:
+    """Stretches of other contents, one behind the other; fulfils Content without a copy."""
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self, pieces: Sequence[tuple[Content, int, int]]) -> None:
+        """(content, start, end) each."""
+        self._pieces = [piece for piece in pieces if piece[2] > piece[1]]
+        self.size = sum(end - start for _, start, end in self._pieces)
+
+    def chunks(self, size: int = 65536) -> Iterator[bytes]:
+        for content, start, end in self._pieces:
+            at = 0
+            for chunk in content.chunks(size):
+                behind = at + len(chunk)
+                if behind > start:
+                    yield chunk[max(start - at, 0) : end - at] if at < start or behind > end else chunk
+                at = behind
+                if at >= end:
+                    break
+
+    def raw(self) -> bytes:
+        return b"".join(self.chunks())
+
+
 def join(head: bytes, rest: Content, start: int) -> Content:
     """Content of ``head`` and ``rest`` from ``start`` on: one string when all is in memory, else a view."""
-    if isinstance(rest, SpooledContent) and not rest.in_memory:
+    if not (isinstance(rest, OctetContent) or (isinstance(rest, SpooledContent) and rest.in_memory)):
         return JoinedContent(head, rest, start)
     return OctetContent(b"".join((head, memoryview(rest.raw())[start:])))
 

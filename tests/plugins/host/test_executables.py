@@ -17,7 +17,19 @@ from mta.model.verdict import Action, accept
 from mta.pluginhost import lineprocess
 from mta.testing.hooksdir import HooksDir
 from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction
-from mta_hooks import AddHeader, AuthResult, RemoveHeader, ReplaceHeader
+from mta_hooks import (
+    AddHeader,
+    AddRecipient,
+    AuthResult,
+    RemoveHeader,
+    RemoveRecipient,
+    ReplaceHeader,
+    ReplaceMessage,
+    ReplacePart,
+    ReplaceRecipient,
+    SetBody,
+    SetSender,
+)
 
 BOB = Address("bob+news", "example.org")
 ROOT = os.geteuid() == 0
@@ -395,10 +407,27 @@ def test_a_signature_is_header_lines(shared) -> None:
     assert [edit for _, edit in answers] == [AddHeader("X-B", "2\r\n folded"), AddHeader("X-A", "1")]
 
 
-def test_a_changed_body_is_refused(shared) -> None:
-    shared.save("message_modify.d/10-x", "#!/bin/sh\nsed s/body/other/\n")
-    assert modify(shared, FakeMessage(OLD)) == []
-    assert "changed the body" in shared.health("message_modify.d/10-x").hooks[0].last_error
+@pytest.mark.parametrize(
+    ("script", "edits"),
+    [
+        ("sed s/body/other/", [SetBody(b"other\r\n", encoded=True)]),
+        ("""echo '{"edits": [{"set_body": "new", "content_type": "text/html"}]}'""", [SetBody(b"new", "text/html")]),
+        ("""echo '{"edits": [{"replace_part": "2", "octets": "AAE="}]}'""", [ReplacePart("2", b"\0\1")]),
+        ("""echo '{"edits": [{"replace_message": "A: b\\\\n\\\\nc"}]}'""", [ReplaceMessage(b"A: b\n\nc")]),
+        (
+            """echo '{"edits": [{"add_recipient": "c@d"}, {"remove_recipient": "e@f"}, {"set_sender": null}]}'""",
+            [AddRecipient(Address("c", "d")), RemoveRecipient(Address("e", "f")), SetSender(None)],
+        ),
+        (
+            """echo '{"edits": [{"replace_recipient": "c@d", "by": "e@f"}]}'""",
+            [ReplaceRecipient(Address("c", "d"), Address("e", "f"))],
+        ),
+    ],
+)
+def test_body_and_envelope_may_change(shared, script, edits) -> None:
+    shared.save("message_modify.d/10-x", f"#!/bin/sh\n{script}\n")
+    assert modify(shared, FakeMessage(OLD)) == edits
+    assert shared.health("message_modify.d/10-x").hooks[0].errors == 0
 
 
 def test_a_lookup_answers_with_a_type(shared) -> None:
