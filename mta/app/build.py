@@ -89,6 +89,8 @@ class Assembly:
         self.database = make_database(self._loaded, hooks, self._options(dead))
         await self.database.open()
         self._services.kv = self.database.kv
+        self._services.tables = getattr(self.database, "tables", None)
+        await hooks.migrate(self._loaded.where)
         self._directory = DirectoryPlugin(self.database.directory, self.passwords)
         hooks.add_builtin("directory", self._directory)
         login = Login(hooks, log, self._tasks)
@@ -114,6 +116,7 @@ class Assembly:
             await judge_change(plan, self._old.config, self._loaded)
         if (plan := hooks.startup) is not None:
             await plan.all(server=self.info)
+        hooks.start_services(single=False)
         self._dispatching = Dispatching(
             loaded=self._loaded,
             places=self._places,

@@ -13,6 +13,7 @@ from mta.directory.resolve import Resolver
 from mta.dispatch.maildrop import Maildrop
 from mta.dispatch.outbox import OutboxRunner
 from mta.dispatch.runner import Runner
+from mta.dispatch.suspects import Blame
 from mta.local.transport import LocalTransport
 from mta.model.errors import StorageDead, TemporaryFailure
 from mta.net.dialer import Dialer
@@ -21,6 +22,7 @@ from mta.obs.log import Log
 from mta.outbound.courier import Outbound
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.context import Services
+from mta.pluginhost.flight import Recorder
 from mta.pluginhost.host import HookHost
 from mta.route.router import Router
 from mta_hooks.backends.database import Database
@@ -55,8 +57,11 @@ class Dispatching:
         self._owner = f"{socket.gethostname()}:{places.data_dir}"
         self._lock = DispatchLock(places.dispatch_lock)
         self.holds = False
+        self._flight, self._recorder = places.flight, Recorder()
         self._runner = self._new_runner()
-        self._outbox = OutboxRunner(database=database, hooks=hooks, clock=services.clock, log=log, owner=self._owner)
+        self._outbox = OutboxRunner(
+            database=database, hooks=hooks, clock=services.clock, log=log, owner=self._owner, recorder=self._recorder
+        )
         self._health = HealthWatch(hooks, places.health, services.clock, log)
         self._maildrop = Maildrop(
             folder=places.maildrop,
@@ -65,7 +70,9 @@ class Dispatching:
             hostname=loaded.config.hostname,
             largest=loaded.config.limits.message_size,
             log=log,
+            recorder=self._recorder,
         )
+        self._blame = Blame(database, services.clock, log, self._maildrop.set_aside)
 
     def _new_runner(self) -> Runner:
         config, services = self._loaded.config, self._services
@@ -90,6 +97,7 @@ class Dispatching:
             tasks=self._tasks,
             hostname=config.hostname,
             owner=self._owner,
+            recorder=self._recorder,
         )
 
     def start(self) -> None:
@@ -100,12 +108,33 @@ class Dispatching:
             await asyncio.sleep(_ASK_AGAIN)
         self.holds = True
         self._log.info("dispatch.started")
+        await self._look_back()
         self._tasks.spawn(self._run_queue(), "queue")
         self._tasks.spawn(self._outbox.run(), "outbox")
         self._tasks.spawn(self._maildrop.run(), "maildrop")
         self._tasks.spawn(self._housekeep(), "housekeeping")
         self._tasks.spawn(self._health.run(), "health")
         self._hooks.start_jobs(self._tasks, single=True)
+        self._hooks.start_services(single=True)
+
+    async def _look_back(self) -> None:
+        """What was in hand when the last holder died in a hook, before anything of it is tried again."""
+        try:
+            suspects = self._recorder.open(self._flight)
+        except OSError as exc:
+            self._log.error("queue.flight_failed", file=self._flight, problem=exc.strerror)
+            return
+        while True:
+            try:
+                await self._blame.settle(suspects)
+                await self._database.outbox.reclaim(self._owner)
+                break
+            except TemporaryFailure as exc:
+                self._log.warning("queue.waits", reason=str(exc))
+            except StorageDead as exc:
+                self._dead(exc)
+            await asyncio.sleep(_AFTER_BUG)
+        self._recorder.clear()
 
     async def _run_queue(self) -> None:
         """A bug in the runner costs a second and what it had in hand, which its successor takes back; not the queue."""
@@ -142,8 +171,9 @@ class Dispatching:
     async def stop(self, grace: float) -> None:
         """Let deliveries at work finish, give the rest back, then the lock."""
         self._waiting.cancel()
-        if self.holds:
-            await self._runner.drain(grace)
+        drain = [self._runner.drain(grace)] if self.holds else []
+        await asyncio.gather(self._hooks.stop_services(grace), *drain)  # before another worker starts the single ones
         await self._tasks.close()
+        self._recorder.close()
         self.holds = False
         self._lock.release()

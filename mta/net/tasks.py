@@ -35,6 +35,14 @@ class Tasks:
             except BaseException:  # noqa: BLE001  # logged with its traceback, whatever it is
                 self._log.error("task.failed", task=task.get_name(), exc_info=True)
 
+    async def cancel(self, grace: float) -> list[str]:
+        """Cancel all and wait ``grace`` seconds at most. Returns the names of those that have not ended."""
+        for task in list(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=grace)
+        return [task.get_name() for task in self._running]
+
     async def close(self, grace: float = 0.0) -> None:
         """Wait ``grace`` seconds for the tasks to end by themselves, then cancel and await them."""
         if self._running and grace > 0:

@@ -9,8 +9,11 @@ from mta.model.errors import TemporaryFailure
 from mta.obs.log import Log
 from mta.pluginhost.http import HttpClient
 from mta.pluginhost.launcher import Launcher
+from mta.pluginhost.tables import OwnTables
 from mta.pluginhost.threads import Pool
 from mta_hooks.backends.database import KeyValues
+from mta_hooks.backends.tables import Schema, Tables
+from mta_hooks.metrics import Metric
 from mta_hooks.services import Clock, Dns, Http
 
 Send = Callable[[str, str | None, Sequence[str], bytes], Awaitable[str]]
@@ -34,7 +37,7 @@ class NoDns:
 
 @dataclass(slots=True)
 class Services:
-    """What all contexts share. ``kv`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host."""
+    """What all contexts share. ``kv``, ``tables`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host."""
 
     hostname: str
     clock: Clock
@@ -42,8 +45,10 @@ class Services:
     dns: Dns = NoDns()
     http: Http = HttpClient()
     kv: KeyValues | None = None
+    tables: Tables | None = None
     send: Send | None = None
     launcher: Launcher | None = None
+    metrics: Callable[[], Sequence[Metric]] | None = None
 
 
 class PluginKeys:
@@ -74,9 +79,9 @@ class PluginKeys:
 class PluginContext:
     """One plugin's ``ctx``; the same object in each call."""
 
-    __slots__ = ("_services", "clock", "config", "hostname", "kv", "log", "plugin", "threads")
+    __slots__ = ("_services", "clock", "config", "db", "hostname", "kv", "log", "plugin", "threads")
 
-    def __init__(self, plugin: str, config: Any, services: Services, pool: Pool) -> None:
+    def __init__(self, plugin: str, config: Any, services: Services, pool: Pool, schema: Schema | None = None) -> None:
         self._services = services
         self.plugin = plugin
         self.config = config
@@ -84,6 +89,7 @@ class PluginContext:
         self.clock = services.clock
         self.log = services.log.bind(plugin=plugin)
         self.kv = PluginKeys(plugin, services)
+        self.db = OwnTables(plugin, schema, services)
         self.threads = pool
 
     @property
@@ -99,3 +105,9 @@ class PluginContext:
         if self._services.send is None:
             raise TemporaryFailure("mail cannot be sent yet")
         return await self._services.send(self.plugin, sender, recipients, octets)
+
+    def metrics(self) -> Sequence[Metric]:
+        """Raises TemporaryFailure outside of a running server."""
+        if self._services.metrics is None:
+            raise TemporaryFailure("no server runs here")
+        return self._services.metrics()

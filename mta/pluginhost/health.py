@@ -68,6 +68,8 @@ def health_of(plugin: Plugin, steps: Mapping[str, Sequence[Step]]) -> PluginHeal
         state, reason = "suspended", "circuit breaker open"
     elif plugin.process is not None and plugin.process.trouble:
         state, reason = "degraded", plugin.process.trouble
+    elif plugin.troubles:
+        state, reason = "degraded", "; ".join(plugin.troubles.values())
     elif plugin.threaded:
         state, reason = "degraded", "blocked the event loop; its def functions run in threads"
     hooks = tuple(_hook(hook, plugin.counters.get(hook, Counter()), own[0]) for hook, own in steps.items())

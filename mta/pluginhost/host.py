@@ -27,8 +27,8 @@ from mta.pluginhost.order import arrange
 from mta.pluginhost.owned import migrate
 from mta.pluginhost.plan import Decision, Plan
 from mta.pluginhost.plugin import HostOptions, Kind, Plugin, make_plugin
-from mta.pluginhost.running import ServiceRunner
 from mta.pluginhost.routes import PluginRoute, metrics_of, routes_of
+from mta.pluginhost.running import ServiceRunner
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS, with_ctx
 from mta_hooks.markers import PROJECT

@@ -14,6 +14,7 @@ from mta.pluginhost.call import describe
 from mta.pluginhost.check import PluginRefused, check, check_name, implementations, nearest
 from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.isolation import IsolatedPlugin
+from mta.pluginhost.owned import check_owned
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.section import Where, split, validate
 
@@ -48,7 +49,7 @@ def load_package(
     plugin.on_error, plugin.timeout = common.on_error, common.timeout
     plugin.required = bool(plugin.offers.backends) if common.required is None else common.required
     config = validate(plugin.offers.model, common.own, key, where)
-    plugin.context = PluginContext(name, config, services, plugin.pool)
+    plugin.context = PluginContext(name, config, services, plugin.pool, plugin.offers.schemas)
     if isolated is not None:
         isolated.place(plugin)
     return plugin
@@ -89,6 +90,7 @@ def adopt(plugin: Plugin) -> None:
             guarded(function, *wanted)
     if not plugin.path:
         plugin.path = str(getattr(sys.modules.get(type(plugin.object).__module__), "__file__", None) or "")
+    check_owned(plugin)
 
 
 def guarded(function: Callable[..., Any], *args: Any) -> Any:

@@ -70,6 +70,7 @@ class Plugin:
     """``object`` is the module or instance with the implementations.
 
     place        rank in the config's list; drop-ins come after all listed, built-ins last
+    troubles     of its services, by name: why each one is not running
     on_error, timeout, before, after, when   what the config or NAME.yaml says; None or empty: ask the function, then the hook
     """
 
@@ -95,6 +96,8 @@ class Plugin:
     last_stall: float = 0.0
     counters: dict[str, Counter] = field(default_factory=dict)
     process: Process | None = None
+    metric_steps: tuple[Any, ...] = ()
+    troubles: dict[str, str] = field(default_factory=dict)
 
     @property
     def known_as(self) -> frozenset[str]:

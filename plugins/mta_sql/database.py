@@ -5,9 +5,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mta.model.errors import ConfigError
-from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Traces
+from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Tables, Traces
 from mta_hooks.backends.database import KeyValues
 from mta_sql import housekeeping, verify
 from mta_sql.blobs import FileBlobs
@@ -19,9 +20,13 @@ from mta_sql.reader import Reader, SqliteReader
 from mta_sql.spool import SqlSpool
 from mta_sql.sqlite import SqliteFile, SqliteWriteSide, driver, prepare, sound
 from mta_sql.store import SqlStore
+from mta_sql.tables import SqlTables
 from mta_sql.traces import SqlKeyValues, SqlTraces
 from mta_sql.transaction import Effects
-from mta_sql.writer import Writer, WriteSide
+from mta_sql.writer import Writer
+
+if TYPE_CHECKING:
+    from mta_sql.postgres import PostgresWriteSide
 
 _log = logging.getLogger("mta.sql")
 
@@ -37,9 +42,10 @@ class SqlDatabase:
     traces: Traces
     kv: KeyValues
     blobs: Blobs
+    tables: Tables
 
     def __init__(self, url: str, options: DatabaseOptions) -> None:
-        self._url = url
+        self._url = self.url = url
         self._options = options
         self._core: Core | None = None
 
@@ -57,6 +63,7 @@ class SqlDatabase:
         self.outbox = SqlOutbox(core)
         self.traces = SqlTraces(core)
         self.kv = SqlKeyValues(core)
+        self.tables = SqlTables(core, side)
 
     async def close(self) -> None:
         if self._core is not None:
@@ -71,12 +78,17 @@ class SqlDatabase:
         return await verify.verify(self._opened, progress)
 
     @property
+    def core(self) -> Core:
+        """What other roles of this plugin are made of."""
+        return self._opened
+
+    @property
     def _opened(self) -> Core:
         if self._core is None:
             raise RuntimeError("the database is not open")
         return self._core
 
-    def _connect(self, folder: Path) -> tuple[WriteSide, Reader]:
+    def _connect(self, folder: Path) -> "tuple[SqliteWriteSide | PostgresWriteSide, Reader]":
         if self._url.startswith("postgresql"):
             from mta_sql import postgres
 

@@ -53,10 +53,11 @@ class Translation(dict[str, str]):
 class Connection:
     """A driver connection that speaks our text. Used by one thread at a time."""
 
-    __slots__ = ("array", "dialect", "raw", "_execute", "_translation")
+    __slots__ = ("alchemy", "array", "dialect", "raw", "_execute", "_translation")
 
     def __init__(self, raw: DriverConnection, dialect: DialectName, translation: Translation) -> None:
         self.raw = raw
+        self.alchemy: Any = None  # see alchemy.over
         self.dialect = dialect
         self.array: Callable[[Iterable[Any]], Any] = json_array if dialect == "sqlite" else list
         self._execute = raw.execute

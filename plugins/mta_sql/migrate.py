@@ -8,7 +8,7 @@ decisions/migrations.md). All steps of one upgrade are one transaction, and on S
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mta.model.errors import ConfigError
 from mta_sql import upgrades
@@ -87,15 +87,9 @@ def _create(connection: Connection) -> None:
 def _upgrade(connection: Connection, steps: tuple[Step, ...]) -> None:
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import StaticPool
 
-    url = "sqlite://" if connection.dialect == "sqlite" else "postgresql+psycopg://"
-    raw: Any = connection.raw
-    engine = create_engine(url, creator=lambda: raw, poolclass=StaticPool)
-    for ending in ("do_commit", "do_rollback", "do_close", "do_terminate"):  # the transaction is ours to end
-        setattr(engine.dialect, ending, lambda _connection: None)
-    with engine.connect() as borrowed:
-        operations = Operations(MigrationContext.configure(borrowed))
-        for step in steps:
-            step(operations)
+    from mta_sql.alchemy import over
+
+    operations = Operations(MigrationContext.configure(over(connection)))
+    for step in steps:
+        step(operations)

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -24,11 +24,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mta.model.errors import ConfigError, StorageFull, StorageReadOnly, TemporaryFailure
+from mta_sql.alchemy import execute
 from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import check, migrate
-from mta_sql.reader import THREADS, Read, Reader
+from mta_sql.reader import THREADS, Read
 from mta_sql.transaction import Effects
-from mta_sql.writer import Again, Busy, WriteSide
+from mta_sql.writer import Again, Busy
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 T = TypeVar("T")
 
@@ -39,7 +43,7 @@ _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_s
 _LIMITS = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '120s'"
 
 
-def connect(url: str) -> tuple[WriteSide, Reader]:
+def connect(url: str) -> "tuple[PostgresWriteSide, PostgresReader]":
     """Migrate, and return both sides. Raises ConfigError, TemporaryFailure when the server is away."""
     try:
         target = make_url(url).set(drivername="postgresql+psycopg")
@@ -191,6 +195,28 @@ class PostgresWriteSide:
             self._drop()
         return meaning
 
+    def alone(self, keep: Callable[[Connection], None], work: Callable[[Connection], None]) -> None:
+        """See ``plugin_tables.Alone``."""
+        borrowed = self._engine.raw_connection()
+        try:
+            connection = Connection(_driver(borrowed), "postgresql", self._translation)
+            connection.execute("SELECT pg_advisory_lock(?)", (_MIGRATING,))
+            keep(connection)
+            connection.execute("BEGIN")
+            try:
+                work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+        except psycopg.Error as exc:
+            raise (failure(exc) or exc) from exc
+        finally:
+            borrowed.invalidate()  # ends the session, and with it the advisory lock
+
+    def keep(self, connection: Connection, name: str, tables: Sequence[str]) -> None:
+        _log.warning("sql.no_backup", extra={"fields": {"database": name, "tables": " ".join(tables)}})
+
     def tidy(self) -> None: ...
 
     def close(self) -> None:
@@ -213,13 +239,23 @@ class PostgresReader:
     async def read(self, work: Read[T], *, big: bool = False) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.threads, self._threaded, work)
 
+    async def rows(self, statement: "sa.Executable") -> list[Any]:
+        def once() -> list[Any]:
+            with self._engine.connect() as alchemy:
+                return list(execute(alchemy, statement))
+
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self._twice, once)
+
     def _threaded(self, work: Read[T]) -> T:
+        return self._twice(lambda: self._once(work))
+
+    def _twice(self, once: Callable[[], T]) -> T:
         try:
-            return self._once(work)
+            return once()
         except (psycopg.OperationalError, psycopg.InterfaceError, DBAPIError):
             self._engine.dispose()  # the others in the pool are as dead
         try:
-            return self._once(work)
+            return once()
         except (psycopg.Error, DBAPIError, PoolTimeout) as exc:
             raise (failure(exc) or exc) from exc
 

@@ -10,10 +10,13 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mta_sql.dialect import Connection
 from mta_sql.sqlite import SqliteFile, driver, meaning
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 T = TypeVar("T")
 Read = Callable[[Connection], T]
@@ -26,6 +29,10 @@ class Reader(Protocol):
 
     async def read(self, work: Read[T], *, big: bool = False) -> T:
         """Run ``work`` on a reader connection. ``big``: may take longer than a millisecond."""
+        ...
+
+    async def rows(self, statement: "sa.Executable") -> list[Any]:
+        """All rows of a plugin's statement, in a thread."""
         ...
 
     async def close(self) -> None: ...
@@ -55,6 +62,14 @@ class SqliteReader:
             return work(connection)
         except driver.Error as exc:
             raise (meaning(exc, self._place) or exc) from exc
+
+    async def rows(self, statement: "sa.Executable") -> list[Any]:
+        from mta_sql.alchemy import execute, over
+
+        def work(connection: Connection) -> list[Any]:
+            return list(execute(over(connection), statement))
+
+        return await self.read(work, big=True)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)

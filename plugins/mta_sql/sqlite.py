@@ -13,7 +13,7 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,17 @@ class Turn:
         os.close(self._descriptor)
 
 
+def _lock_of(file: SqliteFile) -> Path:
+    return file.path.with_name(file.path.name + ".lock")
+
+
 def prepare(file: SqliteFile) -> Turn:
     """Make or migrate the file, one process at a time. Raises ConfigError, and what an error of the storage means."""
     try:
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.path.exists():  # mail is nobody else's to read; SQLite gives its log the same mode
             os.close(os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        turn = Turn(file.path.with_name(file.path.name + ".lock"))
+        turn = Turn(_lock_of(file))
     except OSError as exc:
         raise ConfigError(str(file.path), "data_dir", f"cannot be used: {exc.strerror}", "check folder and permissions") from exc
     try:
@@ -190,6 +194,7 @@ class SqliteWriteSide:
     late = True
 
     def __init__(self, file: SqliteFile, turn: Turn) -> None:
+        self._file = file
         self._place = str(file.path.parent)
         self._turn = turn
         self._connection = file.connect(busy=1.0, cache=32 * 2**20)
@@ -235,6 +240,41 @@ class SqliteWriteSide:
 
     def tidy(self) -> None:
         self._checkpoint.run()
+
+    def alone(self, keep: Callable[[Connection], None], work: Callable[[Connection], None]) -> None:
+        """See ``plugin_tables.Alone``."""
+        turn = Turn(_lock_of(self._file))  # another than the writer's: they take turns
+        connection = None
+        try:
+            turn.take()
+            connection = self._file.connect(busy=10.0, cache=2**20)
+            keep(connection)
+            connection.execute("PRAGMA foreign_keys = OFF")  # a batch alteration drops and renames tables others refer to
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+        except driver.Error as exc:
+            raise (meaning(exc, self._place) or exc) from exc
+        finally:
+            if connection is not None:
+                connection.raw.close()
+            turn.close()
+
+    def keep(self, connection: Connection, name: str, tables: Sequence[str]) -> None:
+        """Only these tables: a copy of the whole database, mail and all, could take an hour."""
+        target = self._file.path.with_name(f"{self._file.path.name}.{name}")
+        target.unlink(missing_ok=True)
+        connection.execute("ATTACH ? AS kept", (str(target),))
+        try:
+            for table in tables:
+                connection.raw.execute(f'CREATE TABLE kept."{table}" AS SELECT * FROM main."{table}"')  # noqa: S608  # names that we wrote
+        finally:
+            connection.execute("DETACH kept")
+        _log.info("sql.backup", extra={"fields": {"file": str(target)}})
 
     def close(self) -> None:
         self._checkpoint.close()

@@ -35,9 +35,10 @@ class Effects:
 class Transaction:
     """A connection within a transaction, shared by the operations of one batch."""
 
-    __slots__ = ("array", "effects", "execute", "executemany")
+    __slots__ = ("array", "connection", "effects", "execute", "executemany")
 
     def __init__(self, connection: Connection, effects: Effects) -> None:
+        self.connection = connection
         self.execute: Callable[..., Cursor] = connection.execute
         self.executemany = connection.executemany
         self.array = connection.array

@@ -6,5 +6,19 @@ from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.queue import Queue
 from mta_hooks.backends.store import MailStore
+from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
 
-__all__ = ["Blobs", "Database", "DatabaseOptions", "Directory", "MailStore", "Outbox", "Queue", "Spool", "Traces"]
+__all__ = [
+    "Blobs",
+    "Database",
+    "DatabaseOptions",
+    "Directory",
+    "MailStore",
+    "Outbox",
+    "Queue",
+    "Schema",
+    "SchemaRecord",
+    "Spool",
+    "Tables",
+    "Traces",
+]

@@ -12,6 +12,7 @@ from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.queue import Queue
 from mta_hooks.backends.store import MailStore
+from mta_hooks.backends.tables import Tables
 
 Changed = Callable[[Sequence[MailboxId]], None]
 
@@ -70,10 +71,22 @@ class Spool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
+    """One durable call.
+
+    plugin  the one that is still to be told; "": all who implement the hook
+    error   of the last attempt
+    made    wall clock
+    due     next attempt, or the end of its lease; None: a dead letter
+    """
+
     row: int
     hook: str
     payload: Mapping[str, Any]
     attempts: int
+    plugin: str = ""
+    error: str = ""
+    made: float = 0.0
+    due: float | None = 0.0
 
 
 class Outbox(Protocol):
@@ -81,12 +94,35 @@ class Outbox(Protocol):
 
     async def lease(self, owner: str, limit: int, seconds: float, *, now: float) -> list[OutboxRow]: ...
 
+    async def reclaim(self, owner: str) -> int:
+        """End the leases of ``owner``, who is dead: their rows are due again as they were. Returns how many."""
+        ...
+
     async def done(self, rows: Sequence[int]) -> None: ...
 
-    async def retry(self, row: int, *, due: float, error: str) -> None: ...
+    async def retry(self, row: int, *, due: float, error: str, failed: Mapping[str, str] | None = None) -> None:
+        """Count an attempt. ``failed``: plugin -> error of those who are still to be told, when others were: the row goes on for
+        the first of them, copies of it for each further one, in one transaction."""
+        ...
 
     async def bury(self, row: int, *, error: str) -> None:
         """Dead letter: kept, not called again until replayed."""
+        ...
+
+    async def list(self, *, dead: bool = False, rows: Sequence[int] = (), limit: int = 1000) -> list[OutboxRow]:
+        """Oldest first. ``dead``: dead letters only; ``rows``: these only, when given."""
+        ...
+
+    async def replay(self, rows: Sequence[int], *, now: float) -> int:
+        """Dead letters are due again, as if never tried. Returns how many there were."""
+        ...
+
+    async def discard(self, rows: Sequence[int]) -> int:
+        """Remove dead letters for good. Returns how many there were."""
+        ...
+
+    async def count(self) -> Mapping[str, int]:
+        """``total``, and of these ``dead``."""
         ...
 
 
@@ -159,6 +195,7 @@ class Database(Protocol):
     traces: Traces
     kv: KeyValues
     blobs: Blobs
+    tables: Tables
 
     async def open(self) -> None:
         """Connect, migrate the schema to this program's version. Raises ConfigError when the data is newer than the

@@ -22,6 +22,7 @@ from mta.testing.conformance.directory import DirectoryConformance
 from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
+from mta.testing.conformance.search import IndexableConformance, SearchConformance
 from mta.testing.conformance.spool import SpoolConformance
 from mta.testing.conformance.tables import TablesConformance
 from mta.testing.conformance.traces import TracesConformance
@@ -32,10 +33,13 @@ __all__ = [
     "BlobsConformance",
     "DatabaseConformance",
     "DirectoryConformance",
+    "IndexableConformance",
     "MailStoreConformance",
     "MailboxesConformance",
     "QueueConformance",
+    "SearchConformance",
     "SpoolConformance",
+    "TablesConformance",
     "Told",
     "TracesConformance",
     "append",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mta.model.delivery import QueuedMessage
+from mta.model.delivery import QueuedMessage, Trouble
 from mta.model.directory import Alias, Domain, User
 from mta.model.errors import MailboxNotAllowed, NoSuchMailbox, NoSuchUser, OverQuota
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
@@ -14,6 +14,7 @@ from mta.model.mailbox import Row
 from mta.model.mailbox_events import Kind, flag_events, flag_names
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags, LocalDelivery, QueuedRecipient
+from mta.testing.memory.tables import MemoryTables
 from mta_hooks.backends.database import DatabaseOptions, OutboxRow, TraceRecord
 
 
@@ -66,6 +67,7 @@ class Queued:
     owner: str = ""
     last_reply: str = ""
     warned: bool = False
+    trouble: Trouble | None = None
 
     @property
     def ready(self) -> float | None:
@@ -104,6 +106,7 @@ class Data:
     traces: dict[str, TraceRecord] = field(default_factory=dict)
     refused: list[TraceRecord] = field(default_factory=list)
     kv: dict[tuple[str, str], tuple[bytes, float | None]] = field(default_factory=dict)
+    tables: MemoryTables | None = None
 
     def next(self) -> int:
         self.number += 1
@@ -221,7 +224,7 @@ class Change:
     def note(self, hook: str, payload: Mapping[str, Any]) -> None:
         if hook in self.options.durable_hooks:
             row = self.data.next()
-            self.data.outbox[row] = Noted(OutboxRow(row, hook, payload, 0), 0.0)
+            self.data.outbox[row] = Noted(OutboxRow(row, hook, payload, 0, made=time.time()), 0.0)
             self.noted = True
 
     def event(

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from mta.model.message import Content
-from mta.testing.memory.data import Data
+from mta.testing.memory.data import Data, Noted
 from mta.testing.memory.directory import MemoryDirectory
 from mta.testing.memory.queue import MemoryQueue, MemorySpool
 from mta.testing.memory.store import MemoryStore
-from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Traces
+from mta.testing.memory.tables import MemoryTables
+from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Tables, Traces
 from mta_hooks.backends.database import KeyValues, OutboxRow, TraceRecord
 
 
@@ -26,6 +27,7 @@ class MemoryDatabase:
     traces: Traces
     kv: KeyValues
     blobs: Blobs
+    tables: Tables
 
     def __init__(self, options: DatabaseOptions, data: Data | None = None) -> None:
         self.data = Data(uid_validity=int(time.time())) if data is None else data
@@ -38,6 +40,7 @@ class MemoryDatabase:
         self.traces = MemoryTraces(self.data)
         self.kv = MemoryKeyValues(self.data)
         self.blobs = MemoryBlobs(self.data)
+        self.data.tables = self.tables = self.data.tables or MemoryTables()
 
     async def open(self) -> None: ...
 
@@ -100,7 +103,7 @@ class MemoryBlobs:
 
 class MemoryOutbox:
     def __init__(self, data: Data) -> None:
-        self._rows = data.outbox
+        self._data, self._rows = data, data.outbox
 
     async def lease(self, owner: str, limit: int, seconds: float, *, now: float) -> list[OutboxRow]:
         due = sorted(
@@ -108,23 +111,53 @@ class MemoryOutbox:
             key=lambda noted: (noted.ready or 0.0, noted.row.row),
         )[:limit]
         for noted in due:
-            noted.ready = now + seconds
+            noted.ready, noted.owner = now + seconds, owner
         return [noted.row for noted in due]
+
+    async def reclaim(self, owner: str) -> int:
+        found = [noted for noted in self._rows.values() if noted.owner == owner and noted.ready is not None]
+        for noted in found:
+            noted.ready, noted.owner = 0.0, ""
+        return len(found)
 
     async def done(self, rows: Sequence[int]) -> None:
         for row in rows:
             self._rows.pop(row, None)
 
-    async def retry(self, row: int, *, due: float, error: str) -> None:
-        self._fail(row, due, error)
+    async def retry(self, row: int, *, due: float, error: str, failed: Mapping[str, str] | None = None) -> None:
+        first, *others = (failed or {"": error}).items()
+        self._fail(row, due, first[1], first[0])
+        if (noted := self._rows.get(row)) is not None:
+            for plugin, text in others:
+                copy = dataclasses.replace(noted.row, row=self._data.next(), plugin=plugin, error=text)
+                self._rows[copy.row] = Noted(copy, due)
+
+    async def list(self, *, dead: bool = False, rows: Sequence[int] = (), limit: int = 1000) -> list[OutboxRow]:
+        found = [n for key, n in sorted(self._rows.items()) if (not dead or n.ready is None) and (not rows or key in rows)]
+        return [dataclasses.replace(noted.row, due=noted.ready) for noted in found[:limit]]
+
+    async def replay(self, rows: Sequence[int], *, now: float) -> int:
+        found = [self._rows[row] for row in rows if row in self._rows and self._rows[row].ready is None]
+        for noted in found:
+            noted.ready, noted.row = now, dataclasses.replace(noted.row, attempts=0)
+        return len(found)
+
+    async def discard(self, rows: Sequence[int]) -> int:
+        found = [row for row in rows if row in self._rows and self._rows[row].ready is None]
+        for row in found:
+            del self._rows[row]
+        return len(found)
+
+    async def count(self) -> Mapping[str, int]:
+        return {"total": len(self._rows), "dead": sum(noted.ready is None for noted in self._rows.values())}
 
     async def bury(self, row: int, *, error: str) -> None:
         self._fail(row, None, error)
 
-    def _fail(self, row: int, ready: float | None, error: str) -> None:
+    def _fail(self, row: int, ready: float | None, error: str, plugin: str = "") -> None:
         if noted := self._rows.get(row):
-            noted.ready, noted.error = ready, error
-            noted.row = dataclasses.replace(noted.row, attempts=noted.row.attempts + 1)
+            noted.ready, noted.owner, attempts = ready, "", noted.row.attempts + 1
+            noted.row = dataclasses.replace(noted.row, attempts=attempts, error=error, plugin=plugin or noted.row.plugin)
 
 
 class MemoryTraces:
@@ -153,7 +186,6 @@ class MemoryTraces:
             for record in reversed(taken + others)
             if since <= record.at <= until and (not plugin or any(step.get("plugin") == plugin for step in record.steps))
         ]
-        found.reverse()
         return sorted(found, key=lambda record: -record.at)[:limit]
 
     async def keep_refused(self, records: Sequence[TraceRecord]) -> None:
