@@ -14,6 +14,7 @@ from mta_sql import housekeeping, verify
 from mta_sql.blobs import FileBlobs
 from mta_sql.core import Core
 from mta_sql.directory import SqlDirectory
+from mta_sql.looking import NoWriteSide
 from mta_sql.outbox import SqlOutbox
 from mta_sql.queue import SqlQueue
 from mta_sql.reader import Reader, SqliteReader
@@ -88,11 +89,15 @@ class SqlDatabase:
             raise RuntimeError("the database is not open")
         return self._core
 
-    def _connect(self, folder: Path) -> "tuple[SqliteWriteSide | PostgresWriteSide, Reader]":
+    def _connect(self, folder: Path) -> "tuple[SqliteWriteSide | PostgresWriteSide | NoWriteSide, Reader]":
         if self._url.startswith("postgresql"):
             from mta_sql import postgres
 
+            if self._options.read_only:
+                return NoWriteSide(), postgres.look_on(self._url)
             return postgres.connect(self._url)
+        if self._options.read_only:
+            return NoWriteSide(), SqliteReader(SqliteFile(_sqlite_path(self._url, folder), read_only=True))
         path = _sqlite_path(self._url, folder)
         if not sound():
             _log.warning(

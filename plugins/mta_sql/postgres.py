@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mta.model.errors import ConfigError, StorageFull, StorageReadOnly, TemporaryFailure
 from mta_sql.alchemy import execute
 from mta_sql.dialect import Connection, Translation
-from mta_sql.migrate import check, migrate
+from mta_sql.migrate import check, migrate, version_of
 from mta_sql.reader import THREADS, Read
 from mta_sql.transaction import Effects
 from mta_sql.writer import Again, Busy
@@ -45,24 +45,9 @@ _LIMITS = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '
 
 def connect(url: str) -> "tuple[PostgresWriteSide, PostgresReader]":
     """Migrate, and return both sides. Raises ConfigError, TemporaryFailure when the server is away."""
-    try:
-        target = make_url(url).set(drivername="postgresql+psycopg")
-        engine = create_engine(
-            target,
-            isolation_level="AUTOCOMMIT",
-            pool_size=THREADS + 1,
-            max_overflow=0,
-            pool_timeout=10.0,
-            connect_args={"connect_timeout": 5},
-        )
-    except Exception as exc:
-        raise ConfigError("database", "database", f"no usable URL: {exc}", "write postgresql://user@host/name") from exc
+    engine, where = _engine(url)
     translation = Translation("postgresql")
-    where = target.render_as_string(hide_password=True)
-    try:
-        borrowed = engine.raw_connection()
-    except (psycopg.Error, DBAPIError) as exc:
-        raise TemporaryFailure(f"{where}: {exc}") from exc
+    borrowed = _borrow(engine, where)
     try:
         connection = Connection(_driver(borrowed), "postgresql", translation)
         if not check(connection, where):
@@ -75,6 +60,46 @@ def connect(url: str) -> "tuple[PostgresWriteSide, PostgresReader]":
     finally:
         borrowed.invalidate()  # ends the session, and with it the advisory lock
     return PostgresWriteSide(engine, translation), PostgresReader(engine, translation)
+
+
+def look_on(url: str) -> "PostgresReader":
+    """The read side alone, over sessions that cannot write. Raises FileNotFoundError when nothing was ever written, and as ``connect``."""
+    engine, where = _engine(url, "-c default_transaction_read_only=on")
+    translation = Translation("postgresql")
+    borrowed = _borrow(engine, where)
+    try:
+        if not version_of(Connection(_driver(borrowed), "postgresql", translation)):
+            raise FileNotFoundError(where)
+    except psycopg.Error as exc:
+        raise (failure(exc) or ConfigError(where, "database", str(exc), "check the account's rights")) from exc
+    finally:
+        borrowed.close()
+    return PostgresReader(engine, translation)
+
+
+def _engine(url: str, options: str = "") -> tuple[Engine, str]:
+    """The pool, and its name for messages."""
+    more = {"options": options} if options else {}
+    try:
+        target = make_url(url).set(drivername="postgresql+psycopg")
+        engine = create_engine(
+            target,
+            isolation_level="AUTOCOMMIT",
+            pool_size=THREADS + 1,
+            max_overflow=0,
+            pool_timeout=10.0,
+            connect_args={"connect_timeout": 5, **more},
+        )
+    except Exception as exc:
+        raise ConfigError("database", "database", f"no usable URL: {exc}", "write postgresql://user@host/name") from exc
+    return engine, target.render_as_string(hide_password=True)
+
+
+def _borrow(engine: Engine, where: str) -> Any:
+    try:
+        return engine.raw_connection()
+    except (psycopg.Error, DBAPIError) as exc:
+        raise TemporaryFailure(f"{where}: {exc}") from exc
 
 
 def _driver(borrowed: Any) -> Any:

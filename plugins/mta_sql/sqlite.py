@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mta.model.errors import ConfigError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
 from mta_sql import checkpoint
@@ -96,14 +97,17 @@ def _is_read_only(place: str) -> bool:
 
 
 class SqliteFile:
-    """The database file: makes connections, knows its path."""
+    """The database file: makes connections, knows its path. ``read_only``: connections that cannot write, checkpoint or migrate."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.translation = Translation("sqlite")
+        self._read_only = read_only
 
     def connect(self, *, busy: float, cache: int) -> Connection:
         """Open a connection; ``busy`` seconds it waits for locks, ``cache`` octets of pages it keeps."""
+        if self._read_only:
+            return self._look_on(busy, cache)
         try:
             raw = driver.connect(str(self.path), timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=256)
             for pragma in (
@@ -116,6 +120,19 @@ class SqliteFile:
                 f"cache_size = {-cache // 1024}",
                 "temp_store = MEMORY",
             ):
+                raw.execute(f"PRAGMA {pragma}").fetchall()
+        except driver.Error as exc:
+            raise self.unusable(exc) from exc
+        return Connection(raw, "sqlite", self.translation)
+
+    def _look_on(self, busy: float, cache: int) -> Connection:
+        """Raises FileNotFoundError when there is no database."""
+        if not self.path.exists():
+            raise FileNotFoundError(str(self.path))
+        try:
+            url = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+            raw = driver.connect(url, uri=True, timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=256)
+            for pragma in ("query_only = ON", f"cache_size = {-cache // 1024}", "temp_store = MEMORY"):
                 raw.execute(f"PRAGMA {pragma}").fetchall()
         except driver.Error as exc:
             raise self.unusable(exc) from exc

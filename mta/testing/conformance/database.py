@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mta.model.delivery import Outcome
-from mta.model.errors import NoSuchMailbox
+from mta.model.errors import NoSuchMailbox, TemporaryFailure
 from mta.model.ids import ModSeq, Uid
 from mta.model.message import Flags
 from mta.testing.conformance.backend import NOW, Backend, append, arrive, intake, rows
@@ -160,3 +160,20 @@ class DatabaseConformance:
 
         backend.run(scenario)
         assert seen[-1] == (4, 4)
+
+    def test_a_look_changes_nothing(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await append(db, inbox, 2)
+            look = await backend.open(read_only=True)
+            try:
+                assert await look.directory.user(user.address) == await db.directory.user(user.address)
+                assert len(await rows(look, inbox)) == 2
+                for write in (look.spool.accept(intake(user)), look.kv.set("p", "k", b"v", expires=None)):
+                    with pytest.raises(TemporaryFailure):
+                        await write
+                assert len(await rows(db, inbox)) == 2
+            finally:
+                await look.close()
+
+        backend.run(scenario)

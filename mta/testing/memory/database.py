@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from mta.model.errors import TemporaryFailure
 from mta.model.message import Content
 from mta.testing.memory.data import Data, Noted
 from mta.testing.memory.directory import MemoryDirectory
@@ -38,7 +39,7 @@ class MemoryDatabase:
         self.directory = MemoryDirectory(self.data, options)
         self.outbox = MemoryOutbox(self.data)
         self.traces = MemoryTraces(self.data)
-        self.kv = MemoryKeyValues(self.data)
+        self.kv = MemoryKeyValues(self.data, options)
         self.blobs = MemoryBlobs(self.data)
         self.data.tables = self.tables = self.data.tables or MemoryTables()
 
@@ -199,14 +200,16 @@ def _is_about(record: TraceRecord, text: str) -> bool:
 
 
 class MemoryKeyValues:
-    def __init__(self, data: Data) -> None:
-        self._values = data.kv
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
+        self._values, self._read_only = data.kv, options.read_only
 
     async def get(self, plugin: str, key: str, *, now: float) -> bytes | None:
         value, expires = self._values.get((plugin, key), (None, None))
         return None if expires is not None and expires <= now else value
 
     async def set(self, plugin: str, key: str, value: bytes, *, expires: float | None) -> None:
+        if self._read_only:
+            raise TemporaryFailure("the database is open for reading only")
         self._values[(plugin, key)] = (value, expires)
 
     async def delete(self, plugin: str, key: str) -> None:

@@ -71,6 +71,8 @@ class MemorySpool:
         self._options = options
 
     async def accept(self, intake: Intake) -> None:
+        if self._options.read_only:
+            raise TemporaryFailure("the database is open for reading only")
         if intake.id in self._data.traces:
             return
         try:
