@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from mta.app.bus import Bus
 from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
+from mta.app.indexing import Indexer
 from mta.app.places import Places
+from mta.app.searching import open_search
 from mta.config.load import LoadedConfig
 from mta.directory.builtin import DirectoryPlugin
 from mta.directory.login import Login
@@ -77,6 +79,7 @@ class Assembly:
         self.bus = Bus(places, self._mailboxes_elsewhere, self._topic)
         self._places, self._tls = places, tls
         self._dispatching: Dispatching | None = None
+        self._indexer: Indexer | None = None
 
     async def open(self, dead: Callable[[StorageDead], None]) -> None:
         """Raises ConfigError, TemporaryFailure, StorageDead: the worker cannot start."""
@@ -88,10 +91,13 @@ class Assembly:
             self._tasks.spawn(drop_ins.run(), "drop-in-hooks")
         self.database = make_database(self._loaded, hooks, self._options(dead))
         await self.database.open()
+        self._search = await open_search(self._loaded, hooks, self.database, self._options(dead), log)
+        if self._search is not None:
+            self._indexer = Indexer(store=self.database.store, search=self._search, clock=self.clock, log=log)
         self._services.kv = self.database.kv
         self._services.tables = getattr(self.database, "tables", None)
         await hooks.migrate(self._loaded.where)
-        self._directory = DirectoryPlugin(self.database.directory, self.passwords)
+        self._directory = DirectoryPlugin(self.database.directory, self.passwords, keep_keys=config.auth.scram_keys)
         hooks.add_builtin("directory", self._directory)
         login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
@@ -128,6 +134,7 @@ class Assembly:
             tasks=self._tasks,
             log=log,
             dead=dead,
+            indexer=self._indexer,
         )
         self._dispatching.start()
 
@@ -147,6 +154,7 @@ class Assembly:
             refusals=self._refusals,
         )
         self.imap = ImapServer(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
+        self.imap.search = self._search
         self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
 
     def _options(self, dead: Callable[[StorageDead], None]) -> DatabaseOptions:
@@ -190,7 +198,7 @@ class Assembly:
     # ---- wake-ups: from our own commits, and from other processes
 
     def _changed(self, mailboxes: Sequence[MailboxId]) -> None:
-        self.imap.changed(mailboxes)
+        self._mailboxes_elsewhere(mailboxes)
         self.bus.tell_mailboxes(mailboxes)
 
     def _queued(self) -> None:
@@ -203,6 +211,8 @@ class Assembly:
 
     def _mailboxes_elsewhere(self, mailboxes: Sequence[MailboxId]) -> None:
         self.imap.changed(mailboxes)
+        if self._indexer is not None:
+            self._indexer.wake()
 
     def _topic(self, topic: str) -> None:
         if topic == "directory":
@@ -237,4 +247,7 @@ class Assembly:
         self.bus.close()
         self.passwords.close()
         await self._refusals.flush()
+        if self._indexer is not None and self._search is not None:
+            self._indexer.close()
+            await self._search.close()
         await self.database.close()

@@ -3,17 +3,17 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TextIO
 
 import click
 
-from mta.cli.access import ADDRESS, with_database
+from mta.cli.access import ADDRESS, loaded, with_database
 from mta.cli.output import json_option, progress, show
 from mta.cli.vetting import Vet, change_users
 from mta.config.units import parse_size
-from mta.directory.passwords import hash_password
+from mta.directory.passwords import hash_password, scram_keys_of
 from mta.model.address import Address
 from mta.model.directory import User
 from mta.model.errors import MailError, NoSuchUser
@@ -43,11 +43,12 @@ def add(ctx: click.Context, address: Address, password_stdin: bool, quota: str |
     """
     octets = _size(quota) if quota else 0
     password = _read_password(password_stdin)
-    entry = (address, _hash(password))
+    phc, keys = _hash(password), _keys(ctx, [password])
 
     async def work(db: Database, vet: Vet) -> None:
         await vet(address, UserChange("add", password, octets if quota else None))
-        made = await db.directory.add_users([entry])
+        made = await db.directory.add_users([(address, phc)])
+        await db.directory.set_scram_keys([(made[0].id, phc, text) for text in keys])
         if octets:
             await db.directory.set_quota(made[0].id, octets)
 
@@ -69,11 +70,13 @@ def import_(ctx: click.Context, file: TextIO) -> None:
         for (address, _), phc in zip(entries, pool.map(_hash, [password for _, password in entries]), strict=True):
             hashed.append((address, phc))
             tell(len(hashed))
+    keys = _keys(ctx, [password for _, password in entries])
 
     async def work(db: Database, vet: Vet) -> None:
         for address, password in entries:
             await vet(address, UserChange("add", password))
-        await db.directory.add_users(hashed, progress(len(hashed), "adding"))
+        made = await db.directory.add_users(hashed, progress(len(hashed), "adding"))
+        await db.directory.set_scram_keys([(u.id, phc, text) for u, (_, phc), text in zip(made, hashed, keys, strict=False)])
 
     change_users(ctx, work)
     click.echo(f"{len(hashed)} users added", err=True)
@@ -102,12 +105,13 @@ def passwd(ctx: click.Context, address: Address, password_stdin: bool) -> None:
     Example: printf 'n3w\\n' | mta user passwd alice@example.org --password-stdin
     """
     password = _read_password(password_stdin)
-    phc = _hash(password)
+    phc, keys = _hash(password), _keys(ctx, [password])
 
     async def work(db: Database, vet: Vet) -> None:
         known = await _known(db, address)
         await vet(known.address, UserChange("password", password))
         await db.directory.set_password(known.id, phc)
+        await db.directory.set_scram_keys([(known.id, phc, text) for text in keys])
 
     change_users(ctx, work)
 
@@ -190,6 +194,14 @@ def _hash(password: str) -> str:
         return hash_password(password)
     except ValueError as exc:
         raise MailError(str(exc)) from exc
+
+
+def _keys(ctx: click.Context, passwords: Sequence[str]) -> list[str]:
+    """Keys of SCRAM for each password; none where ``auth.scram_keys`` is off."""
+    if not loaded(ctx).config.auth.scram_keys:
+        return []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(scram_keys_of, passwords))
 
 
 def _read_password(from_stdin: bool) -> str:

@@ -70,6 +70,10 @@ class Auth(Section):
             "and over SMTP LOGIN for old clients."
         ),
     ] = ()
+    scram_keys: Annotated[
+        bool,
+        Field(description="Keep the keys that SCRAM needs beside the hash of each password, also when no plugin uses them yet."),
+    ] = True
     external: Annotated[
         Literal["email", "common_name"] | None,
         Field(description="Where in a client certificate (tls.client_ca) the account's address is; absent: no EXTERNAL."),
@@ -162,6 +166,13 @@ class LogSection(Section):
 class Storage(Section):
     undelete_days: Annotated[float, Field(ge=0, description="Days that expunged messages can be restored.")] = 14.0
     reserve: Annotated[Size, Field(ge=0, description="Free disk below which new mail is refused for now.")] = 32 * 2**20
+    search: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9+.-]*(:.*)?$",
+            description="Full-text index: sql (the database's own), none, or scheme:… of a plugin.",
+        ),
+    ] = "sql"
 
 
 class Trace(Section):
@@ -211,7 +222,9 @@ class Http(Section):
     header_timeout: Annotated[Seconds, Field(ge=1, le=300, description="Longest time for a request's line and header.")] = 10.0
     body_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest time for a request's body.")] = 60.0
     idle_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest wait for the next request on a connection.")] = 30.0
-    send_timeout: Annotated[Seconds, Field(ge=1, le=3600, description="Longest time in which a client takes nothing of an answer.")] = 30.0
+    send_timeout: Annotated[
+        Seconds, Field(ge=1, le=3600, description="Longest time in which a client takes nothing of an answer.")
+    ] = 30.0
 
 
 class Config(Section):

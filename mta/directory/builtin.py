@@ -8,10 +8,14 @@ second later on another. Unknown recipients are never remembered. A user deleted
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from mta.directory.passwords import Passwords
 from mta.model.address import Address
-from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, User
+from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, StoredKeys, User
+from mta.model.errors import MailError
+from mta.model.ids import UserId
+from mta.wire.sasl.scram import parse_keys
 from mta_hooks import hookimpl
 from mta_hooks.backends import Directory
 
@@ -23,10 +27,20 @@ _MOST = 10_000
 class DirectoryPlugin:
     """Answers the directory hooks from ``mta_hooks.backends.Directory``; registered last, under the name "directory"."""
 
-    def __init__(self, directory: Directory, passwords: Passwords, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        passwords: Passwords,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        keep_keys: bool = False,
+    ) -> None:
+        """``keep_keys``: accounts whose password was set before there were SCRAM keys get them when they log in with it."""
         self._directory = directory
         self._passwords = passwords
         self._monotonic = monotonic
+        self._keep_keys = keep_keys
+        self._keyed: set[tuple[UserId, str]] = set()
         self._aliases: dict[Address, AliasTarget | None] = {}
         self._mailboxes: dict[Address, MailboxTarget] = {}
         self._stale_at = 0.0
@@ -81,7 +95,26 @@ class DirectoryPlugin:
             return AuthFail("wrong password") if user is not None else None
         if user is None or not user.enabled:
             return AuthFail("account is disabled")
+        if self._keep_keys and stored is not None and (user.id, stored) not in self._keyed:
+            await self._add_keys(user.id, stored, credential)
         return AuthOk(str(user.address), user.id)
+
+    @hookimpl
+    async def credentials_lookup(self, username: str) -> StoredKeys | None:
+        user = await self._account(username)
+        text = await self._directory.scram_keys(user.id if user is not None else UserId(0))  # nobody takes as long as somebody
+        if user is None or not user.enabled or not text:
+            return None
+        return StoredKeys(str(user.address), tuple(parse_keys(line) for line in text.split("\n")))
+
+    async def _add_keys(self, user: UserId, stored: str, password: str) -> None:
+        """Once for each password and process. The login does not fail with it."""
+        if len(self._keyed) >= _MOST:
+            self._keyed.clear()
+        self._keyed.add((user, stored))
+        with suppress(MailError):
+            if await self._directory.scram_keys(user) is None:
+                await self._directory.set_scram_keys([(user, stored, await self._passwords.scram_keys(password))])
 
     async def _account(self, username: str) -> User | None:
         try:

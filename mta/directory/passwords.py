@@ -19,6 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from mta.model.errors import TemporaryFailure
+from mta.wire.sasl.scram import HASHES, SALT_SIZE, derive_keys, format_keys
 
 MAX_PASSWORD = 1024  # characters; no one types more, and the hash reads them all
 MAX_WAITING = 2000  # about 30 s of work for two threads: later ones are told to come back
@@ -35,6 +36,14 @@ def hash_password(password: str) -> str:
     if not 0 < len(password) <= MAX_PASSWORD:
         raise ValueError(f"password must have 1 to {MAX_PASSWORD} characters")
     return _hasher.hash(password.encode("utf-8", "surrogatepass"))
+
+
+def scram_keys_of(password: str) -> str:
+    """Keys of SCRAM with fresh salts, a line for each hash; "" for a password that SASLprep forbids. Blocks for about 15 ms."""
+    try:
+        return "\n".join(format_keys(derive_keys(password, hash, secrets.token_bytes(SALT_SIZE))) for hash in HASHES)
+    except ValueError:
+        return ""
 
 
 class Passwords:
@@ -80,6 +89,10 @@ class Passwords:
             self._running[question] = running
             running.add_done_callback(lambda _: self._running.pop(question, None))
         return await asyncio.shield(running)  # a client that goes away must not take the answer from the others
+
+    async def scram_keys(self, password: str) -> str:
+        """``scram_keys_of``, off the event loop."""
+        return await asyncio.wrap_future(self._pool.submit(scram_keys_of, password))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -27,6 +27,9 @@ _USERS = (
 _USER = _USERS + " WHERE domain = ? AND lowered = ?"
 _USER_BY_ID = _USERS + " WHERE id = ?"
 _HASH = "SELECT password_hash FROM users WHERE id = ?"
+_SET_HASH = "UPDATE users SET password_hash = ?, scram = NULL WHERE id = ?"
+_KEYS = "SELECT scram FROM users WHERE id = ?"
+_SET_KEYS = "UPDATE users SET scram = ? WHERE id = ? AND password_hash = ?"
 _ADD_USER = "INSERT INTO users (domain, local, lowered, password_hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id"
 _ADD_MAILBOX = "INSERT INTO mailboxes (user_id, name, special_use, uid_validity) VALUES (?, ?, ?, ?)"
 _TAKE_VALIDITIES = "UPDATE counters SET value = value + ? WHERE name = 'uid_validity' RETURNING value"
@@ -69,6 +72,10 @@ class SqlDirectory:
 
     async def password_hash(self, user: UserId) -> str | None:
         row = await self._one(_HASH, user)
+        return None if row is None else row[0]
+
+    async def scram_keys(self, user: UserId) -> str | None:
+        row = await self._one(_KEYS, user)
         return None if row is None else row[0]
 
     async def domains(self) -> list[Domain]:
@@ -120,7 +127,10 @@ class SqlDirectory:
         return added
 
     async def set_password(self, user: UserId, password_hash: str) -> None:
-        await self._set(user, "password_hash", password_hash)
+        await self._core.write(lambda tx: _require(tx.execute(_SET_HASH, (password_hash, user)).rowcount, str(user)))
+
+    async def set_scram_keys(self, keys: Sequence[tuple[UserId, str, str]]) -> None:
+        await self._core.write(lambda tx: tx.executemany(_SET_KEYS, [(text, user, hash) for user, hash, text in keys]))
 
     async def set_quota(self, user: UserId, octets: int) -> None:
         await self._set(user, "quota", octets)

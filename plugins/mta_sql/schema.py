@@ -79,6 +79,7 @@ users = _table(
     Column("password_hash", Text),
     _column("enabled", SmallInteger, "1"),
     _column("quota", BigInteger, "0"),
+    Column("scram", Text),  # keys of the same password, for mechanisms that never see it
     UniqueConstraint("domain", "lowered"),
 )
 aliases = _clustered(

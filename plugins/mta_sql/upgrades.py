@@ -44,3 +44,10 @@ def troubles(operations: "Operations") -> None:
     operations.add_column("queue", Column("trouble", Text))
     operations.add_column("outbox", Column("plugin", Text, nullable=False, server_default=""))
     operations.add_column("outbox", Column("made", Double, nullable=False, server_default="0"))
+
+
+def scram_keys(operations: "Operations") -> None:
+    """3 to 4: keys of SCRAM beside the password hash."""
+    from sqlalchemy import Column, Text
+
+    operations.add_column("users", Column("scram", Text))

@@ -88,6 +88,22 @@ class DirectoryConformance:
 
         backend.run(scenario)
 
+    def test_scram_keys_belong_to_one_password(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+            directory = db.directory
+            first = await directory.password_hash(user.id) or ""
+            assert await directory.scram_keys(user.id) is None
+            assert await directory.scram_keys(UserId(10**9)) is None
+            await directory.set_scram_keys([(user.id, first, "keys"), (UserId(10**9), "x", "others")])
+            assert await directory.scram_keys(user.id) == "keys"
+            await directory.set_password(user.id, "new")
+            assert await directory.scram_keys(user.id) is None
+            await directory.set_scram_keys([(user.id, first, "keys of the old one")])
+            assert await directory.scram_keys(user.id) is None
+
+        backend.run(scenario)
+
     def test_accounts_change(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             user, inbox = await arrive(db)

@@ -22,6 +22,7 @@ from mta_hooks.backends.database import DatabaseOptions, OutboxRow, TraceRecord
 class Account:
     user: User
     password_hash: str
+    scram: str | None = None
 
 
 @dataclass

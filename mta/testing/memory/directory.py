@@ -42,6 +42,10 @@ class MemoryDirectory:
         account = self._data.accounts.get(user)
         return None if account is None else account.password_hash
 
+    async def scram_keys(self, user: UserId) -> str | None:
+        account = self._data.accounts.get(user)
+        return None if account is None else account.scram
+
     async def domains(self) -> list[Domain]:
         return sorted(self._data.domains.values(), key=lambda domain: domain.name)
 
@@ -86,7 +90,14 @@ class MemoryDirectory:
         return added
 
     async def set_password(self, user: UserId, password_hash: str) -> None:
-        self._account(user).password_hash = password_hash
+        account = self._account(user)
+        account.password_hash, account.scram = password_hash, None
+
+    async def set_scram_keys(self, keys: Sequence[tuple[UserId, str, str]]) -> None:
+        for user, password_hash, text in keys:
+            account = self._data.accounts.get(user)
+            if account is not None and account.password_hash == password_hash:
+                account.scram = text
 
     async def set_quota(self, user: UserId, octets: int) -> None:
         account = self._account(user)
