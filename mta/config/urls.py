@@ -15,6 +15,8 @@ DEFAULT_PORTS = {
     "imaps": 993,
     "pop3": 110,
     "pop3s": 995,
+    "http": 80,
+    "https": 443,
 }
 FORM = "write scheme://host:port or scheme+unix:/absolute/path"
 

@@ -8,7 +8,7 @@ from typing import Literal
 from mta.config.sections import Listener
 from mta.config.urls import parse_listen
 
-Protocol = Literal["smtp", "submission", "lmtp", "imap", "pop3"]
+Protocol = Literal["smtp", "submission", "lmtp", "imap", "pop3", "http"]
 Network = IPv4Network | IPv6Network
 
 _PROTOCOLS: dict[str, tuple[Protocol, bool]] = {
@@ -20,6 +20,8 @@ _PROTOCOLS: dict[str, tuple[Protocol, bool]] = {
     "imaps": ("imap", True),
     "pop3": ("pop3", False),
     "pop3s": ("pop3", True),
+    "http": ("http", False),
+    "https": ("http", True),
 }
 
 

@@ -1,0 +1,115 @@
+"""The HTTP server of one worker: its connections, its clockwork."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.server import ServerState
+
+from mta.config.sections import Config
+from mta.directory.login import Login
+from mta.httpd.app import App
+from mta.httpd.connection import Connection
+from mta.net.listener import ListenerSpec
+from mta.obs.log import Log
+from mta.obs.metrics import REQUESTS
+from mta.pluginhost.routes import PluginRoute
+from mta_hooks.services import Clock
+
+_TICK = 1.0
+_CLASSES = tuple(f"{n}xx" for n in range(10))
+
+Readiness = Callable[[], tuple[bool, dict[str, Any]]]
+"""Whether the whole server is ready, and why not, as JSON."""
+
+
+class Hooks(Protocol):
+    @property
+    def routes(self) -> Sequence[PluginRoute]: ...
+
+
+class HttpServer:
+    """Made once for each worker that has an http listener; ``factory`` gives the protocol for each listener."""
+
+    def __init__(self, *, config: Config, hooks: Hooks, login: Login, readiness: Readiness, clock: Clock, log: Log) -> None:
+        self.config = config
+        self.hooks = hooks
+        self.login = login
+        self.readiness = readiness
+        self.clock = clock
+        self.log = log
+        self.draining = False
+        self.state = ServerState()
+        self.quiet = logging.getLogger("mta.uvicorn")  # what it would say stands in our own log already
+        self.quiet.disabled = True
+        http = config.http
+        self.uvicorn = UvicornConfig(
+            App(self),
+            interface="asgi3",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=http.header_size,
+            timeout_keep_alive=int(http.idle_timeout),
+        )
+        self.uvicorn.load()
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def factory(self, spec: ListenerSpec) -> Callable[[], asyncio.Protocol]:
+        return lambda: Connection(self, spec)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def join(self, connection: Connection) -> bool:
+        """A connection was made. False: there is no room for it."""
+        if self.draining or len(self._connections) >= self.config.limits.connections:
+            return False
+        self._connections.add(connection)
+        self._empty.clear()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def count(self, status: int) -> None:
+        """A request was answered."""
+        REQUESTS[_CLASSES[status // 100]].value += 1
+
+    async def drain(self, grace: float) -> None:
+        """Take no new connections, end idle ones; requests at work have ``grace`` seconds; then cut off."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.dismiss()
+        if self._connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._empty.wait()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """Every second while there are connections."""
+        now = self.clock.monotonic()
+        for connection in list(self._connections):
+            connection.check_time(now)
+        self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick) if self._connections else None
