@@ -18,6 +18,7 @@ from mta.app.sockets import Listening
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import HANDSHAKES_FAILED
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -132,6 +133,7 @@ class Acceptor:
             if header:
                 protocol.data_received(header)
         except (OSError, EOFError, TimeoutError, ValueError) as exc:  # ssl.SSLError is an OSError; the peer's business
+            HANDSHAKES_FAILED[spec.protocol].value += 1
             self._log.debug("tls.handshake_failed", problem=str(exc))
             sock.close()
         finally:

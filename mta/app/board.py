@@ -7,7 +7,7 @@ from typing import NamedTuple
 SLOTS = 256
 """Workers of two generations and their crashed predecessors; more than 4 × 64."""
 
-_FIELDS = ("pid", "smtp", "imap", "pop3", "dispatch", "accepting")
+_FIELDS = ("pid", "smtp", "imap", "pop3", "dispatch", "accepting", "http")
 _SIZE = len(_FIELDS)
 
 
@@ -20,10 +20,11 @@ class Line(NamedTuple):
     pop3: int
     dispatch: int
     accepting: int
+    http: int = 0
 
     @property
     def connections(self) -> int:
-        return self.smtp + self.imap + self.pop3
+        return self.smtp + self.imap + self.pop3 + self.http
 
 
 class Board:
@@ -52,6 +53,6 @@ class Board:
         for other in range(slots):
             base = other * _SIZE
             if other != slot and words[base] and words[base + 5]:
-                count = words[base + 1] + words[base + 2] + words[base + 3]
+                count = words[base + 1] + words[base + 2] + words[base + 3] + words[base + 6]
                 least = count if least is None or count < least else least
         return least

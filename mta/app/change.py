@@ -9,7 +9,7 @@ from mta.pluginhost.plan import Plan
 
 _LONGEST = 1000
 """Characters of one plugin's complaint."""
-_SECRETS = frozenset({"database", "password", "plugins"})
+_SECRETS = frozenset({"admin_token", "database", "password", "plugins"})
 
 
 async def judge_change(plan: Plan, old: Config, loaded: LoadedConfig) -> None:

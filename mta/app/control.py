@@ -1,6 +1,6 @@
 """The supervisor's ear: data_dir/run/control.sock, one JSON line in, one JSON line out, then closed.
 
-``{"command": "status"}``, ``reload`` (answers when the new workers serve, or why not), ``stop``. Mode 0600: root and the
+``{"command": "status"}``, ``live`` (the numbers of all workers: mta.app.live), ``reload`` (answers when the new workers serve, or why not), ``stop``. Mode 0600: root and the
 account that started the server.
 """
 # SPDX-License-Identifier: Apache-2.0

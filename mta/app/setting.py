@@ -1,6 +1,7 @@
 """What one generation of workers runs with: config, sockets, TLS; made whole, or not at all, at start and at reload."""
 # SPDX-License-Identifier: Apache-2.0
 
+import importlib.util
 import os
 import ssl
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,7 @@ def prepare(loaded: LoadedConfig, places: Places, kept: Sequence[Listening], han
         fix = "start as root, or make the folder for the account that starts the server."
         raise loaded.mistake("data_dir", f"{exc.filename or loaded.config.data_dir}: {exc.strerror}", fix) from exc
     check_routes(loaded)
+    check_http(loaded)
     tls = server_context(loaded, log)
     listening = sockets.bind(loaded, places.sendmail, {one.key: one.sock for one in kept}, handed)
     return Setting(loaded, listening, tls, pair_of(loaded), account)
@@ -60,6 +62,17 @@ def check_routes(loaded: LoadedConfig) -> None:
         Router(loaded.config, _NoHooks())
     except ConfigError as exc:
         raise loaded.mistake(exc.key, exc.problem, exc.fix) from exc
+
+
+def check_http(loaded: LoadedConfig) -> None:
+    """Raises ConfigError for an http listener without the libraries that serve it."""
+    for i, entry in enumerate(loaded.config.listen):
+        if not entry.url.lower().startswith("http"):
+            continue
+        missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+        if missing:
+            problem = f"{entry.url} needs {' and '.join(missing)}, which come with the extra http"
+            raise loaded.mistake(f"listen[{i}]", problem, "install mta-server[http] in the place of mta-server.")
 
 
 class _NoHooks:

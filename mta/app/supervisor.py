@@ -18,6 +18,7 @@ from mta.app import systemd, worker
 from mta.app.board import Board
 from mta.app.control import Answer, Call, Control
 from mta.app.family import Member, Patience, buried, fork
+from mta.app.live import Live, Overview
 from mta.app.places import Places
 from mta.app.setting import Setting, prepare, start_log
 from mta.app.worker import Job
@@ -47,6 +48,7 @@ class Supervisor:
         self._restarted = 0
         self._patience = Patience()
         self._board = Board()
+        self._live = Live()
         self._selector = selectors.DefaultSelector()
         self._status = 0
         self._reload_wanted: list[Call | None] = []
@@ -128,6 +130,7 @@ class Supervisor:
                     places=self._places,
                     account=setting.account,
                     board=self._board,
+                    live=self._live,
                     slots=slots,
                     number=number,
                     slot=slot,
@@ -199,6 +202,7 @@ class Supervisor:
             self._hang_up(member)
             del self._members[member.pid]
             self._board.clear(member.slot)
+            self._live.bury(member.slot)
             self._ended(member, status)
 
     def _ended(self, member: Member, status: int) -> None:
@@ -213,6 +217,7 @@ class Supervisor:
             self._reload_failed(member.failure or f"a new worker ended: {_why(status)}")
         else:
             self._restarted += 1
+            self._live.restarted()
             self._restarts[member.number] = time.monotonic() + self._patience.after(member, status)
 
     # ---- reload
@@ -298,6 +303,9 @@ class Supervisor:
     def _command(self, command: str, call: Call) -> None:
         if command == "status":
             call.answer(**self._describe())
+        elif command == "live":
+            slots = max((m.slot for m in self._members.values()), default=0) + 1
+            call.answer(**Overview(self._board, self._live, slots, int(self._setting.loaded.config.workers)).describe())
         elif command == "reload" and self._state != "stopping":
             self._reload_wanted.append(call)
         elif command == "stop":
@@ -326,6 +334,7 @@ class Supervisor:
                     "smtp": line.smtp,
                     "imap": line.imap,
                     "pop3": line.pop3,
+                    "http": line.http,
                     "dispatch": bool(line.dispatch),
                 }
                 for m, line in lines

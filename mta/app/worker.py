@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from mta.app.accept import Acceptor
 from mta.app.board import Board, Line
 from mta.app.build import Assembly
+from mta.app.live import Live, Overview, measure
 from mta.app.places import Places
 from mta.app.privileges import Account, become
 from mta.app.sockets import Listening
@@ -26,6 +27,7 @@ from mta.config.load import LoadedConfig
 from mta.model.errors import ConfigError, MailError, StorageDead
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import LAG, OPEN
 
 EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 70, 74, 75, 78
 _TOLD_EVERY = 0.5  # seconds between looks at our own numbers
@@ -43,6 +45,7 @@ class Job:
     places: Places
     account: Account | None
     board: Board
+    live: Live
     slots: int
     number: int
     slot: int
@@ -91,6 +94,7 @@ class Worker:
         self._tasks = Tasks(job.log)
         self._stopping = asyncio.Event()
         self._grace = job.loaded.config.drain
+        self._crowded = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -100,7 +104,8 @@ class Worker:
             loop.add_signal_handler(number, _nothing)
         loop.add_reader(self._job.lifeline, self._orphaned)
         job = self._job
-        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log, job.old)
+        overview = Overview(job.board, job.live, job.slots, int(job.loaded.config.workers))
+        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log, job.old, overview)
         await assembly.open(self._dead)
         acceptor = self._make_acceptor(assembly)
         gc.collect()
@@ -108,6 +113,7 @@ class Worker:
         self._assembly, self._acceptor = assembly, acceptor
         acceptor.start()
         self._tell()
+        await self._publish()
         os.write(self._job.ready, b'{"ready": true}\n')
         telling = self._tasks.spawn(self._keep_telling(), "board")
         await self._stopping.wait()
@@ -115,6 +121,7 @@ class Worker:
         acceptor.stop()
         self._tell(accepting=0)
         await assembly.close(self._grace)
+        await self._publish()
         await self._tasks.close()
         return 0
 
@@ -132,14 +139,32 @@ class Worker:
         )
 
     def _tell(self, accepting: int = 1) -> None:
-        smtp, imap, pop3 = self._assembly.counts()
-        line = Line(os.getpid(), smtp + self._acceptor.arriving, imap, pop3, int(self._assembly.dispatching), accepting)
+        smtp, imap, pop3, http = self._assembly.counts()
+        line = Line(os.getpid(), smtp + self._acceptor.arriving, imap, pop3, int(self._assembly.dispatching), accepting, http)
         self._job.board.write(self._job.slot, line)
 
     async def _keep_telling(self) -> None:
+        """Our line on the board, and every other time our numbers; what the timer is late by is one of them."""
+        loop = asyncio.get_running_loop()
+        numbers = False
         while True:
+            due = loop.time() + _TOLD_EVERY
             await asyncio.sleep(_TOLD_EVERY)
+            LAG.observe(max(0.0, loop.time() - due))
             self._tell()
+            numbers = not numbers
+            if numbers:
+                await self._publish()
+
+    async def _publish(self) -> None:
+        """Let the others see our numbers."""
+        hooks, (smtp, imap, pop3, http) = self._assembly.hooks, self._assembly.counts()
+        for protocol, count in (("smtp", smtp), ("imap", imap), ("pop3", pop3), ("http", http)):
+            OPEN[protocol].value = count
+        snapshot = measure(self._job.number, os.getpid(), hooks.health(), await hooks.metrics())
+        if not self._job.live.write(self._job.slot, snapshot) and not self._crowded:
+            self._crowded = True
+            self._log.warning("metrics.too_many", numbers=len(snapshot.metrics), fix="a plugin has a label with too many values")
 
     def _stop(self) -> None:
         self._stopping.set()

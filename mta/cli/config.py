@@ -48,6 +48,8 @@ def show(ctx: click.Context) -> None:
         _put(values, path, written)
     if found.config.relay.password is not None and ("relay", "password") not in found.references:
         values["relay"]["password"] = "***"  # noqa: S105  # what is printed in its place
+    if found.config.http.admin_token is not None and ("http", "admin_token") not in found.references:
+        values["http"]["admin_token"] = "***"  # noqa: S105  # likewise
     click.echo(json.dumps(values, indent=2, ensure_ascii=False))
 
 
