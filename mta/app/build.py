@@ -5,11 +5,14 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mta.app.bus import Bus
 from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
+from mta.app.health import read_health
 from mta.app.indexing import Indexer
+from mta.app.live import Overview
 from mta.app.places import Places
 from mta.app.searching import open_search
 from mta.config.load import LoadedConfig
@@ -34,6 +37,9 @@ from mta.pluginhost.host import HookHost
 from mta.pop3d.server import Pop3Server
 from mta.smtpd.server import SmtpServer
 from mta_hooks.backends.database import Database, DatabaseOptions
+
+if TYPE_CHECKING:
+    from mta.httpd.server import HttpServer
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -67,8 +73,9 @@ class Assembly:
         tasks: Tasks,
         log: Log,
         old: LoadedConfig | None = None,
+        overview: Overview | None = None,
     ) -> None:
-        """``old``: the config that is in force, when this worker is of a reload."""
+        """``old``: the config that is in force, when this worker is of a reload; ``overview``: all workers."""
         config = loaded.config
         self._loaded, self._old, self._log, self._tasks = loaded, old, log, tasks
         self.clock = SystemClock()
@@ -77,7 +84,8 @@ class Assembly:
         self.hooks = HookHost(self._services)
         self.passwords = Passwords()
         self.bus = Bus(places, self._mailboxes_elsewhere, self._topic)
-        self._places, self._tls = places, tls
+        self._places, self._tls, self._overview = places, tls, overview
+        self.http: HttpServer | None = None
         self._dispatching: Dispatching | None = None
         self._indexer: Indexer | None = None
 
@@ -115,6 +123,8 @@ class Assembly:
         )
         self._pipeline = pipeline
         self._services.send = self._send
+        if self._overview is not None:
+            self._services.metrics = self._overview.metrics
         self._serve(login, resolver, pipeline)
         self.bus.open()
         hooks.start(self._tasks)
@@ -157,6 +167,19 @@ class Assembly:
         self.imap.search = self._search
         self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
 
+        if any(entry.url.lower().startswith("http") for entry in config.listen):
+            from mta.httpd.server import HttpServer
+
+            self.http = HttpServer(config=config, hooks=hooks, login=login, readiness=self._readiness, clock=clock, log=log)
+
+    def _readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Every worker serves, and no plugin says that it has failed."""
+        problems = [] if self._overview is None else self._overview.problems()
+        for name, health in read_health(self._places.health, self.clock.now()).items():
+            if health["state"] == "failed":
+                problems.append(f"plugin {name} has failed")
+        return not problems, {"problems": problems}
+
     def _options(self, dead: Callable[[StorageDead], None]) -> DatabaseOptions:
         storage = self._loaded.config.storage
         return DatabaseOptions(
@@ -181,14 +204,17 @@ class Assembly:
             return self.imap.factory(spec)
         if spec.protocol == "pop3":
             return self.pop3.factory(spec)
+        if self.http is not None and spec.protocol == "http":
+            return self.http.factory(spec)
         return self.smtp.factory(spec)
 
-    def counts(self) -> tuple[int, int, int]:
-        """Open connections: SMTP, IMAP, POP3."""
-        return self.smtp.connections, self.imap.connections, self.pop3.connections
+    def counts(self) -> tuple[int, int, int, int]:
+        """Open connections: SMTP, IMAP, POP3, HTTP."""
+        http = 0 if self.http is None else self.http.connections
+        return self.smtp.connections, self.imap.connections, self.pop3.connections, http
 
     def connections(self) -> int:
-        return self.smtp.connections + self.imap.connections + self.pop3.connections
+        return sum(self.counts())
 
     @property
     def dispatching(self) -> bool:
@@ -238,6 +264,7 @@ class Assembly:
         dispatching = self._dispatching
         assert dispatching is not None
         drains = [self.smtp.drain(grace), self.imap.drain(grace), self.pop3.drain(grace), dispatching.stop(grace)]
+        drains += [self.http.drain(grace)] if self.http is not None else []
         for result in await asyncio.gather(*drains, return_exceptions=True):
             if isinstance(result, Exception):
                 self._log.error("worker.drain_failed", problem=f"{type(result).__name__}: {result}")
