@@ -23,6 +23,7 @@ COMMANDS = {
     "plugins": ("mta.cli.plugins", "plugins"),
     "hooks": ("mta.cli.hooks", "hooks"),
     "trace": ("mta.cli.trace", "trace"),
+    "explain": ("mta.cli.explain", "explain"),
     "mailbox": ("mta.cli.mailbox", "mailbox"),
 }
 HELP = {
@@ -38,6 +39,7 @@ HELP = {
     "plugins": "What plugins run, and how they fare.",
     "hooks": "Hooks, and in which order plugins are asked.",
     "trace": "What became of a message.",
+    "explain": "What would happen to a message.",
     "mailbox": "Mailboxes, and whether they are sound.",
 }
 

@@ -117,7 +117,7 @@ class _Expansion:
 
     async def add(self, address: Address, domain: Domain, path: tuple[tuple[str, str], ...]) -> None:
         """Resolve one address of ours; ``path`` holds the aliases that led here."""
-        for candidate, detail in _candidates(address):
+        for candidate, detail in candidates(address):
             key = (candidate.local.lower(), candidate.domain)
             aliased = key not in path  # an alias below itself means the mailbox
             target = await self._ask(candidate, aliased)
@@ -184,7 +184,8 @@ class _Expansion:
         raise TemporaryFailure(f"{event}: {self._origin}: more than {limit}")
 
 
-def _candidates(address: Address) -> Iterator[tuple[Address, str]]:
+def candidates(address: Address) -> Iterator[tuple[Address, str]]:
+    """Who is asked for, most specific first: (address, what stood behind the "+")."""
     yield address, ""
     base, plus, detail = address.local.partition("+")
     if plus and base:

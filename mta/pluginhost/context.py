@@ -37,7 +37,10 @@ class NoDns:
 
 @dataclass(slots=True)
 class Services:
-    """What all contexts share. ``kv``, ``tables`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host."""
+    """What all contexts share. ``kv``, ``tables`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
+
+    sealed  plugins are only tried: those in a process of their own get no network either
+    """
 
     hostname: str
     clock: Clock
@@ -48,6 +51,7 @@ class Services:
     tables: Tables | None = None
     send: Send | None = None
     launcher: Launcher | None = None
+    sealed: bool = False
     metrics: Callable[[], Sequence[Metric]] | None = None
 
 

@@ -311,6 +311,11 @@ class HookHost:
 
     # ---- what is there
 
+    def calling(self) -> str:
+        """The plugin whose code runs now, "" for none."""
+        step = self._dispatcher.pulse.step
+        return step.plugin.name if step is not None else ""
+
     async def metrics(self) -> list[Metric]:
         """What the plugins count, named after them."""
         return await metrics_of(self.plugins, self._dispatcher)

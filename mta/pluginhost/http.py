@@ -58,6 +58,15 @@ class HttpClient:
                 writer.transport.abort()
 
 
+class NoHttp:
+    """Fulfils mta_hooks.services.Http where nothing may be sent."""
+
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: bytes = b"", timeout: float = 10.0
+    ) -> HttpReply:
+        raise OSError(f"no network while something is only tried: {method} {url.partition('?')[0]} was not sent")
+
+
 def _head(method: str, target: str, host: str, headers: Mapping[str, str], size: int) -> bytes:
     lines = {"host": host, "user-agent": "mta", "accept": "*/*", "connection": "close"}
     if size or method not in ("GET", "HEAD", "OPTIONS", "TRACE"):

@@ -30,7 +30,7 @@ from mta.net.tasks import Tasks
 from mta.pluginhost.call import Step, describe
 from mta.pluginhost.check import PluginRefused, implementations
 from mta.pluginhost.crossing import BadAnswer, answer_out, plain
-from mta.pluginhost.http import HttpClient
+from mta.pluginhost.http import HttpClient, NoHttp
 from mta.pluginhost.jsonlines import Lines, decode_line, encode_line
 from mta.pluginhost.load import adopt, guarded
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
@@ -176,7 +176,7 @@ class Worker:
             log=self._log,
             clock=SystemClock(),
             dns=remote,
-            http=HttpClient(),
+            http=NoHttp() if hello.get("sealed") else HttpClient(),
             kv=remote,
             threads=self._pool,
             send=remote.send,

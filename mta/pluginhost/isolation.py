@@ -80,6 +80,7 @@ class IsolatedPlugin:
             "config": dict(config),
             "source": self._source,
             "account": late,
+            "sealed": self._services.sealed,
         }
         command = Command(
             (sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)),

@@ -12,7 +12,7 @@ from mta.smtpd.protocol import SmtpProtocol
 
 
 def refusal(
-    link: SmtpProtocol, event: str, decision: Decision, *, transaction: MailTransaction | None = None, **about: object
+    link: SmtpProtocol, event: str, decision: Decision, *, transaction: MailTransaction | None = None, **about: Any
 ) -> Reply | None:
     """The reply for reject and defer, logged as ``event``; None: go on."""
     verdict = decision.verdict
@@ -23,7 +23,7 @@ def refusal(
     return refused(link, event, reply, transaction=transaction, steps=steps, plugin=decision.plugin, reason=verdict.reason, **about)
 
 
-def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: object) -> Reply | None:
+def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: Any) -> Reply | None:
     """The same, with the plugins' words noted on the session."""
     if decision.steps:
         link.peer.score += decision.score
@@ -32,7 +32,7 @@ def judge_session(link: SmtpProtocol, event: str, decision: Decision, **about: o
 
 
 def judge_transaction(
-    link: SmtpProtocol, transaction: MailTransaction, event: str, decision: Decision, **about: object
+    link: SmtpProtocol, transaction: MailTransaction, event: str, decision: Decision, **about: Any
 ) -> Reply | None:
     """The same, with the plugins' words noted on the transaction."""
     transaction.score += decision.score
@@ -50,13 +50,13 @@ def refused(
     *,
     transaction: MailTransaction | None = None,
     steps: Sequence[Mapping[str, Any]] = (),
-    **about: object,
+    **about: Any,
 ) -> Reply:
     """Log one refusal, note it for the trace, and return it. ``event``: "smtp.<stage>.refused", or "auth.refused"."""
     peer = link.peer
     if (refusals := link.server.refusals) is not None:
         stage = event.removeprefix("smtp.").removesuffix(".refused")
-        who = (str(about["recipient"]),) if "recipient" in about else ()
+        who: tuple[str, ...] = (str(about["recipient"]),) if "recipient" in about else ()
         if transaction is not None and stage == "data":
             who = tuple(str(r.original) for r in transaction.recipients)
         refusals.add(stage, reply, peer, transaction=transaction, recipients=who, steps=steps, plugin=str(about.get("plugin", "")))
