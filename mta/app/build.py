@@ -144,8 +144,8 @@ class Assembly:
             tasks=self._tasks,
             log=log,
             dead=dead,
-            indexer=self._indexer,
         )
+        self._dispatching.indexer = self._indexer
         self._dispatching.start()
 
     def _serve(self, login: Login, resolver: Resolver, pipeline: Pipeline) -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from mta.app.health import HealthWatch
+from mta.app.indexing import Indexer
 from mta.app.lock import DispatchLock
 from mta.app.places import Places
 from mta.config.load import LoadedConfig
@@ -55,6 +56,7 @@ class Dispatching:
         self._tasks = Tasks(log)
         self._router = Router(loaded.config, hooks)
         self._owner = f"{socket.gethostname()}:{places.data_dir}"
+        self.indexer: Indexer | None = None
         self._lock = DispatchLock(places.dispatch_lock)
         self.holds = False
         self._flight, self._recorder = places.flight, Recorder()
@@ -114,6 +116,8 @@ class Dispatching:
         self._tasks.spawn(self._maildrop.run(), "maildrop")
         self._tasks.spawn(self._housekeep(), "housekeeping")
         self._tasks.spawn(self._health.run(), "health")
+        if self.indexer is not None:
+            self._tasks.spawn(self.indexer.run(), "search-index")
         self._hooks.start_jobs(self._tasks, single=True)
         self._hooks.start_services(single=True)
 

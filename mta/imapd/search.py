@@ -1,7 +1,7 @@
 """SEARCH and UID SEARCH (RFC 9051 §6.4.4; RETURN: RFC 4731; "$": RFC 5182; MODSEQ: RFC 7162 §3.1.5).
 
-Keys that the columns answer narrow the messages first; what is left is read in slices for header and text keys, giving other sessions
-their turn in between.
+Keys that the columns answer narrow the messages first, then the full-text index (``search_index``); what is left is read in slices,
+giving other sessions their turn in between.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
 from mta.imapd.search_columns import ColumnSearch, count_keys, reads_messages
+from mta.imapd.search_index import FEW, Narrowing, ask
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
@@ -32,7 +33,7 @@ async def search(session: Session, command: Search) -> bytes:
     if with_modseq:
         session.use_condstore()
     try:
-        found = await _find(session, selected, columns, command.key)
+        found = await find(session, selected, columns, command.key)
     except BaseException:
         if command.options is not None and "SAVE" in command.options:
             selected.saved = []  # RFC 9051 §6.4.4.1: a failed SEARCH leaves an empty result
@@ -58,17 +59,37 @@ def _reported(found: Sequence[int], options: frozenset[str] | None) -> Sequence[
     return sorted({found[0] if end == "MIN" else found[-1] for end in ends})
 
 
-async def _find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
+async def find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
     """Ascending positions of the messages that ``key`` is true for."""
     by_columns = ColumnSearch(selected, columns, session.server.clock.now())
     keys = key.keys if isinstance(key, And) else (key,)
     found: Positions = range(selected.count)
-    for each in sorted(keys, key=reads_messages):  # the cheap ones first
-        if reads_messages(each):
-            found = await _find_in_octets(session, columns, by_columns, each, found)
-        else:
+    for each in keys:
+        if not reads_messages(each):
             found = await _find_in_columns(session, by_columns, each, found)
+    rest = tuple(each for each in keys if reads_messages(each))
+    if rest and found:
+        found = await _find_by_index(session, columns, by_columns, rest[0] if len(rest) == 1 else And(rest), found)
     return list(found)
+
+
+async def _find_by_index(session: Session, columns: Columns, by_columns: ColumnSearch, key: Key, among: Positions) -> list[int]:
+    """What the index leaves open is read."""
+    search = session.server.search
+    if search is None or len(among) <= FEW:
+        return await _find_in_octets(session, columns, by_columns, key, among)
+    narrowing = Narrowing(await ask(search, session.server.log, key, columns, among), columns, by_columns)
+    sure: set[int] = set()
+    rest: list[int] = []
+    block = max(64, _LOOKS // 10 // count_keys(key))
+    for start in range(0, len(among), block):
+        bounds = narrowing.bounds(key, among[start : start + block])
+        sure |= bounds.sure
+        rest += sorted(bounds.possible - bounds.sure)
+        await session.out.drain()
+    if not rest:
+        return sorted(sure)
+    return sorted(sure.union(await _find_in_octets(session, columns, by_columns, key, rest)))
 
 
 async def _find_in_columns(session: Session, by_columns: ColumnSearch, key: Key, among: Positions) -> Positions:

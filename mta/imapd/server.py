@@ -22,6 +22,7 @@ from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta_hooks.backends import MailStore
+from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
 
 _TICK = 5.0
@@ -77,12 +78,14 @@ class ImapServer:
         log: Log,
         tls: ssl.SSLContext | None,
         tasks: Tasks,
+        search: Search | None = None,
     ) -> None:
         self.config = config
         self.hooks = hooks
         self.login = login
         self.sasl = Sasl("imap", hooks, login, config.auth)
         self.store = store
+        self.search = search
         self.clock = clock
         self.log = log
         self.tls = tls

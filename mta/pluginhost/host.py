@@ -238,6 +238,9 @@ class HookHost:
         problem = f"no plugin offers the {kind} backend {scheme}{broken}"
         raise ConfigError("plugins", kind, problem, f"one of: {', '.join(offered) or 'none is loaded'}.")
 
+    def brings(self, kind: str, scheme: str) -> bool:
+        return self._provider(kind, scheme) is not None
+
     def _provider(self, kind: str, scheme: str) -> Plugin | None:
         return next((p for p in self.plugins.values() if (kind, scheme) in p.offers.backends), None)
 

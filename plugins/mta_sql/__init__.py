@@ -12,6 +12,7 @@ from mta_hooks import hookimpl
 
 if TYPE_CHECKING:
     from mta_hooks.backends import Database, DatabaseOptions
+    from mta_hooks.backends.search import Search
     from mta_hooks.services import Registry
 
 
@@ -22,7 +23,15 @@ def open_database(url: str, options: "DatabaseOptions") -> "Database":
     return SqlDatabase(url, options)
 
 
+def open_search(url: str, database: "Database", options: "DatabaseOptions") -> "Search":
+    """The full-text index that goes with ``database``; nothing is touched before ``open``."""
+    from mta_sql.search_factory import make_search
+
+    return make_search(url, database, options)
+
+
 @hookimpl
 def register(registry: "Registry") -> None:
     registry.backend("database", "sqlite", open_database)
     registry.backend("database", "postgresql", open_database)
+    registry.backend("search", "sql", open_search)

@@ -7,8 +7,9 @@ from typing import Any
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Stored
+from mta.model.search import Backlog
 from mta_hooks.backends.store import FlagChange
-from mta_sql import mailboxes, store_read, store_write
+from mta_sql import backlog, mailboxes, store_read, store_write
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.transaction import Transaction
@@ -23,6 +24,7 @@ _REMEMBER = (
 class SqlStore:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._horizon = backlog.Horizon()
 
     # ---- mailboxes
 
@@ -113,3 +115,11 @@ class SqlStore:
         if parsed:
             rows = [(octets, blob) for blob, octets in parsed.items()]
             await self._core.write(lambda tx: tx.executemany(_REMEMBER, rows))
+
+    # ---- for the search index
+
+    async def backlog(self, after: int, limit: int) -> Backlog:
+        return await backlog.backlog(self._core, self._horizon, after, limit)
+
+    async def holding(self, blobs: Sequence[BlobId]) -> tuple[list[tuple[BlobId, int]], list[BlobId]]:
+        return await backlog.holding(self._core, blobs)

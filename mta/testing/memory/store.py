@@ -10,6 +10,7 @@ from mta.model.mailbox import DELIMITER, MAX_NAME, Appended, Changes, Copied, Ma
 from mta.model.mailbox_events import Kind
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags
+from mta.model.search import Backlog
 from mta.testing.memory.data import Change, Data, Mailbox, Tombstone, deleted
 from mta_hooks.backends.database import DatabaseOptions
 from mta_hooks.backends.store import FlagChange
@@ -235,6 +236,24 @@ class MemoryStore:
 
     async def remember_parsed(self, parsed: Mapping[BlobId, bytes]) -> None:
         self._data.parsed.update({blob: octets for blob, octets in parsed.items() if blob in self._data.blobs})
+
+    # ---- for the search index
+
+    async def backlog(self, after: int, limit: int) -> Backlog:
+        newest = max(self._data.blobs, default=0)
+        blobs = [blob for blob in sorted(self._data.blobs) if blob > after][:limit]
+        held = self._held()
+        upto = blobs[-1] if len(blobs) == limit else max(after, newest)
+        return Backlog(
+            [(b, len(self._data.blobs[b])) for b in blobs if b in held], [b for b in blobs if b not in held], upto, newest
+        )
+
+    async def holding(self, blobs: Sequence[BlobId]) -> tuple[list[tuple[BlobId, int]], list[BlobId]]:
+        held, there = self._held(), self._data.blobs
+        return [(b, len(there[b])) for b in blobs if b in held and b in there], [b for b in blobs if b not in there]
+
+    def _held(self) -> set[BlobId]:
+        return {row.blob for mailbox in self._data.mailboxes.values() for row in mailbox.rows.values()}
 
 
 def _rows(box: Mailbox, uids: Sequence[Uid] | None) -> list[Row]:

@@ -1,0 +1,50 @@
+"""The text of a message that SEARCH looks into, folded so that comparing is comparing characters (RFC 9051 §6.4.4, RFC 5051).
+
+Header fields with encoded words undone, text parts of any charset with transfer encodings undone, header sections of messages inside,
+names of attached files. Tags of HTML are text too: what a sender hides there can be found.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import re
+from collections.abc import Iterator
+from unicodedata import normalize
+
+from mta.wire.mime.entity import Entity
+from mta.wire.mime.headers import unfold
+from mta.wire.mime.text import text
+from mta.wire.mime.words import decode_words
+
+_BREAK = re.compile(r"\r?\n")
+_BLANK_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+
+
+def fold(value: str) -> str:
+    """Case and form do not count: RFC 5051's casemap, with full folding ("STRASSE" finds "Straße")."""
+    if value.isascii():
+        return value.lower()
+    return normalize("NFKD", normalize("NFKD", value).casefold())
+
+
+def header_lines(octets: bytes, end: int) -> list[str]:
+    """The lines of the header section that ends at ``end``, unfolded."""
+    lines = _BLANK_FOLD.sub(b"", octets[:end]).split(b"\n")
+    return [fold(decode_words(line.rstrip(b"\r"))) for line in lines if line not in (b"", b"\r")]
+
+
+def readable_parts(root: Entity, octets: bytes) -> Iterator[str]:
+    """What the body says, line breaks as spaces: what a reader sees as one phrase is one phrase."""
+    for part in text(root, octets):
+        yield fold(_BREAK.sub(" ", part))
+    for entity in root.walk():
+        if entity is not root and entity.raw and (name := entity.filename):
+            yield fold(_BREAK.sub(" ", name))
+
+
+def field_pattern(name: str) -> "re.Pattern[bytes]":
+    """Finds the field ``name`` in a header section; group 1 is its value as written."""
+    return re.compile(rb"(?im)^" + re.escape(name.encode("utf-8")) + rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
+
+
+def field_values(pattern: "re.Pattern[bytes]", octets: bytes, end: int) -> list[str]:
+    """The folded value of each occurrence of a field."""
+    return [fold(decode_words(unfold(found[1]))) for found in pattern.finditer(octets, 0, end)]
