@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mta.config.checks import DomainName, FilePath, HostName, ListenUrl, Network, plugin_table
+from mta.config.checks import BackendUrl, DomainName, FilePath, HostName, ListenUrl, Network, listed, plugin_table
 from mta.config.units import Seconds, Size
 
 
@@ -74,6 +74,13 @@ class Auth(Section):
         bool,
         Field(description="Keep the keys that SCRAM needs beside the hash of each password, also when no plugin uses them yet."),
     ] = True
+    end_point_binding: Annotated[
+        bool,
+        Field(
+            description="Offer SCRAM -PLUS also where tls-server-end-point is the only channel binding, as under TLS 1.3 on a Python "
+            "that cannot export keying material. Clients that insist on tls-exporter then fail."
+        ),
+    ] = False
     external: Annotated[
         Literal["email", "common_name"] | None,
         Field(description="Where in a client certificate (tls.client_ca) the account's address is; absent: no EXTERNAL."),
@@ -164,8 +171,22 @@ class LogSection(Section):
 
 
 class Storage(Section):
+    mailboxes: Annotated[
+        str,
+        Field(
+            description="Where mailboxes are. database: in it. Else a URL that a plugin offers, as maildir:/srv/mail/%d/%n (mta_maildir)."
+        ),
+    ] = "database"
     undelete_days: Annotated[float, Field(ge=0, description="Days that expunged messages can be restored.")] = 14.0
     reserve: Annotated[Size, Field(ge=0, description="Free disk below which new mail is refused for now.")] = 32 * 2**20
+    blobs: Annotated[
+        tuple[BackendUrl, ...],
+        BeforeValidator(listed),
+        Field(
+            description="Where bodies of 256 KiB and more go: scheme:… of plugins, the first for new ones, all for reading. "
+            "Empty: file: (files in data_dir/blobs, which are always read)."
+        ),
+    ] = ()
     search: Annotated[
         str,
         Field(
@@ -237,6 +258,11 @@ class Config(Section):
         "./var"
     )
     database: Annotated[str, Field(description="sqlite (a file in data_dir) or postgresql://user@host/name.")] = "sqlite"
+    directory: Annotated[
+        tuple[BackendUrl, ...],
+        BeforeValidator(listed),
+        Field(description="More accounts than the database's own, which are asked first: scheme:… of plugins, in order."),
+    ] = ()
     listen: Annotated[tuple[Listener, ...], Field(description="What to serve where.")] = ()
     tls: Annotated[Tls, Field(description="Certificate for STARTTLS and the TLS ports.")] = Tls()
     auth: Annotated[Auth, Field(description="Passwords.")] = Auth()

@@ -15,6 +15,7 @@ from mta.model.errors import TemporaryFailure
 from mta.model.verdict import Action, Verdict
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import LOGINS
 from mta.wire.sasl import Claim, Credentials, Rejected
 from mta_hooks.views import Session
 
@@ -111,6 +112,7 @@ class Login:
         try:
             answer = await self._judged(attempt, claim)
         except TemporaryFailure:
+            LOGINS[attempt.service, "unavailable"].value += 1
             await self.tell(attempt, claim.username, Denied("temporary failure"))
             raise
         await self.tell(attempt, claim.username, answer)
@@ -163,6 +165,7 @@ class Login:
         verdict: Verdict | None = decision.verdict
         if verdict is None or verdict.action not in (Action.REJECT, Action.DEFER):
             return None
+        LOGINS[service, "refused"].value += 1
         self._log.info(
             "auth.refused",
             service=service,
@@ -217,6 +220,7 @@ class Login:
         return AuthOk(answer.user, user.id) if user.enabled else AuthFail("account is disabled")
 
     def _logged(self, service: str, username: str, session: Session, answer: AuthAnswer) -> AuthAnswer:
+        LOGINS[service, "ok" if isinstance(answer, AuthOk) else "failed"].value += 1
         if isinstance(answer, AuthOk):
             self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id)
         else:

@@ -106,9 +106,13 @@ class Sasl:
         mechanism = self._hooks.offering.mechanisms[name].mechanism
         if mechanism.needs_tls and not door.secure:
             return "tls"
-        if getattr(mechanism, "channel_binding", False) and not tls.binding_kinds(door.tls):
-            return "binding"
-        return None
+        return "binding" if getattr(mechanism, "channel_binding", False) and not self._binds(door) else None
+
+    def _binds(self, door: Door) -> bool:
+        """With tls-server-end-point alone, a client that wants tls-exporter (RFC 9266 has it for TLS 1.3) would choose the mechanism
+        and fail."""
+        kinds = tls.binding_kinds(door.tls)
+        return bool(kinds) and (self._auth.end_point_binding or kinds != ("tls-server-end-point",))
 
 
 class Peer:
