@@ -20,6 +20,7 @@ from mta.model.errors import StorageDead, TemporaryFailure
 from mta.net.dialer import Dialer
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import QUEUE
 from mta.outbound.courier import Outbound
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.context import Services
@@ -31,6 +32,7 @@ from mta_hooks.backends.database import Database
 _ASK_AGAIN = 0.25  # seconds until a crashed holder is replaced
 _HOUSEKEEP = 300.0
 _AFTER_BUG = 1.0
+_COUNT = 15.0  # seconds between looks at how much waits
 
 
 class Dispatching:
@@ -116,6 +118,7 @@ class Dispatching:
         self._tasks.spawn(self._maildrop.run(), "maildrop")
         self._tasks.spawn(self._housekeep(), "housekeeping")
         self._tasks.spawn(self._health.run(), "health")
+        self._tasks.spawn(self._count_queue(), "queue-depth")
         if self.indexer is not None:
             self._tasks.spawn(self.indexer.run(), "search-index")
         self._hooks.start_jobs(self._tasks, single=True)
@@ -171,6 +174,18 @@ class Dispatching:
             except TemporaryFailure as exc:
                 self._log.warning("housekeeping.failed", reason=str(exc))
             await asyncio.sleep(_HOUSEKEEP)
+
+    async def _count_queue(self) -> None:
+        """How much waits, for the metrics: we hold the lock, so we alone say it."""
+        while True:
+            try:
+                found = await self._database.queue.stats(now=self._services.clock.now())
+            except TemporaryFailure:
+                pass  # the log says it elsewhere
+            else:
+                for state in ("due", "waiting", "leased", "held"):
+                    QUEUE[state].value = found.get(state, 0)
+            await asyncio.sleep(_COUNT)
 
     async def stop(self, grace: float) -> None:
         """Let deliveries at work finish, give the rest back, then the lock."""

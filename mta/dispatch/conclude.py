@@ -12,6 +12,7 @@ from mta.model.delivery import DeliveryPolicy, Leased, Outcome, QueuedMessage, R
 from mta.model.errors import TemporaryFailure
 from mta.model.message import Intake, LocalDelivery, Notification
 from mta.obs.log import Log
+from mta.obs.metrics import DELAY, DELIVERIES
 from mta.wire.dsn import RecipientReport
 from mta.wire.dsn.report import Action
 
@@ -101,9 +102,12 @@ class Concluder:
         return Settlement(outcomes)
 
     def say(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell the log."""
+        """Tell the log, and count."""
         for outcome in outcomes:
             leased = outcome.leased
+            DELIVERIES[leased.transport, outcome.result].value += 1
+            if outcome.result in ("delivered", "relayed"):
+                DELAY.observe(max(0.0, self._clock.now() - leased.message.received_at))
             self._log.info(
                 f"delivery.{outcome.result}",
                 id=leased.message.id,

@@ -18,6 +18,7 @@ from mta.model.message import Content
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import CONNECTIONS
 from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
@@ -113,6 +114,7 @@ class ImapServer:
         if self.draining or len(self._connections) >= self.config.limits.connections:
             return False
         self._connections.add(connection)
+        CONNECTIONS["imap"].value += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
         return True

@@ -21,6 +21,7 @@ from mta.model.message import Content, Intake, LocalDelivery, Notification, Octe
 from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.obs.log import Log
+from mta.obs.metrics import ACCEPTING, DELIVERIES, MESSAGES, OCTETS
 from mta.pipeline import stages
 from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.editor import Editor
@@ -45,6 +46,7 @@ from mta_hooks.services import Clock
 LOOP = Reply(554, "5.4.6", "too many hops, this message loops")
 _SUBMITTED: frozenset[Origin] = frozenset({"submission", "local", "http", "imap"})
 _MESSAGE_ID = re.compile(rb"[ \t]*:(?:[ \t]|\r\n[ \t])*(<[^<>\r\n]{1,900}>)")
+_AT_ONCE = DELIVERIES["local", "delivered"]
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -72,6 +74,7 @@ class Pipeline:
 
     async def submit(self, session: MailSession, transaction: MailTransaction, content: Content) -> Reply:
         """Judge and take one message. Returns what the peer is told; 250 only after the commit. Raises only for bugs."""
+        began = self._clock.monotonic()
         try:
             intake = await self.prepare(session, transaction, content)
             await self._take(intake, transaction)
@@ -85,6 +88,7 @@ class Pipeline:
             self._note(session, transaction, content, reply, failure)
             return reply
         self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
+        ACCEPTING.observe(self._clock.monotonic() - began)
         return Reply(250, "2.0.0", f"queued as {transaction.id}")
 
     async def inject(
@@ -276,6 +280,7 @@ class Pipeline:
         """Make it durable. One full mailbox among several recipients must not refuse the others: then each waits in the queue."""
         try:
             await self._database.spool.accept(intake)
+            _AT_ONCE.value += len(intake.deliveries)
         except (OverQuota, NoSuchUser) as exc:
             if len(intake.deliveries) + len(intake.queued) < 2:
                 raise
@@ -287,6 +292,7 @@ class Pipeline:
             trace = tuple(s for s in intake.trace if s.get("stage") != "delivery" or s["recipient"] in served)
             again = replace(intake, deliveries=tuple(others), queued=queued, notifications=told, trace=trace)
             await self._database.spool.accept(again)
+            _AT_ONCE.value += len(again.deliveries)
 
     def _mend(self, message: MailMessage, transaction: MailTransaction, now: float) -> None:
         """Fields that may not come from outside go; what a submitted message lacks is added (RFC 6409 §8.1, §8.2)."""
@@ -351,6 +357,11 @@ class Pipeline:
         )
 
     def _say(self, event: str, session: MailSession, transaction: MailTransaction, content: Content, **more: object) -> None:
+        """Tell the log, and count."""
+        origin = transaction.origin
+        MESSAGES[origin, event.partition(".")[2]].value += 1
+        if event == "message.accepted":
+            OCTETS[origin].value += content.size
         self._log.info(
             event,
             id=transaction.id,

@@ -14,6 +14,7 @@ from mta.model.ids import MailboxId
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import CONNECTIONS
 from mta.pluginhost.offers import Offering
 from mta.pop3d.connection import Connection
 from mta_hooks.backends import MailStore
@@ -75,6 +76,7 @@ class Pop3Server:
         if self.draining or len(self._connections) >= self.config.limits.connections:
             return False
         self._connections.add(connection)
+        CONNECTIONS["pop3"].value += 1
         self._empty.clear()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
+from mta.obs.metrics import MESSAGES
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
@@ -132,6 +133,7 @@ class Incoming:
         return self._submit()
 
     def _refused(self, reply: Reply) -> Reply:
+        MESSAGES[self._transaction.origin, "deferred" if reply.temporary else "refused"].value += 1
         about = {"detail": self._detail} if self._detail else {}
         sender = self._transaction.sender or ""
         transaction, link = self._transaction, self._link

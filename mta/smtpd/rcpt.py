@@ -12,6 +12,7 @@ from mta.model.errors import TemporaryFailure
 from mta.model.message import Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
+from mta.obs.metrics import RECIPIENTS
 from mta.pipeline.hooks import Plan
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.smtpd import replies
@@ -19,6 +20,8 @@ from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import refused
 from mta.wire.smtp.command import Rcpt
 from mta.wire.smtp.params import read_notify, read_orcpt
+
+_ACCEPTED, _REFUSED, _DEFERRED = (RECIPIENTS[result] for result in ("accepted", "refused", "deferred"))
 
 
 def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
@@ -68,8 +71,7 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
                 return _refuse(link, transaction, recipient, replies.OTHER_POLICY)
             transaction.policy = key
     transaction.accepted.append(Accepted(recipient, resolution, quarantine, hold))
-    transaction.asked.append(str(recipient.original))
-    return replies.RCPT_OK
+    return _let_in(transaction, recipient)
 
 
 async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, plan: Plan) -> Reply:
@@ -84,8 +86,7 @@ async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Re
             return _refuse(link, transaction, recipient, verdict.reply(), plugin=decision.plugin, reason=verdict.reason)
         case Action.DISCARD:
             transaction.accepted.append(Accepted(recipient, Resolution()))
-            transaction.asked.append(str(recipient.original))
-            return replies.RCPT_OK
+            return _let_in(transaction, recipient)
         case Action.REDIRECT:
             return await _redirect(link, transaction, recipient, verdict)
         case Action.ACCEPT | Action.QUARANTINE | Action.HOLD:
@@ -106,11 +107,17 @@ async def _redirect(link: SmtpProtocol, transaction: MailTransaction, recipient:
         moved = Recipient(address, recipient.original, recipient.orcpt, recipient.notify, recipient.params)
         accepted.append(Accepted(moved, resolution))
     transaction.accepted.extend(accepted)
+    return _let_in(transaction, recipient)
+
+
+def _let_in(transaction: MailTransaction, recipient: Recipient) -> Reply:
     transaction.asked.append(str(recipient.original))
+    _ACCEPTED.value += 1
     return replies.RCPT_OK
 
 
 def _refuse(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, reply: Reply, **about: object) -> Reply:
+    (_DEFERRED if reply.temporary else _REFUSED).value += 1
     who = str(recipient.address)
     return refused(
         link,

@@ -25,6 +25,7 @@ from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.obs.metrics import CONNECTIONS
 from mta.pipeline.hooks import Hooks, Plan
 from mta.pipeline.pipeline import Pipeline
 from mta.pipeline.refusals import Refusals
@@ -139,6 +140,7 @@ class SmtpServer:
         self._made += 1
         peer.id = f"{self._prefix}-{self._made:x}"
         peer.protocol = "local" if spec.local else spec.protocol
+        CONNECTIONS[peer.protocol].value += 1
         if spec.path:
             if spec.local:
                 link.trusted = True

@@ -9,6 +9,7 @@ that listing plugins stays cheap.
 from typing import TYPE_CHECKING
 
 from mta_hooks import hookimpl
+from mta_sql.measures import numbers
 
 if TYPE_CHECKING:
     from mta_hooks.backends import Database, DatabaseOptions
@@ -34,4 +35,5 @@ def open_search(url: str, database: "Database", options: "DatabaseOptions") -> "
 def register(registry: "Registry") -> None:
     registry.backend("database", "sqlite", open_database)
     registry.backend("database", "postgresql", open_database)
+    registry.metrics(numbers)
     registry.backend("search", "sql", open_search)

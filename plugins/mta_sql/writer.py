@@ -20,12 +20,14 @@ StorageDead is final: the thread fails everything that waits and everything subm
 import asyncio
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from mta.model.errors import MailError, StorageDead, TemporaryFailure
 from mta_sql.dialect import Connection
+from mta_sql.measures import BATCHES, COMMITS
 from mta_sql.transaction import Effects, Run, Stale, Transaction
 
 T = TypeVar("T")
@@ -209,7 +211,10 @@ class Writer:
                     connection = self._side.restart(effects.changed)
                     effects = Effects()
                 settled, effects = self._run(connection, batch, effects)
+                began = time.monotonic()
                 self._side.commit(effects)
+                COMMITS.observe(time.monotonic() - began)
+                BATCHES.observe(len(batch))
             except Exception as exc:
                 failure = self._side.failure(exc)
                 if not isinstance(failure, Again):
