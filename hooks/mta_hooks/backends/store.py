@@ -1,11 +1,15 @@
 """Mailboxes: read as columns and changes since a modseq, written in transactions."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
-from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
+from mta.model.directory import User
+from mta.model.errors import StorageDead
+from mta.model.ids import BlobId, MailboxId, ModSeq, QueueId, Uid, UserId
 from mta.model.mailbox import Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Stored
+from mta.model.message import Content, LocalDelivery
 
 FlagChange = Literal["set", "add", "remove"]
 
@@ -101,4 +105,67 @@ class MailStore(Protocol):
 
     async def remember_parsed(self, parsed: Mapping[BlobId, bytes]) -> None:
         """Keep a parsed form beside the octets. May be lost by a crash: it can be made again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What the engine tells a store that is not part of the database.
+
+    data_dir  folder for files of its own
+    account   the account with this id as the directory has it now (its address, its quota), or None
+    changed   called in the event loop after each change of mailboxes, whoever made it, with their ids (wakes IDLE here and in the
+              other workers)
+    event     None: nobody implements ``mailbox_event``. Else awaited after a change and before its answer, with the fields of
+              MailboxEvent
+    reserve   octets of free disk below which new mail is refused with StorageFull
+    undelete  seconds that what belonged to a deleted account is kept
+    dead      called in the event loop once, when an fsync failed so that the disk's state is unknown
+    """
+
+    data_dir: str
+    account: Callable[[UserId], Awaitable[User | None]]
+    changed: Callable[[Sequence[MailboxId]], None]
+    event: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None
+    reserve: int = 0
+    undelete: float = 14 * 86400.0
+    dead: Callable[[StorageDead], None] = lambda _exc: None
+
+
+class SeparateStore(MailStore, Protocol):
+    """Mailboxes apart from the database: ``registry.backend("store", scheme, factory)``, ``factory(url, options)``.
+
+    Acceptance cannot write into it: every local recipient becomes a row of the queue, and ``deliver`` is called from there. The
+    accounts are the directory's; what a new one has (``mta.model.mailbox_name.STANDARD``) is made when it is first asked for.
+    """
+
+    async def open(self) -> None:
+        """Raises ConfigError when the place cannot be used, TemporaryFailure when it is away for now."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def deliver(self, delivery: LocalDelivery, content: Content, *, id: QueueId, date: int, message_id: str) -> None:
+        """Put a queued message where ``delivery.placement`` says, mailboxes made when missing.
+
+        Exactly once for each (id, recipient, mailbox), however often it is called and whatever crashed in between, and also
+        when its reader has moved or expunged the message since. Durable on return. A folder that cannot be a mailbox means INBOX.
+        Raises OverQuota, NoSuchUser, TemporaryFailure and its kinds, StorageDead.
+        """
+        ...
+
+    async def used(self, user: UserId) -> int:
+        """Octets in all mailboxes of the account."""
+        ...
+
+    async def delete_account(self, user: User) -> None:
+        """The directory has just deleted it. A new account with the same address must not see its mail."""
+        ...
+
+    async def housekeep(self, *, now: float) -> None:
+        """Sweep what nothing names any more; called by one worker, every few minutes."""
+        ...
+
+    async def verify(self, users: Sequence[User], progress: Callable[[int, int], None]) -> list[str]:
+        """Check every message of these accounts; one line for each damage, empty when sound."""
         ...

@@ -1,0 +1,94 @@
+"""Durable writes, and what a failure of the file system means."""
+# SPDX-License-Identifier: Apache-2.0
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mta.model.errors import MailError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
+from mta.model.message import Content
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def meaning(exc: OSError) -> MailError:
+    """The failure to raise instead."""
+    text = f"{exc.filename or 'maildir'}: {exc.strerror or exc}"
+    if exc.errno in _FULL:
+        return StorageFull(text)
+    if exc.errno == errno.EROFS:
+        return StorageReadOnly(text)
+    return TemporaryFailure(text)
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """Within: an OSError becomes the failure it means."""
+    try:
+        yield
+    except OSError as exc:
+        raise meaning(exc) from exc
+
+
+def flush(fd: int, name: str) -> None:
+    """Raises StorageDead when the disk's state is unknown: a second fsync may lie."""
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno == errno.EIO:
+            raise StorageDead(f"fsync of {name}: {exc.strerror}") from exc
+        raise
+
+
+def flush_folder(path: str) -> None:
+    """Make entries that came or went durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flush(fd, path)
+    finally:
+        os.close(fd)
+
+
+def write(path: str, content: Content, date: int, mode: int) -> None:
+    """A new file with these octets, durable but for its name; its time is the date that clients see. Nothing remains after a failure."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        try:
+            for piece in content.chunks():
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(fd, view) :]
+            os.utime(fd, (date, date))
+            flush(fd, path)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def replace(path: str, octets: bytes, mode: int, *, beside: str = "") -> None:
+    """Write a small file anew: all of it or as it was. ``beside``: the name to write to first, when another holds it as a lock."""
+    temporary = beside or f"{path}.mta-tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        view = memoryview(octets)
+        while view:
+            view = view[os.write(fd, view) :]
+        flush(fd, path)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+    flush_folder(str(Path(path).parent))
+
+
+def read(path: str) -> bytes | None:
+    """None: there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
