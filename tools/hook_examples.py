@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: ARG001, RET503  # as short as an administrator writes them
 
+import codecs
 import dataclasses
 import hashlib
 import json
@@ -26,6 +27,7 @@ from mta_hooks import (
     ScramKeys,
     StoredKeys,
     TemporaryFailure,
+    TlsCertificate,
     User,
     accept,
     add_score,
@@ -75,6 +77,12 @@ async def shutdown(ctx):
 def smtp_connect(session, ctx):
     if session.client_ip in ctx.config["blocked"]:
         return reject("your address is blocked here", code=554).disconnect()
+
+
+@hookimpl
+async def tls_certificate(server_name, ctx):
+    pair = await ctx.kv.get(f"certificate/{server_name}")
+    return TlsCertificate(**json.loads(pair)) if pair else None
 
 
 @hookimpl
@@ -254,6 +262,25 @@ async def message_sign(message, ctx):
 
 
 @hookimpl
+def address_rewrite(address, role):
+    if address.domain.endswith(".corp.example"):
+        return dataclasses.replace(address, domain="corp.example")
+
+
+@hookimpl
+def queue_enqueue(message, envelopes):
+    if "bulk" in (message.header("Precedence") or ""):
+        tonight = envelopes[0].received_at // 86400 * 86400 + 22 * 3600
+        return [dataclasses.replace(e, due=tonight) for e in envelopes]
+
+
+@hookimpl
+def queue_admin(action, envelopes):
+    if action == "delete":
+        return [e for e in envelopes if e.user != "archive@example.org"]
+
+
+@hookimpl
 def domain_lookup(domain):
     return Domain(domain, "relay") if domain.endswith(".customers.example") else None
 
@@ -344,6 +371,13 @@ def mailbox_deliver(message, placement):
 
 
 @hookimpl
+def message_read(stream):
+    head, _, body = stream.partition(b"\r\n\r\n")
+    if b"\r\nX-Rot13: yes" in head:
+        return head + b"\r\n\r\n" + codecs.encode(body.decode(), "rot13").encode()
+
+
+@hookimpl
 def mailbox_append(mailbox, how, message):
     if how == "append" and message.size > 10_000_000:
         return reject("too large for a mailbox: send a link")
@@ -400,6 +434,12 @@ async def report_received(report, ctx):
     for one in report.recipients:
         if one.action == "failed" and one.status.startswith("5.1"):
             await ctx.kv.set(f"unknown/{one.address}", report.message_id.encode())
+
+
+@hookimpl
+async def log_event(record, ctx):
+    if record.level == "error":
+        await ctx.http.request("POST", ctx.config["url"], data=json.dumps([record.at, record.event, dict(record.fields)]).encode())
 
 
 @hookimpl

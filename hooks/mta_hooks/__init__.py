@@ -48,17 +48,31 @@ from mta_hooks.edits import (
 from mta_hooks.markers import hookimpl, hookspec
 from mta_hooks.results import AuthResult, Health
 from mta_hooks.services import Context
-from mta_hooks.views import Attempt, DsnReport, Envelope, MailboxEvent, Message, Part, Session, Sink, Tls, Transaction, UserChange
+from mta_hooks.views import (
+    Attempt,
+    DsnReport,
+    Envelope,
+    LogRecord,
+    MailboxEvent,
+    Message,
+    Part,
+    Session,
+    Sink,
+    Tls,
+    TlsCertificate,
+    Transaction,
+    UserChange,
+)
 
 API = "1.0"
 
 __all__ = [
     "API", "Action", "AddHeader", "AddRecipient", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult",
     "ConfigError", "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain",
-    "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "MailboxEvent", "MailboxTarget", "Message",
-    "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport", "Refused", "RelayTarget",
-    "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart", "ReplaceRecipient", "Reply",
-    "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink", "StoredKeys", "TemporaryFailure", "Tls", "Transaction",
-    "User", "UserChange", "Verdict", "accept", "add_score", "defer", "discard", "hold", "hookimpl", "hookspec",
-    "quarantine", "redirect", "reject",
+    "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "LogRecord", "MailboxEvent",
+    "MailboxTarget", "Message", "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport",
+    "Refused", "RelayTarget", "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart",
+    "ReplaceRecipient", "Reply", "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink",
+    "StoredKeys", "TemporaryFailure", "Tls", "TlsCertificate", "Transaction", "User", "UserChange", "Verdict", "accept",
+    "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

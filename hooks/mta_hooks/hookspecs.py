@@ -32,12 +32,14 @@ if TYPE_CHECKING:
         Attempt,
         DsnReport,
         Envelope,
+        LogRecord,
         MailboxEvent,
         Message,
         Part,
         Session,
         Sink,
         Tls,
+        TlsCertificate,
         Transaction,
         UserChange,
     )
@@ -89,6 +91,16 @@ def smtp_connect(session: Session) -> Verdict | None:
     """A client connected; nothing was said yet. Asked for every protocol: look at ``session.protocol``.
 
     reject and defer answer 554 or 421 (IMAP: BYE, POP3: -ERR) and close.
+    """
+
+
+@hookspec("first", on_error="continue", timeout=5.0)
+def tls_certificate(session: Session, server_name: str) -> TlsCertificate | None:
+    """A client begins TLS and asks for the server of this name (SNI, in lower case; "": it names none): with which certificate?
+
+    Asked before the handshake goes on, for every protocol, on TLS ports and after STARTTLS; on TLS ports ``session`` has only
+    protocol and addresses. None from everyone: config ``tls.certificates`` by name, then ``tls.certificate``. The answer is kept
+    ready for the next client, as long as it is the same; one that cannot be used counts as None.
     """
 
 
@@ -303,6 +315,39 @@ def message_sign(message: Message) -> AddHeader | list[AddHeader] | None:
     """Last stage: header additions over the final octets; the message is frozen afterwards."""
 
 
+@hookspec("pipeline", on_error="defer")
+def address_rewrite(address: Address, role: str, transaction: Transaction) -> Address | None:
+    """Another form of an address. ``role``: "envelope_sender", "envelope_recipient", "header_sender" (From, Sender, Reply-To, …) or
+    "header_recipient" (To, Cc, …).
+
+    Asked at MAIL and RCPT before the hooks and look-ups of those, with the originals kept for reports; for header fields once
+    for each address before ``message_modify``, when the message was checked as it came. In a field everything but the address
+    keeps its octets: names, comments, groups, folding. Not asked for reports of this server. What cannot stand in a field
+    (an address that needs SMTPUTF8 in a message without) is logged and left.
+    """
+
+
+@hookspec("pipeline", on_error="defer")
+def queue_enqueue(message: Message, envelopes: Sequence[Envelope]) -> list[Envelope] | None:
+    """A message is about to be taken, the stages are behind it: split its recipients, hold, put off, hurry or drop some.
+
+    ``envelopes`` is one with all final recipients, mailboxes here among them, or what the plugin before made of it. Each answered
+    envelope has some of these recipients, nobody twice, and its own ``hold``, ``due`` and ``priority``; the rest is fixed. Who
+    is in none gets nothing; without any envelope the message is thrown away. A mailbox's mail is put into the queue where
+    it is held or put off. Not asked for reports of this server.
+    """
+
+
+@hookspec("pipeline", on_error="defer", timeout=10.0)
+def queue_admin(action: str, envelopes: Sequence[Envelope], data: Mapping[str, str]) -> list[Envelope] | None:
+    """Somebody is about to change the queue: ``action`` is "retry", "hold", "release", "release_quarantine" or "delete".
+
+    Answer the envelopes for which it shall be done: with fewer recipients or none, never with others. Raise Refused to stop
+    the command, with exit status 77. ``data`` has "by" ("command") and, for hold, "reason". Asked by the commands ``mta queue``
+    in the command's own process: ``startup`` was not called there, and ``ctx.dns`` and ``ctx.send`` have nothing behind them.
+    """
+
+
 @hookspec("first", on_error="defer")
 def domain_lookup(domain: str) -> Domain | None:
     """Is this domain ours?"""
@@ -409,6 +454,17 @@ def mailbox_deliver(user: str, recipient: Address, message: Message, placement: 
     """Choose folder, flags, keywords, copies, or drop."""
 
 
+@hookspec("pipeline", on_error="defer", timeout=30.0)
+def message_read(user: str, message: Message, stream: bytes) -> bytes | None:
+    """Somebody reads a message of a mailbox: what shall be shown in place of its octets? To decrypt, or to transform.
+
+    ``stream`` is what the plugin before made of ``message.raw``, which is stored; ``message.notes`` has "mailbox" and "uid". Asked for
+    FETCH of octets, sizes and structure, for SEARCH in text, and for all messages of an inbox when POP3 opens it, since sizes
+    must be those of what is shown. Answer the same for the same message every time: answers are kept for a while, and
+    clients keep theirs. While it fails, the message cannot be read (NO [UNAVAILABLE], -ERR [SYS/TEMP]).
+    """
+
+
 @hookspec("verdict", allowed=SESSION, on_error="defer", timeout=30.0)
 def mailbox_append(
     session: Session, mailbox: str, how: str, message: Message | None, flags: Sequence[str], source: str, uids: Sequence[int]
@@ -441,6 +497,16 @@ def mailbox_expunge(session: Session, mailbox: str, how: str, uids: Sequence[int
 
     reject answers NO [NOPERM] with the verdict's text, defer NO [UNAVAILABLE], POP3 -ERR [SYS/PERM] or [SYS/TEMP]; all messages
     stay. CLOSE closes the mailbox all the same, and a POP3 connection ends.
+    """
+
+
+@hookspec("notify", timeout=30.0)
+def log_event(record: LogRecord) -> None:
+    """A line was written to the log of this worker: for shipping it elsewhere.
+
+    Told later, in order, without holding up who logged; when more than 10,000 wait, further ones are dropped, and
+    ``log.dropped`` says how many. Lines that come of this hook itself are not told, nor those with the name of a plugin that
+    implements it, so that nobody hears of its own.
     """
 
 

@@ -128,6 +128,9 @@ class Envelope:
     received_at  wall clock, seconds
     attempts     finished attempts so far; of several recipients the most
     user         the account that submitted it, or ""
+    hold         why it is kept until it is released; "": it is not
+    due          wall clock of the first attempt; 0: at once. Of ``queue_enqueue``, as priority is
+    priority     0 to 9: tried before all that has waited up to ten minutes for each step
     """
 
     id: str
@@ -137,6 +140,27 @@ class Envelope:
     received_at: float
     attempts: int
     user: str = ""
+    hold: str = ""
+    due: float = 0.0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsCertificate:
+    """What a server shows for itself: PEM text, the certificate first, then its chain; and its key, without a passphrase."""
+
+    chain: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One line of the log; ``fields`` are JSON values, secrets struck out."""
+
+    at: float
+    level: str
+    event: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,11 @@ def report_of(message: MailMessage, log: Log) -> tuple[Notification, ...]:
     return (Notification("report_received", payload_of_report(message, report)),)
 
 
-def acceptance_of(session: MailSession, transaction: MailTransaction, message: MailMessage, now: float) -> tuple[Notification, ...]:
-    """The call of ``message_accepted``."""
-    recipients = tuple(one.recipient.address for one in transaction.accepted)
-    envelope = Envelope(message.id, transaction.sender, recipients, transaction.origin, now, 0, session.user)
-    return (Notification("message_accepted", payload_of_accepted(message, envelope)),)
+def acceptance_of(
+    session: MailSession, transaction: MailTransaction, message: MailMessage, envelopes: tuple[Envelope, ...], now: float
+) -> tuple[Notification, ...]:
+    """The call of ``message_accepted``; ``envelopes``: those of ``queue_enqueue``, where it was asked."""
+    if not envelopes:
+        recipients = tuple(one.recipient.address for one in transaction.accepted)
+        envelopes = (Envelope(message.id, transaction.sender, recipients, transaction.origin, now, 0, session.user),)
+    return (Notification("message_accepted", payload_of_accepted(message, envelopes)),)

@@ -25,12 +25,14 @@ from mta.obs.metrics import ACCEPTING, DELIVERIES, MESSAGES, OCTETS
 from mta.pipeline import stages
 from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.editor import Editor
+from mta.pipeline.enqueue import enqueue
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, split_off, to_queue
 from mta.pipeline.refusals import Refusals
 from mta.pipeline.results import strip_forged
+from mta.pipeline.rewriting import rewrite, rewrite_header
 from mta.pipeline.rulings import DELIVER, Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
 from mta.pipeline.stream import Stream
@@ -112,6 +114,10 @@ class Pipeline:
         """
         session = MailSession("inject", "local", user=user)
         transaction = MailTransaction(id or new_queue_id(self._clock.now()), origin, sender, {})
+        if (plan := self._hooks.address_rewrite) is not None:
+            if sender is not None:
+                transaction.sender = await rewrite(plan, sender, "envelope_sender", transaction)
+            recipients = [await rewrite(plan, one, "envelope_recipient", transaction) for one in recipients]
         transaction.accepted = await self._resolved(recipients, bounce=bounce)
         if b"\0" in octets:
             raise Refused(Reply(550, "5.6.0", "NUL in the message"))
@@ -153,26 +159,42 @@ class Pipeline:
             await self._obey(transaction, ruling)
         if transaction.discard:
             return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
+        top = await self._edit(transaction, message, top)
+        dispositions = await self._dispose(session, transaction, message, now)
+        if transaction.discard:
+            return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
+        path = return_path(transaction)
+        return self._intake(session, transaction, message.content(path + top), now, message, dispositions, len(path))
+
+    async def _edit(self, transaction: MailTransaction, message: MailMessage, top: bytes) -> bytes:
+        """Rewrite, modify, sign. Returns what of our own fields, ``top``, is not on the message yet. Raises TemporaryFailure."""
+        hooks = self._hooks
+        if (plan := hooks.address_rewrite) is not None:
+            await rewrite_header(plan, message, transaction, self._log)
         if (plan := hooks.message_modify) is not None:
             said = await plan.all(message=message, recipients=transaction.recipients)
             if answers := [(plugin, edit) for plugin, answer in said for edit in stages.each(answer)]:
                 await self._editor.edit("message_modify", answers, message, transaction, above=top, resolve=self._resolved)
                 top = b""
-            if transaction.discard:
-                return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
-        if (plan := hooks.message_sign) is not None:
+        if (plan := hooks.message_sign) is not None and not transaction.discard:
             message.head, top = top + message.head, b""
             message.head = await stages.sign(plan, message, self._log)
+        return top
+
+    async def _dispose(self, session: MailSession, transaction: MailTransaction, message: MailMessage, now: float) -> Dispositions:
+        """Who gets it how. Raises TemporaryFailure."""
+        hooks = self._hooks
         dispositions = dispose(
             transaction.accepted,
             quarantine=transaction.quarantine,
             hold=transaction.hold,
             wanted=hooks.deliver_wants if hooks.deliver is not None else None,
         )
-        if hooks.mailbox_deliver is not None and dispositions.deliveries:
+        if (plan := hooks.queue_enqueue) is not None and not transaction.discard:
+            dispositions.envelopes = await enqueue(plan, session, transaction, message, dispositions, now)
+        if hooks.mailbox_deliver is not None and dispositions.deliveries and not transaction.discard:
             await self._place(message, dispositions)
-        path = return_path(transaction)
-        return self._intake(session, transaction, message.content(path + top), now, message, dispositions, len(path))
+        return dispositions
 
     async def hear(self, session: MailSession, transaction: MailTransaction, content: Content) -> None:
         """What the hooks that hear a message while it arrives say of one that comes whole. Raises Refused, TemporaryFailure."""
@@ -255,7 +277,7 @@ class Pipeline:
         if "report_received" in self._hooks.durable and not transaction.discard:
             notifications += report_of(message, self._log)
         if "message_accepted" in self._hooks.durable and not transaction.discard:
-            notifications += acceptance_of(session, transaction, message, now)
+            notifications += acceptance_of(session, transaction, message, dispositions.envelopes, now)
         return Intake(
             id=transaction.id,
             origin=transaction.origin,

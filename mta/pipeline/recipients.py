@@ -10,6 +10,7 @@ from mta.model.directory import MailboxTarget
 from mta.model.ids import UserId
 from mta.model.message import Flags, LocalDelivery, Placement, QueuedRecipient, Recipient
 from mta.pipeline.transaction import Accepted
+from mta_hooks.views import Envelope
 
 JUNK = Placement(folder="Junk")
 TAGGED = Placement(keywords=frozenset({"$Junk"}))
@@ -23,11 +24,13 @@ class Dispositions:
     """Nobody twice: an account, or an address elsewhere, that several recipients stand for gets one copy, the first's.
 
     owners  what the resolver said of each account that has a delivery: canonical address, and what stood behind the "+"
+    envelopes  what ``queue_enqueue`` made of the recipients, where it was asked
     """
 
     deliveries: dict[UserId, LocalDelivery] = field(default_factory=dict)
     queued: dict[tuple[str, object], QueuedRecipient] = field(default_factory=dict)
     owners: dict[UserId, MailboxTarget] = field(default_factory=dict)
+    envelopes: tuple[Envelope, ...] = ()
 
 
 def dispose(

@@ -3,13 +3,14 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.pluginhost.specs import SPECS, Spec
 from mta.wire.dsn.report import RecipientReport
+from mta_hooks.views import Envelope
 
 LONGEST_TEXT = 1000
 """Characters of a verdict's text or reason, and of an error as kept and logged."""
@@ -164,12 +165,49 @@ def _of_dsn(answer: Any, arguments: Mapping[str, Any]) -> str:
     return "" if answer.ret in (None, "FULL", "HDRS") else "ret must be FULL, HDRS or None"
 
 
+def _of_enqueued(answer: Any, arguments: Mapping[str, Any]) -> str:
+    problem = _of_envelopes(answer, arguments, ("hold", "due", "priority"))
+    if problem:
+        return problem
+    for one in answer:
+        if one.hold.__class__ is not str or len(one.hold) > LONGEST_TEXT:
+            return f"hold must be str of at most {LONGEST_TEXT} characters"
+        if one.due and not (isinstance(one.due, int | float) and 0 <= one.due - one.received_at <= LONGEST_DELAY):
+            return f"due must be 0, or within {LONGEST_DELAY} seconds after the message came"
+        if not isinstance(one.priority, int) or not 0 <= one.priority <= 9:
+            return "priority must be 0 to 9"
+    return ""
+
+
+def _of_envelopes(answer: Any, arguments: Mapping[str, Any], free: Collection[str] = ()) -> str:
+    """Of those given, with some of their recipients each, nobody twice; other fields than ``free`` and recipients stay."""
+    if not isinstance(answer, list | tuple) or not all(one.__class__ is Envelope for one in answer):
+        return "must answer a list of Envelope or None"
+    given: dict[str, list[Envelope]] = {}
+    for one in arguments["envelopes"]:
+        given.setdefault(one.id, []).append(one)
+    left = {(one.id, who) for ones in given.values() for one in ones for who in one.recipients}
+    for one in answer:
+        if not one.recipients:
+            return "an envelope needs a recipient"
+        for who in one.recipients:
+            if (one.id, who) not in left:
+                return f"{str(who)[:320]} is no recipient of {one.id[:100]}, or twice one"
+            left.remove((one.id, who))
+        changed = {name: getattr(one, name) for name in free} | {"recipients": one.recipients}
+        if not any(dataclasses.replace(old, **changed) == one for old in given[one.id]):
+            return f"of an envelope only {', '.join((*free, 'recipients'))} may change"
+    return ""
+
+
 def _is_delay(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= LONGEST_DELAY
 
 
 _FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "dsn_compose": _of_dsn,
+    "queue_enqueue": _of_enqueued,
+    "queue_admin": _of_envelopes,
     "mx_lookup": _of_hosts,
     "tls_policy": _of_level,
     "delivery_status": _of_status,

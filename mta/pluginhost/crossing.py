@@ -206,6 +206,8 @@ def answer_in(spec: Spec, answer: Any, arguments: Mapping[str, Any]) -> Any:
         if not spec.listed:
             raise BadAnswer(f"{spec.name} takes one answer, not a list")
         return [answer_in(spec, each, arguments) for each in answer]
+    if isinstance(answer, str) and spec.answers in ((bytes,), (Address,)):
+        return convert(answer, spec.answers[0])
     if not isinstance(answer, dict):
         return answer
     if isinstance(each := answer.get("each"), dict) and len(answer) == 1:

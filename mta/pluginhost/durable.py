@@ -58,13 +58,17 @@ def payload_of_report(message: Any, report: ReceivedReport) -> dict[str, Any]:
     return {"message": _kept(message, next(message.chunks(KEPT), b"")), "report": dataclasses.asdict(report)}
 
 
-def payload_of_accepted(message: Any, envelope: Envelope) -> dict[str, Any]:
-    """What ``message_accepted`` gets: the message's header, and its envelope."""
+def payload_of_accepted(message: Any, envelopes: Sequence[Envelope]) -> dict[str, Any]:
+    """What ``message_accepted`` gets: the message's header, and its envelopes."""
     first = next(message.chunks(KEPT), b"")
+    return {"message": _kept(message, first[: header_end(first)]), "envelopes": [_fields_of(one) for one in envelopes]}
+
+
+def _fields_of(envelope: Envelope) -> dict[str, Any]:
     fields = {f.name: getattr(envelope, f.name) for f in dataclasses.fields(envelope)}
     fields["sender"] = _text(envelope.sender)
     fields["recipients"] = [str(address) for address in envelope.recipients]
-    return {"message": _kept(message, first[: header_end(first)]), "envelopes": [fields]}
+    return fields
 
 
 def _kept(message: Any, octets: bytes) -> dict[str, Any]:

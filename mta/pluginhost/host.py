@@ -55,6 +55,7 @@ class HookHost:
     smtp_connect: Plan | None = None
     smtp_ehlo: Plan | None = None
     smtp_tls: Plan | None = None
+    tls_certificate: Plan | None = None
     smtp_capabilities: Plan | None = None
     auth_policy: Plan | None = None
     auth_result: Plan | None = None
@@ -78,6 +79,9 @@ class HookHost:
     message_verdict: Plan | None = None
     message_modify: Plan | None = None
     message_sign: Plan | None = None
+    address_rewrite: Plan | None = None
+    queue_enqueue: Plan | None = None
+    queue_admin: Plan | None = None
     domain_lookup: Plan | None = None
     recipient_lookup: Plan | None = None
     alias_expand: Plan | None = None
@@ -95,6 +99,7 @@ class HookHost:
     report_received: Plan | None = None
     deliver: Plan | None = None
     mailbox_deliver: Plan | None = None
+    message_read: Plan | None = None
     mailbox_append: Plan | None = None
     mailbox_store: Plan | None = None
     mailbox_expunge: Plan | None = None
@@ -102,6 +107,7 @@ class HookHost:
     deferred: Plan | None = None
     bounced: Plan | None = None
     mailbox_event: Plan | None = None
+    log_event: Plan | None = None
 
     def __init__(self, services: Services, *, options: HostOptions | None = None, strict: bool = False) -> None:
         self.services = services

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from mta.model.address import Address
 from mta.model.directory import MailboxTarget
 from mta.model.reply import Reply
+from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
@@ -31,7 +32,7 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
     if sender is not None and not sender.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     foreign = bool(peer.user) and not link.trusted and sender is not None and not _is_named(sender, peer.user)
-    if server.hooks.smtp_mail is None and not foreign:
+    if server.hooks.smtp_mail is None and server.hooks.address_rewrite is None and not foreign:
         link.transaction = transaction
         return replies.MAIL_OK
     return _judged(link, transaction, foreign)
@@ -41,6 +42,8 @@ async def _judged(link: SmtpProtocol, transaction: MailTransaction, foreign: boo
     server, peer, sender = link.server, link.peer, transaction.sender
     if foreign and sender is not None and not await _belongs(link, sender):
         return refused(link, "smtp.mail.refused", replies.NOT_YOURS, transaction=transaction, sender=sender)
+    if (plan := server.hooks.address_rewrite) is not None and sender is not None:
+        transaction.sender = sender = await rewrite(plan, sender, "envelope_sender", transaction)
     if (plan := server.hooks.smtp_mail) is not None:
         decision = await plan.verdict(session=peer, transaction=transaction, sender=sender, params=transaction.params)
         transaction.score += decision.score

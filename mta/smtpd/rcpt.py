@@ -5,6 +5,8 @@ relay (authenticated, a relay network, the local socket).
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from dataclasses import replace
+
 from mta.directory.resolve import Resolution
 from mta.model.address import Address
 from mta.model.directory import HookTarget
@@ -14,6 +16,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.obs.metrics import RECIPIENTS
 from mta.pipeline.hooks import Plan
+from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
@@ -43,9 +46,19 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
     if not address.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     recipient = Recipient(address, address, orcpt, notify, params)
+    if (rewriting := link.server.hooks.address_rewrite) is not None:
+        return _rewrite(link, transaction, recipient, rewriting)
     if (plan := link.server.hooks.smtp_rcpt) is None:
         return _resolve(link, transaction, recipient)
     return _judge(link, transaction, recipient, plan)
+
+
+async def _rewrite(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, rewriting: Plan) -> Reply:
+    """Go on with the address as ``address_rewrite`` has it."""
+    recipient = replace(recipient, address=await rewrite(rewriting, recipient.address, "envelope_recipient", transaction))
+    if (plan := link.server.hooks.smtp_rcpt) is None:
+        return await _resolve(link, transaction, recipient)
+    return await _judge(link, transaction, recipient, plan)
 
 
 async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, verdict: Verdict | None = None) -> Reply:

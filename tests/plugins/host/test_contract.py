@@ -39,10 +39,12 @@ def contract():
             mta_hooks.DeliveryStatus,
             mta_hooks.DsnReport,
             mta_hooks.Envelope,
+            mta_hooks.LogRecord,
             mta_hooks.MailboxEvent,
             mta_hooks.ReceivedReport,
             mta_hooks.RecipientReport,
             mta_hooks.ReportedRecipient,
+            mta_hooks.TlsCertificate,
             mta_hooks.Verdict,
         )
     }

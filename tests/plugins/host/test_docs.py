@@ -15,7 +15,7 @@ from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
 from mta.wire.mime import parse
-from mta_hooks import Attempt, AuthOk, DsnReport, Envelope, MailboxEvent, RecipientReport, Tls, UserChange, reject
+from mta_hooks import Attempt, AuthOk, DsnReport, Envelope, LogRecord, MailboxEvent, RecipientReport, Tls, UserChange, reject
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,6 +36,10 @@ PIPED = {
     "smtp_reply": "reply",
     "delivery_status": "status",
     "dsn_compose": "report",
+    "address_rewrite": "address",
+    "queue_enqueue": "envelopes",
+    "queue_admin": "envelopes",
+    "message_read": "stream",
 }
 RECORD = DeliveryRecord(QueueId("q"), "<m@x>", "smtp", "", "a@b", None, "delivered", "ok", "", 3, 1.0, 2.0, 10)
 
@@ -92,11 +96,17 @@ ARGUMENTS = {
     "status": DeliveryStatus(550, "5.7.1", "Greylisted, come back", "mx[192.0.2.1]:25"),
     "report": DsnReport("q-1", "q", "<m@x>", A, 1.0, (RecipientReport(A, "failed", diagnostic="550 no"),), "FULL"),
     "site": "smtp:mail.smallhost.example:25",
+    "server_name": "mail.example.org",
+    "role": "envelope_sender",
+    "action": "delete",
+    "data": {"by": "command"},
+    "stream": b"Subject: x\r\nX-Rot13: yes\r\n\r\nuryyb",
     "event": MailboxEvent("MessageNew", "a@b", "INBOX", 1.0),
 }
 
 OF_ONE = {
     ("smtp_command", "verb"): "XPING",
+    ("log_event", "record"): LogRecord(1.0, "error", "storage.full"),
     ("user_change", "change"): UserChange("password", password="long enough to pass"),
     ("mailbox_store", "change"): "add",
 }

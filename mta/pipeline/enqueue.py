@@ -1,0 +1,57 @@
+"""The hook ``queue_enqueue``: who of the final recipients gets the message, when, and who waits until released."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mta.model.address import Address
+from mta.pipeline.hooks import Plan
+from mta.pipeline.message import MailMessage
+from mta.pipeline.recipients import Dispositions, to_queue
+from mta.pipeline.session import MailSession
+from mta.pipeline.transaction import MailTransaction
+from mta_hooks.views import Envelope
+
+STEP = 600.0
+"""Seconds of waiting that one step of priority is worth: rows are taken oldest due first."""
+
+
+async def enqueue(
+    plan: Plan, session: MailSession, transaction: MailTransaction, message: MailMessage, dispositions: Dispositions, now: float
+) -> tuple[Envelope, ...]:
+    """Change ``dispositions`` as the plugins say. Returns their envelopes; none: the message is thrown away. Raises TemporaryFailure."""
+    found = [*(one.recipient for one in dispositions.deliveries.values()), *(one.address for one in dispositions.queued.values())]
+    recipients = tuple(dict.fromkeys(found))
+    if not recipients:
+        return ()
+    given = (Envelope(message.id, transaction.sender, recipients, transaction.origin, now, 0, session.user),)
+    said: Sequence[Envelope] = await plan.pipeline("envelopes", message=message, envelopes=given)
+    if tuple(said) != given:
+        _obey({who: one for one in said for who in one.recipients}, transaction, dispositions, now)
+    if not said:
+        transaction.discard = "by queue_enqueue"
+    return tuple(said)
+
+
+def _obey(chosen: dict[Address, Envelope], transaction: MailTransaction, dispositions: Dispositions, now: float) -> None:
+    for key, row in list(dispositions.queued.items()):
+        one = chosen.get(row.address)
+        if one is None:
+            del dispositions.queued[key]
+        else:
+            dispositions.queued[key] = replace(row, hold=one.hold or row.hold, due=_due(one, now))
+    for user, delivery in list(dispositions.deliveries.items()):
+        one = chosen.get(delivery.recipient)
+        if one is not None and not one.hold and one.due <= now:
+            continue
+        del dispositions.deliveries[user]
+        if one is not None:
+            (row,) = to_queue([delivery], transaction.accepted)
+            dispositions.queued["local", user] = replace(row, hold=one.hold, due=_due(one, now))
+
+
+def _due(envelope: Envelope, now: float) -> float:
+    """0.0: at once, in its turn."""
+    if envelope.due > now or not envelope.priority:
+        return envelope.due if envelope.due > now else 0.0
+    return now - STEP * envelope.priority
