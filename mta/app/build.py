@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mta.app.backends import make_database
 from mta.app.bus import Bus
 from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
@@ -36,7 +37,7 @@ from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
 from mta.pop3d.server import Pop3Server
 from mta.smtpd.server import SmtpServer
-from mta_hooks.backends.database import Database, DatabaseOptions
+from mta_hooks.backends.database import DatabaseOptions
 
 if TYPE_CHECKING:
     from mta.httpd.server import HttpServer
@@ -52,13 +53,6 @@ class ServerInfo:
     data_dir: str
     workers: int
     worker: int
-
-
-def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions) -> Database:
-    """The backend that the scheme of ``database`` names, not yet open. Raises ConfigError."""
-    url = loaded.config.database
-    made: Database = host.backend("database", url.partition(":")[0])(url, options)
-    return made
 
 
 class Assembly:

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 
+from mta.app.apart import separate
 from mta.app.health import HealthWatch
 from mta.app.indexing import Indexer
 from mta.app.lock import DispatchLock
@@ -15,6 +17,7 @@ from mta.dispatch.maildrop import Maildrop
 from mta.dispatch.outbox import OutboxRunner
 from mta.dispatch.runner import Runner
 from mta.dispatch.suspects import Blame
+from mta.local.deposit import Depositor
 from mta.local.transport import LocalTransport
 from mta.model.errors import StorageDead, TemporaryFailure
 from mta.net.dialer import Dialer
@@ -95,7 +98,7 @@ class Dispatching:
                 connect_timeout=config.queue.connect_timeout,
                 hooks=self._hooks,
             ),
-            local=LocalTransport(self._hooks, self._database.directory, self._log),
+            local=LocalTransport(self._hooks, self._database.directory, self._log, self._depositor()),
             clock=services.clock,
             log=self._log,
             tasks=self._tasks,
@@ -103,6 +106,12 @@ class Dispatching:
             owner=self._owner,
             recorder=self._recorder,
         )
+
+    def _depositor(self) -> Depositor | None:
+        store, config = separate(self._database), self._loaded.config
+        if store is None:
+            return None
+        return Depositor(self._database.queue, store, os.path.join(config.data_dir, "tmp"), config.limits.memory_per_message)
 
     def start(self) -> None:
         self._waiting = self._outer.spawn(self._wait(), "dispatch-lock")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mta.app.backends import make_database
 from mta.app.bus import Topic, tell
 from mta.app.places import Places
 from mta.app.privileges import Account, account_of
@@ -52,10 +53,8 @@ async def database(config: LoadedConfig, host: HookHost | None = None) -> AsyncI
         fix = "run the command as root or as the server's user, or name another folder."
         raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
     host = host or host_of(config)
-    factory = host.backend("database", settings.database.partition(":")[0])
-    opened: Database = factory(
-        settings.database, DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, reserve=0)
-    )
+    options = DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, reserve=0)
+    opened = make_database(config, host, options)
     await opened.open()
     try:
         yield opened

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import importlib
+import inspect
 import os
 import sys
 from typing import Any
@@ -52,7 +53,9 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            from mta.cli.owned import command_of
+
+            return command_of(ctx, cmd_name)
         module, attribute = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -61,10 +64,23 @@ class Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(HELP.items()))
+        from mta.cli.owned import listed
+
+        if owned := listed(ctx.params.get("file")):
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(list(owned.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        result = super().invoke(ctx)
+        if not inspect.iscoroutine(result):
+            return result
+        from mta.cli.owned import run
+
+        return run(ctx, result)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "file", metavar="FILE", help="Config file; else $MTA_CONFIG, else /etc/mta/mta.yaml.")
+@click.option("--config", "file", metavar="FILE", is_eager=True, help="Config file; else $MTA_CONFIG, else /etc/mta/mta.yaml.")
 @click.version_option(__version__, prog_name="mta")
 @click.pass_context
 def cli(ctx: click.Context, file: str | None) -> None:

@@ -53,7 +53,8 @@ def change_users(ctx: click.Context, work: Callable[[Database, Vet], Awaitable[T
     async def run() -> T:
         tasks = Tasks(Log())
         async with database(config, host) as opened:
-            host.services.kv = opened.kv
+            host.services.kv, host.services.tables = opened.kv, opened.tables
+            await host.migrate(config.where)
             host.start(tasks, jobs=False)
             try:
                 return await work(opened, Vet(host))

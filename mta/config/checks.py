@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import os
+import re
 from ipaddress import ip_network
 from typing import Annotated
 
@@ -33,6 +34,17 @@ def _absolute(value: str, info: ValidationInfo) -> str:
     return value if base is None else os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def _backend_url(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*:.*", value):
+        raise ValueError(f"{value!r} names no backend: write scheme:… such as a plugin offers")
+    return value
+
+
+def listed(value: object) -> object:
+    """One alone stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def plugin_table(value: object) -> object:
     """``sql:`` with nothing behind it, or a plain list of names, is an empty config each."""
     if isinstance(value, list | tuple):
@@ -46,4 +58,5 @@ ListenUrl = Annotated[str, AfterValidator(_listen_url)]
 Network = Annotated[str, AfterValidator(_network)]
 DomainName = Annotated[str, AfterValidator(normalise)]
 HostName = Annotated[str, AfterValidator(_host_name)]
+BackendUrl = Annotated[str, AfterValidator(_backend_url)]
 FilePath = Annotated[str, AfterValidator(_absolute)]

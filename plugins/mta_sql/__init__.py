@@ -12,7 +12,7 @@ from mta_hooks import hookimpl
 from mta_sql.measures import numbers
 
 if TYPE_CHECKING:
-    from mta_hooks.backends import Database, DatabaseOptions
+    from mta_hooks.backends import Blobs, Database, DatabaseOptions
     from mta_hooks.backends.search import Search
     from mta_hooks.services import Registry
 
@@ -31,9 +31,17 @@ def open_search(url: str, database: "Database", options: "DatabaseOptions") -> "
     return make_search(url, database, options)
 
 
+def open_files(url: str, options: "DatabaseOptions") -> "Blobs":
+    """Large bodies as files, for ``storage.blobs``."""
+    from mta_sql.blobs import files_at
+
+    return files_at(url, options.data_dir)
+
+
 @hookimpl
 def register(registry: "Registry") -> None:
     registry.backend("database", "sqlite", open_database)
     registry.backend("database", "postgresql", open_database)
     registry.metrics(numbers)
+    registry.backend("blob", "file", open_files)
     registry.backend("search", "sql", open_search)

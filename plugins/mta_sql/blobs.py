@@ -11,10 +11,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from mta.model.message import Content
+from mta_hooks.backends import Blobs
 from mta_sql.sqlite import os_failure
 
 INLINE = 256 * 1024
@@ -33,7 +34,7 @@ def new_key() -> str:
 
 class FileBlobs:
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self._known: set[str] = set()
         self._unnamed: dict[Path, float] = {}
 
@@ -120,6 +121,51 @@ class FileBlobs:
         _sync_folder(folder.parent)
         _sync_folder(folder.parent.parent)
         self._known.add(folder.name)
+
+
+class LayeredBlobs:
+    """New ones go into the first layer; all are read, so that another may be put first at any time."""
+
+    def __init__(self, layers: Sequence[Blobs]) -> None:
+        self._layers = layers
+        self.put = layers[0].put
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        for layer in self._layers:
+            with contextlib.suppress(KeyError):
+                return layer.read(key, start, length)
+        raise KeyError(key)
+
+    def size(self, key: str) -> int:
+        for layer in self._layers:
+            with contextlib.suppress(KeyError):
+                return layer.size(key)
+        raise KeyError(key)
+
+    def delete(self, key: str) -> None:
+        for layer in self._layers:
+            layer.delete(key)
+
+    def keys(self) -> Iterator[str]:
+        for layer in self._layers:
+            yield from layer.keys()
+
+    def sweep(self, named: Container[str]) -> int:
+        return sum(layer.sweep(named) for layer in self._layers)
+
+
+def blobs_of(layers: Sequence[Blobs], data_dir: Path) -> Blobs:
+    """``layers`` as the config has them, and behind them the files that have been there from the first day."""
+    own = FileBlobs(data_dir / "blobs")
+    if any(isinstance(layer, FileBlobs) and layer.folder == own.folder for layer in layers):
+        return layers[0] if len(layers) == 1 else LayeredBlobs(layers)
+    return LayeredBlobs((*layers, own)) if layers else own
+
+
+def files_at(url: str, data_dir: str) -> FileBlobs:
+    """``file:`` alone, ``file:folder`` below the data folder, ``file:/absolute``."""
+    path = url.removeprefix("file:").removeprefix("//")
+    return FileBlobs(Path(data_dir) / (path or "blobs"))
 
 
 def _write(descriptor: int, octets: bytes) -> None:

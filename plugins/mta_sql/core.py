@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from mta.model.errors import StorageDead, StorageFull
 from mta.model.message import Content
+from mta_hooks.backends import Blobs
 from mta_hooks.backends.database import DatabaseOptions
-from mta_sql.blobs import INLINE, FileBlobs, new_key
+from mta_sql.blobs import INLINE, new_key
 from mta_sql.dialect import Connection
 from mta_sql.reader import Read, Reader
 from mta_sql.transaction import Run, Transaction
@@ -39,7 +40,7 @@ class Body(NamedTuple):
 class Core:
     """Made by ``SqlDatabase.open``; ``inboxes`` maps (user, folder) to mailbox id and may be stale: every use checks."""
 
-    def __init__(self, options: DatabaseOptions, writer: Writer, reader: Reader, blobs: FileBlobs) -> None:
+    def __init__(self, options: DatabaseOptions, writer: Writer, reader: Reader, blobs: Blobs) -> None:
         self.options = options
         self.writer = writer
         self.reader = reader

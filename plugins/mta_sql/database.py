@@ -11,7 +11,7 @@ from mta.model.errors import ConfigError
 from mta_hooks.backends import Blobs, DatabaseOptions, Directory, MailStore, Outbox, Queue, Spool, Tables, Traces
 from mta_hooks.backends.database import KeyValues
 from mta_sql import housekeeping, verify
-from mta_sql.blobs import FileBlobs
+from mta_sql.blobs import blobs_of
 from mta_sql.core import Core
 from mta_sql.directory import SqlDirectory
 from mta_sql.looking import NoWriteSide
@@ -52,7 +52,7 @@ class SqlDatabase:
 
     async def open(self) -> None:
         folder = Path(self._options.data_dir)
-        blobs = FileBlobs(folder / "blobs")
+        blobs = blobs_of(self._options.blobs, folder)
         side, reader = await asyncio.get_running_loop().run_in_executor(None, self._connect, folder)
         writer = Writer(side, self._told, self._options.dead)
         core = self._core = Core(self._options, writer, reader, blobs)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from mta.model.errors import TemporaryFailure
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 
@@ -108,6 +109,9 @@ def _bodies(core: Core, rows: list[Any]) -> list[str]:
                 found = core.blobs.size(file)
             except KeyError:
                 damage.append(f"blob {blob}: its file {file} is gone")
+                continue
+            except TemporaryFailure as exc:
+                damage.append(f"blob {blob}: {exc}")
                 continue
         if found != size:
             damage.append(f"blob {blob}: {found} octets instead of {size}")

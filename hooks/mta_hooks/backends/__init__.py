@@ -5,7 +5,7 @@ from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.queue import Queue
-from mta_hooks.backends.store import MailStore
+from mta_hooks.backends.store import MailStore, SeparateStore, StoreOptions
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
 
 __all__ = [
@@ -18,7 +18,9 @@ __all__ = [
     "Queue",
     "Schema",
     "SchemaRecord",
+    "SeparateStore",
     "Spool",
+    "StoreOptions",
     "Tables",
     "Traces",
 ]

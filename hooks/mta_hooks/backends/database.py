@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from mta.model.errors import StorageDead
 from mta.model.ids import MailboxId, QueueId
-from mta.model.message import Intake
+from mta.model.message import Intake, Notification
 from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.queue import Queue
@@ -35,6 +35,7 @@ class DatabaseOptions:
     noted          called in the event loop after each commit that added outbox rows
     dead           called in the event loop once, when an fsync or commit failed so that the disk's state is unknown: stop
                    acknowledging, exit non-zero
+    blobs          where octets too large for a row go: into the first, while all are read; empty: as the backend likes
     trace_keep     seconds that the trace of accepted mail is kept, at least for as long as something of it is in the queue
     refused_keep, refused_most   seconds that refused and deferred mail is remembered, and how many records of it at most
     read_only      nothing at all is written, the schema neither: for programs that look on while the server runs. Every write
@@ -49,6 +50,7 @@ class DatabaseOptions:
     reserve: int = 32 * 2**20
     noted: Callable[[], None] = lambda: None
     dead: Callable[[StorageDead], None] = lambda _exc: None
+    blobs: Sequence[Blobs] = ()
     trace_keep: float = 30 * 86400.0
     refused_keep: float = 7 * 86400.0
     refused_most: int = 100_000
@@ -96,6 +98,10 @@ class Outbox(Protocol):
 
     async def reclaim(self, owner: str) -> int:
         """End the leases of ``owner``, who is dead: their rows are due again as they were. Returns how many."""
+        ...
+
+    async def add(self, notifications: Sequence[Notification]) -> None:
+        """Rows of their own, for what no other transaction carries. Those that nobody implements are left out."""
         ...
 
     async def done(self, rows: Sequence[int]) -> None: ...

@@ -4,11 +4,11 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from mta.model.errors import TemporaryFailure
-from mta.model.message import Content
-from mta.testing.memory.data import Data, Noted
+from mta.model.message import Content, Notification
+from mta.testing.memory.data import Change, Data, Noted
 from mta.testing.memory.directory import MemoryDirectory
 from mta.testing.memory.queue import MemoryQueue, MemorySpool
 from mta.testing.memory.store import MemoryStore
@@ -37,7 +37,7 @@ class MemoryDatabase:
         self.store = MemoryStore(self.data, options)
         self.queue = MemoryQueue(self.data, options)
         self.directory = MemoryDirectory(self.data, options)
-        self.outbox = MemoryOutbox(self.data)
+        self.outbox = MemoryOutbox(self.data, options)
         self.traces = MemoryTraces(self.data)
         self.kv = MemoryKeyValues(self.data, options)
         self.blobs = MemoryBlobs(self.data)
@@ -90,21 +90,33 @@ class MemoryBlobs:
     def put(self, key: str, content: Content) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", key):
             raise KeyError(key)
-        self._files[key] = content.raw()
+        self._files[key] = b"".join(content.chunks())
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         return self._files[key][start : None if length is None else start + length]
 
+    def size(self, key: str) -> int:
+        return len(self._files[key])
+
     def delete(self, key: str) -> None:
         self._files.pop(key, None)
+
+    def sweep(self, named: Container[str]) -> int:
+        return 0  # as if it were all young
 
     def keys(self) -> Iterator[str]:
         yield from list(self._files)
 
 
 class MemoryOutbox:
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
         self._data, self._rows = data, data.outbox
+        self._options = options
+
+    async def add(self, notifications: Sequence[Notification]) -> None:
+        with Change(self._data, self._options) as change:
+            for one in notifications:
+                change.note(one.hook, one.payload)
 
     async def lease(self, owner: str, limit: int, seconds: float, *, now: float) -> list[OutboxRow]:
         due = sorted(

@@ -1,0 +1,39 @@
+"""Which backends the config asks for by URL scheme, and their making: ``database``, ``storage.blobs``, ``directory``."""
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mta.app.apart import apart
+from mta.config.load import LoadedConfig
+from mta.config.sections import Config
+from mta.pluginhost.host import HookHost
+from mta_hooks.backends import Blobs, Database, DatabaseOptions
+
+IN_DATABASE = "database"
+
+
+def scheme_of(url: str) -> str:
+    return url.partition(":")[0]
+
+
+def wanted(config: Config) -> Iterator[tuple[str, str]]:
+    """(kind, scheme) of what has to be there before the database can be opened."""
+    yield "database", scheme_of(config.database)
+    for url in config.storage.blobs:
+        yield "blob", scheme_of(url)
+    if config.storage.mailboxes != IN_DATABASE:
+        yield "store", scheme_of(config.storage.mailboxes)
+
+
+def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions) -> Database:
+    """The backend that the scheme of ``database`` names, with its blobs, not yet open. Raises ConfigError."""
+    url = loaded.config.database
+    factory = host.backend("database", scheme_of(url))
+    blobs: list[Blobs] = [host.backend("blob", scheme_of(one))(one, options) for one in loaded.config.storage.blobs]
+    made: Database = factory(url, replace(options, blobs=tuple(blobs)))
+    store = loaded.config.storage.mailboxes
+    if store == IN_DATABASE:
+        return made
+    make = host.backend("store", scheme_of(store))
+    return apart(made, options, lambda more: make(store, more))

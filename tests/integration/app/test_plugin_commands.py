@@ -1,0 +1,128 @@
+"""``mta <plugin> …``: commands of plugins, before the first start and after, beside broken ones, and in the list of ``--help``."""
+# SPDX-License-Identifier: Apache-2.0
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTES = '''"""Notes: what the operator wants to remember.
+
+More of it.
+"""
+import click
+import sqlalchemy as sa
+from mta_hooks import hookimpl
+
+METADATA = sa.MetaData()
+NOTES = sa.Table("notes_all", METADATA, sa.Column("text", sa.Text, primary_key=True))
+
+@click.group()
+def notes():
+    """Keep notes. Example: mta notes list"""
+
+@notes.command()
+@click.argument("text")
+@click.pass_obj
+async def add(ctx, text):
+    """Add one. Example: mta notes add milk"""
+    await ctx.db.write(NOTES.insert().values(text=text))
+    await ctx.kv.set("last", text.encode())
+
+@notes.command("list")
+@click.pass_obj
+async def list_(ctx):
+    """List all. Example: mta notes list"""
+    rows = await ctx.db.read(NOTES.select().order_by(NOTES.c.text))
+    click.echo(" ".join(row.text for row in rows) + " last " + (await ctx.kv.get("last")).decode())
+    return 3 if not rows else None
+
+@notes.command()
+@click.pass_obj
+def where(ctx):
+    """Say it without the database. Example: mta notes where"""
+    click.echo(f"{ctx.plugin} at {ctx.hostname} {ctx.config['place']}")
+
+@hookimpl
+def register(registry):
+    registry.schema(METADATA)
+    registry.cli(notes)
+'''
+BROKEN = "import not_to_be_found\n# registry.cli( is what it would have said\n"
+QUEUE = "import click\nfrom mta_hooks import hookimpl\n@hookimpl\ndef register(registry):\n    registry.cli(click.Command('x'))\n"
+PLAIN = "from mta_hooks import hookimpl\n@hookimpl\ndef smtp_ehlo(session):\n    return None\n"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, Any]:
+    """Plugins as distributions on the path, and a config that lists them."""
+    for name, text in {"notes": NOTES, "broken": BROKEN, "queue": QUEUE, "plain": PLAIN, "off": NOTES}.items():
+        (tmp_path / f"t_{name}.py").write_text(text)
+        info = tmp_path / f"t_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: t-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[mta.plugins]\n{name} = t_{name}\n")
+    plugins = {"broken": {}, "notes": {"place": "here"}, "queue": {}, "plain": {}, "sql": {}}
+    config = {"hostname": "mx.example.test", "data_dir": str(tmp_path / "data"), "user": "root", "plugins": plugins}
+    (tmp_path / "mta.yaml").write_text(json.dumps(config))
+    return {"PYTHONPATH": str(tmp_path), "MTA_CONFIG": str(tmp_path / "mta.yaml"), "PATH": os.environ["PATH"]}
+
+
+def mta(env: dict[str, Any], *words: str) -> tuple[int, str, str]:
+    done = subprocess.run([sys.executable, "-m", "mta.cli.main", *words], env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_commands_work_before_the_first_start_and_keep_what_they_wrote(installed: dict[str, Any], tmp_path: Path) -> None:
+    assert mta(installed, "notes", "where") == (0, "notes at mx.example.test here\n", "")
+    assert not (tmp_path / "data").exists()  # a def asks for no database
+    assert mta(installed, "notes", "add", "milk")[0] == 0
+    assert mta(installed, "notes", "add", "eggs")[0] == 0
+    assert mta(installed, "notes", "list")[:2] == (0, "eggs milk last eggs\n")
+    status, _, problem = mta(installed, "notes", "add", "milk")
+    assert (status, "exists already" in problem) == (73, True)
+    status, text, _ = mta(installed, "notes", "add", "--help")
+    assert (status, "Example: mta notes add milk" in text) == (0, True)
+    assert mta(installed, "notes", "nonsense")[0] == 64
+
+
+def test_help_lists_what_is_enabled_and_imports_none_of_it(installed: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "t_notes.py").write_text(NOTES + "\nraise SystemExit('imported')\n")
+    status, text, problem = mta(installed, "--help")
+    assert (status, problem) == (0, "")
+    below = text.partition("Commands of plugins:")[2]
+    assert [line.split()[0] for line in below.strip().splitlines()] == ["broken", "notes", "queue"]
+    assert "notes   Notes: what the operator wants to remember." in below
+    assert mta(installed, "domain", "--help")[0] == 0
+    installed["MTA_CONFIG"] = str(tmp_path / "none.yaml")
+    status, text, _ = mta(installed, "--help")
+    assert (status, "Commands of plugins" in text) == (0, False)
+
+
+def test_what_is_not_there_says_so(installed: dict[str, Any], tmp_path: Path) -> None:
+    status, _, problem = mta(installed, "broken", "list")
+    assert status == 78
+    assert "plugins.broken" in problem
+    assert "not_to_be_found" in problem
+    assert "t_broken.py:1" in problem
+    status, _, problem = mta(installed, "plain", "list")
+    assert (status, "plugin plain has no commands" in problem) == (64, True)
+    status, _, problem = mta(installed, "off", "list")  # installed, not listed
+    assert (status, "No such command 'off'" in problem) == (64, True)
+    assert mta(installed, "queue", "stats", "--count")[1] == "0\n"  # the core's, whatever a plugin of that name says
+    assert "mta queue is a command of the server" in mta(installed, "plugins", "list", "--json")[1]
+
+
+def test_no_plugin_breaks_the_commands_of_another(installed: dict[str, Any], tmp_path: Path) -> None:
+    config = json.loads((tmp_path / "mta.yaml").read_text())
+    config["plugins"]["broken"] = {"required": True}
+    (tmp_path / "mta.yaml").write_text(json.dumps(config))
+    assert mta(installed, "notes", "add", "milk")[0] == 0
+    config["plugins"]["notes"]["isolate"] = "process"
+    (tmp_path / "mta.yaml").write_text(json.dumps(config))
+    status, _, problem = mta(installed, "notes", "add", "milk")
+    assert (status, "process of its own" in problem) == (64, True)
