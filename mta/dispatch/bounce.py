@@ -27,7 +27,11 @@ _NEVER = frozenset({"NEVER"})
 
 
 class Bouncer:
-    def __init__(self, *, hostname: str, resolver: Resolver, queue: Queue, hooks: DispatchHooks, log: Log) -> None:
+    def __init__(
+        self, *, hostname: str, resolver: Resolver, queue: Queue, hooks: DispatchHooks, log: Log, direct: bool = True
+    ) -> None:
+        """``direct``: a mailbox gets it in the transaction that settles its cause."""
+        self._direct = direct
         self._hostname = hostname
         self._resolver = resolver
         self._queue = queue
@@ -73,7 +77,7 @@ class Bouncer:
             text=said.text,
         )
         users = [target for target in resolution.local if isinstance(target, MailboxTarget)]
-        direct = self._hooks.deliver is None and self._hooks.mailbox_deliver is None
+        direct = self._direct and self._hooks.deliver is None and self._hooks.mailbox_deliver is None
         deliveries = tuple(LocalDelivery(target.user, sender) for target in users) if direct else ()
         queued = [QueuedRecipient(address, "remote", notify=_NEVER) for address in resolution.remote]
         for target in resolution.local:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mta.model.address import Address
 from mta.model.ids import BlobId, QueueId, UserId
-from mta.model.message import LocalDelivery, Notification, Origin, Transport
+from mta.model.message import LocalDelivery, Notification, Origin, Placement, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,32 @@ class QueuedMessage:
     eightbit: bool
     message_id: str
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a plugin did to the last attempts of a recipient: kept with its queue row until an attempt ends otherwise.
+
+    file, line  where it happened, "" and 0 when that is not known
+    traceback   for operators only: never in a reply or DSN; at most 8,000 characters
+    at          wall clock of the last time
+    times       attempts in a row that failed by this hook of this plugin; 0: it was not called
+    crashes     how often, in a row, the worker died while the hook ran
+    """
+
+    plugin: str
+    hook: str
+    error: str
+    file: str = ""
+    line: int = 0
+    traceback: str = ""
+    at: float = 0.0
+    times: int = 0
+    crashes: int = 0
+
+
+ERROR_HOLD = "error: "
+"""A reason to hold that begins so is the error hold's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +76,8 @@ class Leased:
     due: float
     last_reply: str
     delay_warned: bool
+    trouble: Trouble | None = None
+    placement: Placement | None = None
 
 
 Result = Literal["delivered", "relayed", "deferred", "failed", "expanded", "discarded", "held"]
@@ -65,6 +93,7 @@ class Outcome:
     delivery  for "delivered" into a mailbox: done in the transaction that removes the row, hence exactly once
     warned    a delay DSN has been made
     attempted False when nobody was asked (lease returned, destination at its limit): attempts does not grow
+    trouble   of a row that stays: what is kept with it, None clears
     """
 
     leased: Leased
@@ -76,6 +105,7 @@ class Outcome:
     warned: bool = False
     attempted: bool = True
     notifications: tuple[Notification, ...] = ()
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,21 +185,25 @@ class DeliveryRecord:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+State = Literal["due", "waiting", "leased", "held", "error"]
+
+
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """One line of ``mta queue list``."""
+    """One line of ``mta queue list``. "error": held because a plugin failed it, see ``trouble``."""
 
     row: int
     id: QueueId
     sender: str
     recipient: str
-    state: Literal["due", "waiting", "leased", "held"]
+    state: State
     attempts: int
     received_at: float
     due: float
     size: int
     last_reply: str
     hold: str
+    trouble: Trouble | None = None
 
 
 # ---- what a hook of mode "first answer" says about a custom delivery -------------------------------------------------

@@ -94,11 +94,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class LocalDelivery:
-    """One message into one user's mailbox, to be done in the transaction that carries it."""
+    """One message into one user's mailbox, to be done in the transaction that carries it.
+
+    orcpt, notify  as in QueuedRecipient, for when it becomes a row of the queue
+    """
 
     user: UserId
     recipient: Address
     placement: Placement = Placement()
+    orcpt: str | None = None
+    notify: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class QueuedRecipient:
     transport  "local": the ``deliver`` hooks, then the mailbox of ``user`` if not None; "remote": route and next hop
     hold       not "": kept until released, with this reason
     due        wall-clock seconds of the first attempt; 0.0: at once
+    placement  where in the mailboxes of ``user``, when that is decided: no hook is asked again
     """
 
     address: Address
@@ -117,6 +123,7 @@ class QueuedRecipient:
     notify: frozenset[str] = frozenset()
     hold: str = ""
     due: float = 0.0
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ def dispose(
         for target in one.resolution.local:
             if isinstance(target, MailboxTarget) and not held and (doubt or not waits):
                 if target.user not in out.deliveries:
-                    out.deliveries[target.user] = LocalDelivery(target.user, recipient.address, place)
+                    out.deliveries[target.user] = LocalDelivery(
+                        target.user, recipient.address, place, recipient.orcpt, recipient.notify
+                    )
                     out.owners[target.user] = target
             elif isinstance(target, MailboxTarget):
                 out.queued.setdefault(("local", target.user), _row(recipient, recipient.address, target.user, held))

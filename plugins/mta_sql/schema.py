@@ -204,6 +204,7 @@ queue = _table(
     _column("last_reply", Text, ""),
     _column("warned", SmallInteger, "0"),
     Column("trouble", Text),  # JSON of a Trouble; NULL: none
+    Column("placement", Text),  # JSON of a Placement; NULL: to be decided
     Index("queue_message", "message_id"),
     Index("queue_ready", "ready"),
     Index("queue_site", "site", "ready"),

@@ -14,7 +14,7 @@ from mta.model.message import Intake, LocalDelivery, QueuedRecipient
 from mta_sql.core import Body, Core, insert_blob, loosen
 from mta_sql.events import notify
 from mta_sql.placing import place
-from mta_sql.text import clean, to_json
+from mta_sql.text import clean, from_placement, to_json
 from mta_sql.transaction import Transaction
 
 _TRACE = (
@@ -26,8 +26,8 @@ _MESSAGE = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 _RECIPIENT = (
-    "INSERT INTO queue (message_id, local, domain, transport, site, user_id, orcpt, notify, due, hold, ready)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO queue (message_id, local, domain, transport, site, user_id, orcpt, notify, due, hold, ready, placement)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -126,4 +126,5 @@ def _recipient(message: int, intake: Intake, recipient: QueuedRecipient) -> tupl
         due,
         clean(recipient.hold),
         None if recipient.hold else due,
+        from_placement(recipient.placement),
     )

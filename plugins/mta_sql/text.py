@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from mta.model.address import Address
+from mta.model.delivery import Trouble
+from mta.model.message import Flags, Placement
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,6 +30,26 @@ def to_json(value: Any) -> str:
 
 def from_json(text: str) -> Any:
     return json.loads(text)
+
+
+def to_trouble(text: str | None) -> Trouble | None:
+    """A Trouble as ``to_json`` wrote it; keys that a newer version wrote are passed over."""
+    return None if text is None else msgspec.json.decode(text, type=Trouble)
+
+
+def from_placement(placement: Placement | None) -> str | None:
+    if placement is None:
+        return None
+    fields = {"folder": placement.folder, "flags": int(placement.flags), "keywords": sorted(placement.keywords)}
+    return to_json({**fields, "copies": list(placement.copies), "drop": placement.drop})
+
+
+def to_placement(text: str | None) -> Placement | None:
+    if text is None:
+        return None
+    value = from_json(text)
+    flags, words = Flags(value["flags"]), frozenset(value["keywords"])
+    return Placement(value["folder"], flags, words, tuple(value["copies"]), value["drop"])
 
 
 def to_address(text: str) -> Address:

@@ -51,3 +51,10 @@ def scram_keys(operations: "Operations") -> None:
     from sqlalchemy import Column, Text
 
     operations.add_column("users", Column("scram", Text))
+
+
+def placements(operations: "Operations") -> None:
+    """4 to 5: local rows of a store apart from the database know where in the mailboxes they go."""
+    from sqlalchemy import Column, Text
+
+    operations.add_column("queue", Column("placement", Text))
