@@ -180,11 +180,7 @@ class Rehearsal:
             tasks=tasks,
             refusals=refusals,
         )
-        secured = envelope.tls or bool(envelope.user and envelope.door != "local")
-        spec = _SPECS[envelope.door] if envelope.door in _SPECS else ListenerSpec("submission", secured, "submission://")
-        if secured and envelope.door in ("smtp", "lmtp"):
-            spec = ListenerSpec(spec.protocol, True, spec.url)
-        talk = Conversation(server, spec, Caller(envelope.client_ip, tls=secured, uid=envelope.uid), timeout=self._timeout)
+        talk = converse(server, envelope, self._timeout)
         script = Script(talk, envelope, self._believer.secret)
         cut = ""
         try:
@@ -213,6 +209,15 @@ class Rehearsal:
         self.hooks.stop()
         self._passwords.close()
         await self._tasks.close()
+
+
+def converse(server: SmtpServer, envelope: Envelope, timeout: float = 300.0) -> Conversation:
+    """A connection through the envelope's door."""
+    secured = envelope.tls or bool(envelope.user and envelope.door != "local")
+    spec = _SPECS.get(envelope.door) or ListenerSpec("submission", secured, "submission://")
+    if secured and envelope.door in ("smtp", "lmtp"):
+        spec = ListenerSpec(spec.protocol, True, spec.url)
+    return Conversation(server, spec, Caller(envelope.client_ip, tls=secured, uid=envelope.uid), timeout=timeout)
 
 
 class Script:
