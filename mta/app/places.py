@@ -23,6 +23,7 @@ class Places:
         self.control = self.run / "control.sock"
         self.sendmail = self.run / "sendmail.sock"
         self.dispatch_lock = self.run / "dispatch.lock"
+        self.flight = self.run / "dispatch.flight"
         self.health = self.run / "health.json"
         self.maildrop = self.data_dir / "maildrop"
         self.maildrop_bad = self.data_dir / "maildrop-bad"

@@ -12,7 +12,7 @@ import click
 from mta.cli.access import with_database
 from mta.cli.output import json_option, show, show_one, stamp
 from mta.config.units import parse_seconds
-from mta.model.delivery import QueueRow
+from mta.model.delivery import QueueRow, Trouble
 from mta.model.errors import NoSuchUser
 from mta.model.ids import QueueId
 from mta_hooks.backends.database import Database
@@ -30,6 +30,8 @@ def selection(function: Command) -> Command:
     @click.option("--recipient", default="", help="To this address.")
     @click.option("--text", default="", help="Part of an address or of the last reply.")
     @click.option("--older-than", default=None, metavar="TIME", help='Accepted longer ago than, such as "2h".')
+    @click.option("--plugin", default="", help="Rows that this plugin failed last.")
+    @click.option("--hook", default="", help="Rows that failed in this hook last.")
     @click.option("--all", "everything", is_flag=True, help="The whole queue.")
     @wraps(function)
     def command(
@@ -39,11 +41,22 @@ def selection(function: Command) -> Command:
         recipient: str,
         text: str,
         older_than: str | None,
+        plugin: str,
+        hook: str,
         everything: bool,
         **more: Any,
     ) -> None:
         wanted = QueueFilter(
-            tuple(QueueId(i) for i in ids), domain.lower(), sender, recipient, text, "", _before(older_than), everything
+            tuple(QueueId(i) for i in ids),
+            domain.lower(),
+            sender,
+            recipient,
+            text,
+            "",
+            _before(older_than),
+            everything,
+            plugin,
+            hook,
         )
         function(wanted=wanted, **more)
 
@@ -83,12 +96,14 @@ def queue() -> None:
 
 @queue.command("list")
 @selection
-@click.option("--state", type=click.Choice(["", "due", "waiting", "leased", "held"]), default="", help="Only rows in this state.")
+@click.option(
+    "--state", type=click.Choice(["", "due", "waiting", "leased", "held", "error"]), default="", help="Only rows in this state."
+)
 @click.option("--limit", default=1000, show_default=True, help="Most rows shown.")
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, wanted: QueueFilter, state: str, limit: int, as_json: bool) -> None:
-    """List recipients that wait.
+    """List recipients that wait. State "error": held because a plugin failed it again and again.
 
     Example: mta queue list --domain example.net --json
     """
@@ -107,6 +122,7 @@ def _row(row: QueueRow, as_json: bool) -> Mapping[str, Any]:
         values.update(
             due=stamp(row.due), received_at=stamp(row.received_at), sender=row.sender or "<>", last_reply=row.hold or row.last_reply
         )
+        del values["trouble"]
     return values
 
 
@@ -115,7 +131,7 @@ def _row(row: QueueRow, as_json: bool) -> Mapping[str, Any]:
 @json_option
 @click.pass_context
 def show_(ctx: click.Context, id: str, as_json: bool) -> None:
-    """Show one message: its recipients, attempts and last replies.
+    """Show one message: its recipients, attempts and last replies; what a plugin did to it, with the traceback.
 
     Example: mta queue show 01JDC8Q2M7
     """
@@ -129,6 +145,19 @@ def show_(ctx: click.Context, id: str, as_json: bool) -> None:
     for row in rows:
         show_one(_row(row, False), False)
         click.echo()
+        if row.trouble is not None:
+            _show_trouble(row.trouble)
+
+
+def _show_trouble(trouble: Trouble) -> None:
+    values = asdict(trouble)
+    traceback = values.pop("traceback")
+    values |= {"at": stamp(trouble.at), "file": f"{trouble.file}:{trouble.line}" if trouble.file else ""}
+    del values["line"]
+    show_one(values, False)
+    if traceback:
+        click.echo(f"\n{traceback.rstrip()}")
+    click.echo()
 
 
 @queue.command()
@@ -147,11 +176,17 @@ def flush(ctx: click.Context, wanted: QueueFilter) -> None:
 @selection
 @click.pass_context
 def retry(ctx: click.Context, wanted: QueueFilter) -> None:
-    """Try the chosen rows now.
+    """Try the chosen rows now, those of the error hold too; other held rows stay.
 
-    Example: mta queue retry 01JDC8Q2M7
+    Example: mta queue retry --hook deliver
     """
-    _change(ctx, lambda db: db.queue.flush(_chosen(wanted), now=time.time()), "will be tried now")
+    chosen = _chosen(wanted)
+
+    async def work(db: Database) -> int:
+        now = time.time()
+        return await db.queue.release(replace(chosen, state="error"), now=now) + await db.queue.flush(chosen, now=now)
+
+    _change(ctx, work, "will be tried now")
 
 
 @queue.command()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from mta.dispatch.bounce import Bouncer
 from mta.dispatch.notify import HOOKS, DispatchHooks, notification
 from mta.dispatch.retry import Schedule, SteadyClock
-from mta.model.delivery import DeliveryPolicy, Leased, Outcome, QueuedMessage, Result
-from mta.model.errors import TemporaryFailure
+from mta.model.delivery import ERROR_HOLD, DeliveryPolicy, Leased, Outcome, QueuedMessage, Result, Trouble
+from mta.model.errors import HookFailed, TemporaryFailure
 from mta.model.message import Intake, LocalDelivery, Notification
 from mta.obs.log import Log
 from mta.obs.metrics import DELAY, DELIVERIES
@@ -29,6 +29,7 @@ class Finding:
     least     seconds before which another attempt is of no use
     confirms  the next hop reports success itself, so we do not
     policy    of a hook, before the schedule's
+    trouble   why it is for later: a hook failed
     """
 
     leased: Leased
@@ -39,6 +40,7 @@ class Finding:
     least: float = 0.0
     confirms: bool = False
     policy: DeliveryPolicy | None = None
+    trouble: Trouble | None = None
 
 
 class Settlement(NamedTuple):
@@ -49,12 +51,16 @@ class Settlement(NamedTuple):
 
 
 class Concluder:
-    def __init__(self, schedule: Schedule, clock: SteadyClock, bouncer: Bouncer, hooks: DispatchHooks, log: Log) -> None:
+    def __init__(
+        self, schedule: Schedule, clock: SteadyClock, bouncer: Bouncer, hooks: DispatchHooks, log: Log, hold_after: int = 3
+    ) -> None:
+        """``hold_after``: attempts in a row that an error of the same hook fails before the recipient is held."""
         self._schedule = schedule
         self._clock = clock
         self._bouncer = bouncer
         self._hooks = hooks
         self._log = log
+        self._hold_after = hold_after
 
     async def conclude(self, message: QueuedMessage, findings: Sequence[Finding]) -> Settlement:
         """All findings are about this message. Raises nothing: a failure that cannot be reported now waits a minute."""
@@ -75,6 +81,7 @@ class Concluder:
             intake = await self._bouncer.report(message, reports, mark, self._clock.now())
         except TemporaryFailure as exc:
             self._log.warning("dsn.postponed", id=message.id, reason=str(exc))
+            trouble = exc.trouble if isinstance(exc, HookFailed) else None
         except Exception:  # noqa: BLE001  # a report that cannot be made must not stop the queue, nor be forgotten
             self._log.error("dsn.mistake", id=message.id, exc_info=True)
             for n in reported:
@@ -86,10 +93,16 @@ class Concluder:
             return Settlement(tuple(outcomes), (intake,) if intake is not None else ())
         for n in reported:
             if outcomes[n].result == "failed":
-                outcomes[n] = self._later(outcomes[n].leased, _POSTPONE)
+                outcomes[n] = self._unreported(outcomes[n].leased, trouble)
             elif outcomes[n].result == "deferred":
                 outcomes[n] = replace(outcomes[n], warned=False)
         return Settlement(tuple(outcomes))  # what was delivered is never sent twice for the sake of a report
+
+    def _unreported(self, leased: Leased, trouble: Trouble | None) -> Outcome:
+        counted = count(leased.trouble, trouble)
+        if counted is not None and counted.times >= self._hold_after:
+            return self._held_for(leased, counted)
+        return replace(self._later(leased, _POSTPONE), trouble=counted)
 
     def untried(self, leased: Leased) -> Settlement:
         """Give the row back as it was."""
@@ -119,16 +132,19 @@ class Concluder:
 
     def _later(self, leased: Leased, seconds: float) -> Outcome:
         due = self._clock.due() + seconds if seconds else leased.due
-        return Outcome(leased, "deferred", leased.last_reply, due=due, attempted=False)
+        return Outcome(leased, "deferred", leased.last_reply, due=due, attempted=False, trouble=leased.trouble)
 
     def _outcome(self, finding: Finding) -> Outcome:
         leased, reply, remote = finding.leased, finding.reply[:1000], finding.remote
         due, warned = 0.0, False
+        trouble = count(leased.trouble, finding.trouble)
         result: Result
         if reply.startswith("2"):
             result = "delivered" if leased.transport == "local" else "relayed"
         elif reply.startswith("5"):
             result = "failed"
+        elif trouble is not None and trouble.times >= self._hold_after:
+            return self._held_for(leased, trouble)
         elif self._schedule.expired(leased, finding.policy):
             result, reply = "failed", f"554 5.4.7 delivery time expired, last answer: {reply}"[:1000]
         else:
@@ -139,7 +155,22 @@ class Concluder:
         notifications: tuple[Notification, ...] = ()
         if (durable := self._hooks.durable) and HOOKS.get(result) in durable:
             notifications = (notification(leased, result, reply, remote, self._clock.now(), due or None),)
-        return Outcome(leased, result, reply, remote, due, finding.delivery, warned, notifications=notifications)
+        return Outcome(leased, result, reply, remote, due, finding.delivery, warned, notifications=notifications, trouble=trouble)
+
+    def _held_for(self, leased: Leased, trouble: Trouble) -> Outcome:
+        """Into the error hold: no more attempts until somebody has looked at it."""
+        self._log.error(
+            "queue.error_hold",
+            id=leased.message.id,
+            recipient=leased.address,
+            plugin=trouble.plugin,
+            hook=trouble.hook,
+            file=trouble.file,
+            line=trouble.line,
+            error=trouble.error,
+            times=trouble.times,
+        )
+        return Outcome(leased, "held", reason_of(trouble), trouble=trouble)
 
     def _report(self, outcome: Outcome, action: Action, policy: DeliveryPolicy | None) -> RecipientReport:
         leased = outcome.leased
@@ -152,6 +183,24 @@ class Concluder:
             attempted=self._clock.now(),
             retry_until=self._schedule.until(leased, policy) if action == "delayed" else None,
         )
+
+
+def count(old: Trouble | None, new: Trouble | None) -> Trouble | None:
+    """Add one failed attempt to those before it. A hook that was not called leaves things as they were."""
+    if new is None or (new.times == 0 and old is not None):
+        return new and old
+    if old is not None and (old.plugin, old.hook) == (new.plugin, new.hook):
+        return replace(new, times=old.times + new.times)
+    return new
+
+
+def reason_of(trouble: Trouble) -> str:
+    """Why it is held, in one line without what the exception said: "error: plugin ticket failed 3 times in deliver (ticket.py:12)"."""
+    place = f" ({trouble.file}:{trouble.line})" if trouble.file else ""
+    if trouble.crashes:
+        return f"{ERROR_HOLD}the worker died {trouble.crashes} times in {trouble.hook} of plugin {trouble.plugin}{place}"[:1000]
+    times = "once" if trouble.times == 1 else f"{trouble.times} times"
+    return f"{ERROR_HOLD}plugin {trouble.plugin} failed {times} in {trouble.hook}{place}"[:1000]
 
 
 def _reported(outcome: Outcome, finding: Finding) -> Action | None:

@@ -8,7 +8,7 @@ from mta.dispatch.redirect import Redirector, Unredirectable
 from mta.dispatch.retry import SteadyClock
 from mta.dispatch.sites import Batch
 from mta.model.address import Address
-from mta.model.delivery import Outcome, QueuedMessage
+from mta.model.delivery import Outcome, QueuedMessage, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.verdict import Action
 from mta.outbound.hosts import Destination
@@ -17,6 +17,7 @@ from mta.pipeline.message import MailMessage
 from mta.pluginhost.plan import Decision, Plan
 from mta_hooks.views import Attempt
 
+_FAILED = "451 4.3.0 temporary failure"
 Load = Callable[[QueuedMessage], Awaitable[MailMessage]]
 
 
@@ -34,6 +35,8 @@ class Gate:
         attempt = Attempt(envelope.attempts + 1, str(destination), destination.route.transport, last)
         decision = await plan.verdict(envelope=envelope, attempt=attempt)
         verdict = decision.verdict
+        if decision.trouble is not None:
+            return await self._stays(batch, _FAILED, decision.trouble)
         if verdict is None or verdict.action is Action.ACCEPT:
             return None
         if verdict.action is Action.HOLD:
@@ -70,6 +73,6 @@ class Gate:
         self._concluder.say(outcomes)
         return Settlement(outcomes, (intake,))
 
-    async def _stays(self, batch: Batch, reply: str) -> Settlement:
-        findings = [Finding(one, reply, policy=batch.policy) for one in batch.recipients]
+    async def _stays(self, batch: Batch, reply: str, trouble: Trouble | None = None) -> Settlement:
+        findings = [Finding(one, reply, policy=batch.policy, trouble=trouble) for one in batch.recipients]
         return await self._concluder.conclude(batch.message, findings)

@@ -16,13 +16,14 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FIRST, Batch, Site, Sites
 from mta.local.transport import LocalTransport
-from mta.model.delivery import QueuedMessage
-from mta.model.errors import TemporaryFailure
+from mta.model.delivery import QueuedMessage, Trouble
+from mta.model.errors import HookFailed, TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.courier import Courier, HopDown, Outbound, Result
 from mta.outbound.hosts import Destination
 from mta.pipeline.message import MailMessage
+from mta.pluginhost.flight import Recorder
 
 LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
 _PRUNE = 10.0
@@ -47,6 +48,7 @@ class Lanes:
         clock: SteadyClock,
         tasks: Tasks,
         log: Log,
+        recorder: Recorder,
     ) -> None:
         self._outbound = outbound
         self._local = local
@@ -59,6 +61,7 @@ class Lanes:
         self._schedule = schedule
         self._tasks = tasks
         self._log = log
+        self._recorder = recorder
         self._running: set[asyncio.Task[Any]] = set()
         self._put_off: list[tuple[Site, Batch]] = []
         self._clock = clock
@@ -147,6 +150,10 @@ class Lanes:
 
     async def _send(self, site: Site, courier: Courier, batch: Batch) -> bool:
         """Deliver one batch. False: this lane has to end."""
+        with self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
+            return await self._attempt(site, courier, batch)
+
+    async def _attempt(self, site: Site, courier: Courier, batch: Batch) -> bool:
         message = batch.message
         try:
             if (plan := self._hooks.delivery_attempt) is not None:
@@ -162,12 +169,12 @@ class Lanes:
             return await self._hop_down(site, batch, exc)
         except TemporaryFailure as exc:
             self._log.warning("delivery.not_modified", id=message.id, reason=str(exc))
-            await self._conclude(message, [Finding(leased, _UNREADY, policy=batch.policy) for leased in batch.recipients])
+            await self._conclude(message, _findings_of(batch, _UNREADY, trouble_behind(exc)))
             return True
         except Exception:  # noqa: BLE001  # one message must not take the lane, nor the site, with it
             self._log.error("delivery.mistake", id=message.id, destination=str(site.destination), exc_info=True)
             courier.close()
-            await self._conclude(message, [Finding(leased, _MISTAKE, policy=batch.policy) for leased in batch.recipients])
+            await self._conclude(message, _findings_of(batch, _MISTAKE))
             return True
         self._remote.succeeded(site)
         await self._conclude(message, await self._findings(batch, results))
@@ -190,7 +197,9 @@ class Lanes:
         if not self._remote.down_for(site):
             self._log.warning("site.down", destination=str(site.destination), reason=str(exc), remote=exc.remote, rows=site.rows)
             self._remote.failed(site, str(exc), exc.remote, self._schedule.vary(self._schedule.down))
-        batches = [batch]
+        if (trouble := trouble_behind(exc)) is not None:  # a hook that was asked for this message, not for those behind it
+            await self._conclude(batch.message, _findings_of(batch, str(exc), trouble))
+        batches = [] if trouble is not None else [batch]
         while (waiting := self._remote.take(site)) is not None:
             batches.append(waiting)
         await self._defer(site, batches)
@@ -229,13 +238,27 @@ class Lanes:
                 loaded.append(await self._loader.load(message))
             return loaded[0]
 
-        findings = []
+        findings: list[Finding] = []
         for leased in batch.recipients:
             try:
-                result = await self._local.deliver(leased, load)
+                with self._recorder.of("queue", message.id, [leased.row]):
+                    result = await self._local.deliver(leased, load)
             except Exception:  # noqa: BLE001  # one recipient must not take the others with it
                 self._log.error("delivery.mistake", id=message.id, recipient=str(leased.address), exc_info=True)
                 findings.append(Finding(leased, _MISTAKE))
             else:
-                findings.append(Finding(leased, result.reply, delivery=result.delivery, delay=result.delay))
+                findings.append(Finding(leased, result.reply, delivery=result.delivery, delay=result.delay, trouble=result.trouble))
         await self._conclude(message, findings)
+
+
+def _findings_of(batch: Batch, reply: str, trouble: Trouble | None = None) -> list[Finding]:
+    return [Finding(leased, reply, policy=batch.policy, trouble=trouble) for leased in batch.recipients]
+
+
+def trouble_behind(exc: BaseException | None) -> Trouble | None:
+    """What a hook did wrong, when that is what an exception came of."""
+    while exc is not None:
+        if isinstance(exc, HookFailed):
+            return exc.trouble
+        exc = exc.__cause__
+    return None

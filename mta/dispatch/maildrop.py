@@ -27,6 +27,7 @@ from mta.model.errors import Refused, TemporaryFailure
 from mta.model.ids import QueueId
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
+from mta.pluginhost.flight import Recorder
 
 POLL = 2.0
 _AT_ONCE = 100
@@ -77,7 +78,18 @@ def read_drop(path: Path, largest: int) -> Drop:
 
 
 class Maildrop:
-    def __init__(self, *, folder: Path, bad: Path, pipeline: Pipeline, hostname: str, largest: int, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        bad: Path,
+        pipeline: Pipeline,
+        hostname: str,
+        largest: int,
+        log: Log,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._recorder = recorder or Recorder()
         self._folder, self._bad, self._pipeline = folder, bad, pipeline
         self._hostname, self._largest, self._log = hostname, largest, log
 
@@ -117,15 +129,16 @@ class Maildrop:
             return False
         user = f"{_name_of(drop.uid)}@{self._hostname}"
         try:
-            await self._pipeline.inject(
-                origin="local",
-                sender=drop.sender,
-                recipients=drop.recipients,
-                octets=drop.octets,
-                user=user,
-                id=drop.id,
-                bounce=True,
-            )
+            with self._recorder.of("maildrop", path.name):
+                await self._pipeline.inject(
+                    origin="local",
+                    sender=drop.sender,
+                    recipients=drop.recipients,
+                    octets=drop.octets,
+                    user=user,
+                    id=drop.id,
+                    bounce=True,
+                )
         except TemporaryFailure as exc:
             self._log.warning("maildrop.waiting", file=path.name, reason=str(exc))
             return False
@@ -136,6 +149,11 @@ class Maildrop:
             os.unlink(path)
         self._log.info("maildrop.taken", id=drop.id, user=user, recipients=len(drop.recipients), size=len(drop.octets))
         return True
+
+    def set_aside(self, name: str, problem: str) -> None:
+        """A file that killed the server, out of the way."""
+        if _NAME.match(name) and (self._folder / name).exists():
+            self._set_aside(self._folder / name, problem)
 
     def _set_aside(self, path: Path, problem: str) -> None:
         target = self._bad / f"{time.time_ns():x}-{path.name[:100]}"

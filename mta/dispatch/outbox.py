@@ -1,16 +1,19 @@
 """Durable notifications: rows of the outbox called, at least once each, until the hooks succeed or the row is buried.
 
-A row that fails is called again, for all its plugins: what succeeded before is told once more (a plugin that must not act
-twice remembers the record's id in ``ctx.kv``). Waits grow from ten seconds to six hours; after ``ATTEMPTS`` the row is a
-dead letter, kept for ``mta hooks replay``. Two rows may be called at the same time and in any order.
+A row that some plugins failed goes on for those alone, each in a row of its own, so that none hears twice because another is away; but
+a crash between a call and its commit does make it hear twice (a plugin that must not act twice remembers the record's id in
+``ctx.kv``). Waits grow from ten seconds to six hours; after ``ATTEMPTS`` the row is a dead letter, kept for ``mta hooks
+replay --dead``. Two rows may be called at the same time and in any order.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+from collections.abc import Mapping
 
 from mta.model.errors import StorageDead, TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.pluginhost.flight import Recorder
 from mta.pluginhost.host import HookHost
 from mta_hooks.backends.database import Database, OutboxRow
 from mta_hooks.services import Clock
@@ -25,12 +28,15 @@ LONGEST_WAIT = 6 * 3600.0
 
 
 class OutboxRunner:
-    def __init__(self, *, database: Database, hooks: HookHost, clock: Clock, log: Log, owner: str) -> None:
+    def __init__(
+        self, *, database: Database, hooks: HookHost, clock: Clock, log: Log, owner: str, recorder: Recorder | None = None
+    ) -> None:
         self._outbox = database.outbox
         self._hooks = hooks
         self._clock = clock
         self._log = log
         self._owner = owner
+        self._recorder = recorder or Recorder()
         self._tasks = Tasks(log)
         self._running = 0
         self._woken = asyncio.Event()
@@ -86,25 +92,28 @@ class OutboxRunner:
 
     async def _call(self, row: OutboxRow) -> None:
         try:
-            await self._hooks.call_durable(row.hook, row.payload)
+            with self._recorder.of("outbox", str(row.row)):
+                failed = await self._hooks.call_durable(row.hook, row.payload, row.plugin)
+            if failed:
+                await self._put_off(row, "; ".join(f"{plugin}: {error}" for plugin, error in failed.items()), failed)
+            else:
+                self._succeeded.append(row.row)
         except TemporaryFailure as exc:
-            await self._put_off(row, str(exc)[:1000])
+            await self._put_off(row, str(exc))
         except StorageDead as exc:
             self._dead = exc
-        else:
-            self._succeeded.append(row.row)
         finally:
             self._running -= 1
             self._woken.set()
 
-    async def _put_off(self, row: OutboxRow, error: str) -> None:
-        attempts = row.attempts + 1
+    async def _put_off(self, row: OutboxRow, error: str, failed: Mapping[str, str] | None = None) -> None:
+        attempts, error = row.attempts + 1, error[:1000]
         try:
             if attempts >= ATTEMPTS:
                 await self._outbox.bury(row.row, error=error)
                 self._log.error("outbox.buried", row=row.row, hook=row.hook, attempts=attempts, error=error)
             else:
-                await self._outbox.retry(row.row, due=self._clock.now() + wait_after(attempts, row.row), error=error)
+                await self._outbox.retry(row.row, due=self._clock.now() + wait_after(attempts, row.row), error=error, failed=failed)
                 self._log.warning("outbox.retry", row=row.row, hook=row.hook, attempts=attempts, error=error)
         except TemporaryFailure as exc:
             self._log.warning("outbox.waiting", reason=str(exc))

@@ -5,7 +5,7 @@ import re
 
 from mta.dispatch.conclude import Finding
 from mta.model.delivery import DeliveryPolicy, DeliveryStatus, QueuedMessage
-from mta.model.errors import TemporaryFailure
+from mta.model.errors import HookFailed, TemporaryFailure
 from mta.obs.log import Log
 from mta.outbound.courier import Result
 from mta.outbound.view import envelope_of
@@ -28,7 +28,8 @@ async def restate(plan: Plan, message: QueuedMessage, result: Result, policy: De
     except Exception as exc:  # noqa: BLE001  # what became of the others must be written
         mistake = not isinstance(exc, TemporaryFailure)
         log.warning("status.failed", id=message.id, recipient=str(result.leased.address), reason=str(exc), exc_info=mistake)
-        return Finding(result.leased, f"451 4.3.0 not understood for now: {result.reply}", result.remote, policy=policy)
+        reply, trouble = f"451 4.3.0 not understood for now: {result.reply}", exc.trouble if isinstance(exc, HookFailed) else None
+        return Finding(result.leased, reply, result.remote, policy=policy, trouble=trouble)
     if status == said:
         return plain
     reply = " ".join(str(status).split())

@@ -14,7 +14,7 @@ from mta.directory.resolve import Resolver
 from mta.dispatch.bounce import Bouncer
 from mta.dispatch.conclude import Concluder, Finding
 from mta.dispatch.gate import Gate
-from mta.dispatch.lanes import Lanes
+from mta.dispatch.lanes import Lanes, trouble_behind
 from mta.dispatch.load import Loader
 from mta.dispatch.modify import Modifier
 from mta.dispatch.notify import DispatchHooks
@@ -23,7 +23,7 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Batch, Site
 from mta.local.transport import LocalTransport
-from mta.model.delivery import Leased, Route
+from mta.model.delivery import Leased, Route, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
@@ -31,6 +31,7 @@ from mta.outbound.courier import Outbound
 from mta.outbound.hosts import Destination
 from mta.outbound.view import envelope_of
 from mta.pipeline.editor import Editor
+from mta.pluginhost.flight import Recorder
 from mta.route.router import Router
 from mta_hooks.backends.database import Database
 from mta_hooks.services import Clock
@@ -63,6 +64,7 @@ class Runner:
         tasks: Tasks,
         hostname: str,
         owner: str,
+        recorder: Recorder | None = None,
     ) -> None:
         self._queue = database.queue
         self._hooks = hooks
@@ -71,10 +73,11 @@ class Runner:
         self._log = log
         self._tasks = tasks
         self._owner = owner
+        self._recorder = recorder or Recorder()
         self._clock = SteadyClock(clock)
         schedule = Schedule(config.queue, self._clock)
-        bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log)
-        self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log)
+        bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log, direct=not local.deposits)
+        self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
         self._settler = Settler(self._queue, self._concluder, log, self._settled)
         loader = Loader(config, self._queue)
         redirector = Redirector(hostname, resolver, config.limits.received)
@@ -92,6 +95,7 @@ class Runner:
             clock=self._clock,
             tasks=tasks,
             log=log,
+            recorder=self._recorder,
         )
         self._hand: set[int] = set()
         self._woken = asyncio.Event()
@@ -216,19 +220,20 @@ class Runner:
     async def _ask_hooks(self, rows: Sequence[Leased]) -> None:
         for row in rows:
             try:
-                route = await self._router.route(row.message.sender, row.address)
+                with self._recorder.of("queue", row.message.id, [row.row]):
+                    route = await self._router.route(row.message.sender, row.address)
             except Exception as exc:  # noqa: BLE001  # one recipient must not keep the others from their way
                 mistake = not isinstance(exc, TemporaryFailure)
                 self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
-                await self._cannot(row, "451 4.3.0 routing failed for now")
+                await self._cannot(row, "451 4.3.0 routing failed for now", trouble_behind(exc))
                 continue
             if route.transport == "pipe":
                 await self._cannot(row, "451 4.3.5 a route hook asks for a pipe, which this version does not have")
             else:
                 self._push([(row, LOCAL if route.transport == "local" else Destination.of(route, row.address.domain))])
 
-    async def _cannot(self, row: Leased, reply: str) -> None:
-        self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply)]))
+    async def _cannot(self, row: Leased, reply: str, trouble: Trouble | None = None) -> None:
+        self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply, trouble=trouble)]))
 
     def _push(self, placed: Iterable[tuple[Leased, Destination]]) -> None:
         groups: dict[tuple[Destination, str], list[Leased]] = {}
@@ -251,11 +256,13 @@ class Runner:
             policy = None
             try:
                 if (plan := self._hooks.delivery_policy) is not None:
-                    policy = await plan.first(envelope=envelope_of(batch.message, batch.recipients), site=str(destination))
+                    envelope = envelope_of(batch.message, batch.recipients)
+                    with self._recorder.of("queue", batch.message.id, [row.row for row in batch.recipients]):
+                        policy = await plan.first(envelope=envelope, site=str(destination))
             except Exception as exc:  # noqa: BLE001  # one message must not keep the others from their way
                 mistake = not isinstance(exc, TemporaryFailure)
                 self._log.warning("policy.failed", id=batch.message.id, site=str(destination), reason=str(exc), exc_info=mistake)
                 for row in batch.recipients:
-                    await self._cannot(row, "451 4.3.0 the delivery policy is not known for now")
+                    await self._cannot(row, "451 4.3.0 the delivery policy is not known for now", trouble_behind(exc))
             else:
                 self._lanes.push(destination, batch if policy is None else batch._replace(policy=policy))

@@ -1,16 +1,20 @@
 """One local recipient from the queue: the ``deliver`` hooks first, then the mailbox.
 
 A hook is called at least once for each recipient; the mailbox delivery is only described here, and done by the database in the
-transaction that removes the queue row, hence exactly once. A hook that fails defers; it never loses a message.
+transaction that removes the queue row, hence exactly once. Where mailboxes are apart from the database the depositor does it, and
+doing it again changes nothing. A row that says where it goes was placed when it was accepted: no hook is asked again. A hook that fails defers, and when it goes on failing, the message is
+held; it never loses one.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
+from mta.local.deposit import Depositor
 from mta.model.address import Address
-from mta.model.delivery import Deferred, Delivered, Failed, Leased
-from mta.model.errors import TemporaryFailure
+from mta.model.delivery import Deferred, Delivered, Failed, Leased, Trouble
+from mta.model.errors import HookFailed, NoSuchUser, OverQuota, TemporaryFailure
+from mta.model.ids import UserId
 from mta.model.message import LocalDelivery, Placement
 from mta.obs.log import Log
 from mta_hooks.backends.directory import Directory
@@ -37,16 +41,20 @@ class LocalHooks(Protocol):
 
 
 class LocalResult(NamedTuple):
-    """``reply`` is a reply with code; ``delivery`` is still to be done; ``delay``: seconds until the next attempt, or None."""
+    """``reply`` is a reply with code; ``delivery`` is still to be done; ``delay``: seconds until the next attempt, or None; ``trouble``: a hook failed."""
 
     leased: Leased
     reply: str
     delivery: LocalDelivery | None = None
     delay: float | None = None
+    trouble: Trouble | None = None
 
 
 class LocalTransport:
-    def __init__(self, hooks: LocalHooks, directory: Directory, log: Log) -> None:
+    def __init__(self, hooks: LocalHooks, directory: Directory, log: Log, depositor: Depositor | None = None) -> None:
+        """``depositor``: mailboxes are apart from the database."""
+        self.deposits = depositor is not None
+        self._depositor = depositor
         self._hooks = hooks
         self._directory = directory
         self._log = log
@@ -54,15 +62,18 @@ class LocalTransport:
     @property
     def waits(self) -> bool:
         """False: there is no hook, so a delivery is a decision and takes no time."""
-        return self._hooks.deliver is not None or self._hooks.mailbox_deliver is not None
+        return self.deposits or self._hooks.deliver is not None or self._hooks.mailbox_deliver is not None
 
     async def deliver(self, leased: Leased, load: Load) -> LocalResult:
         """Raises nothing but what a bug raises; every failure of a hook or of the storage is a reply."""
         try:
+            if leased.placement is not None and leased.user is not None:
+                return await self._place(leased, leased.user, leased.placement)
             return await self._hook(leased, load) or await self._mailbox(leased, load)
         except TemporaryFailure as exc:
             self._log.warning("local.failed", id=leased.message.id, recipient=str(leased.address), reason=str(exc))
-            return LocalResult(leased, "451 4.3.0 local delivery failed for now")
+            trouble = exc.trouble if isinstance(exc, HookFailed) else None
+            return LocalResult(leased, "451 4.3.0 local delivery failed for now", trouble=trouble)
 
     async def _hook(self, leased: Leased, load: Load) -> LocalResult | None:
         plan = self._hooks.deliver
@@ -93,8 +104,20 @@ class LocalTransport:
             placement = await plan.pipeline(
                 "placement", user=str(user.address), recipient=leased.address, message=message, placement=placement
             )
-        delivery = LocalDelivery(leased.user, leased.address, placement)
-        return LocalResult(leased, f"250 2.0.0 delivered to {placement.folder}", delivery)
+        return await self._place(leased, leased.user, placement)
+
+    async def _place(self, leased: Leased, user: UserId, placement: Placement) -> LocalResult:
+        delivery = LocalDelivery(user, leased.address, placement)
+        reply = f"250 2.0.0 delivered to {placement.folder}"
+        if self._depositor is None:
+            return LocalResult(leased, reply, delivery)
+        try:
+            await self._depositor.deposit(delivery, leased.message)
+        except OverQuota:
+            return LocalResult(leased, "552 5.2.2 mailbox is full")
+        except NoSuchUser:
+            return LocalResult(leased, "550 5.1.1 no such user here")
+        return LocalResult(leased, reply)
 
 
 def _detail(recipient: Address, owner: Address) -> str:

@@ -1,6 +1,7 @@
 """Failures with a meaning. Who answers what with each is in its docstring; everything else is a bug (451 4.3.0, NO [SERVERBUG])."""
 # SPDX-License-Identifier: Apache-2.0
 
+from mta.model.delivery import Trouble
 from mta.model.ids import UserId
 from mta.model.reply import Reply
 
@@ -20,6 +21,14 @@ class Refused(MailError):
 
 class TemporaryFailure(MailError):
     """Try again later: SMTP 451 4.3.0, IMAP NO [UNAVAILABLE], POP3 -ERR [SYS/TEMP]; the queue retries."""
+
+
+class HookFailed(TemporaryFailure):
+    """A hook failed by a mistake of its plugin, and its on_error is not continue. After acceptance the error hold counts these."""
+
+    def __init__(self, text: str, trouble: Trouble) -> None:
+        super().__init__(text)
+        self.trouble = trouble
 
 
 class StorageFull(TemporaryFailure):

@@ -193,13 +193,14 @@ class Courier:
                 return self._session
             self.close()
         problem, remote = "no host is left", self._remote
+        last: BaseException | None = None
         self._dialing = True
         try:
             async for host in ways:
                 try:
                     self._session = await self._greet(host)
                 except (OSError, TimeoutError, LinkLost, Refusal) as exc:
-                    problem, remote = _reason(exc), str(host)
+                    problem, remote, last = _reason(exc), str(host), exc
                     self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=problem)
                 else:
                     self._remote = str(host)
@@ -208,7 +209,7 @@ class Courier:
             raise HopDown(str(exc), permanent=exc.permanent) from exc
         finally:
             self._dialing = False
-        raise HopDown(f"451 4.4.1 {problem}", remote)
+        raise HopDown(f"451 4.4.1 {problem}", remote) from last
 
     async def _greet(self, host: Host) -> Session:
         """Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves."""

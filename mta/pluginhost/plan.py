@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mta.model.errors import ConfigError, TemporaryFailure
+from mta.model.delivery import Trouble
+from mta.model.errors import ConfigError, HookFailed, TemporaryFailure
 from mta.model.verdict import Action, Verdict, defer, reject
 from mta.pluginhost.call import Dispatcher, Failure, Step
 from mta.pluginhost.said import entry, note
@@ -25,6 +26,7 @@ class Decision:
     score    sum of all scores
     steps    JSON-able, of those who had an opinion or failed: {"hook", "plugin", "verdict" | "verdicts" | "error", "seconds"}
     each     recipient -> (verdict, plugin) where a plugin decided for one recipient; ``verdict`` is for the others
+    trouble  what went wrong, where ``verdict`` stands for a plugin's mistake
     """
 
     verdict: Verdict | None
@@ -32,6 +34,7 @@ class Decision:
     score: float
     steps: tuple[Mapping[str, Any], ...]
     each: Mapping[str, tuple[Verdict, str]] = field(default_factory=dict)
+    trouble: Trouble | None = None
 
 
 NOTHING = Decision(None, "", 0.0, ())
@@ -64,7 +67,9 @@ class Plan:
             if failure:
                 if step.on_error == "continue":
                     continue
-                answer = _REJECT if step.on_error == "reject" else _DEFER
+                verdict = _REJECT if step.on_error == "reject" else _DEFER
+                trouble = None if answer.harmless or verdict is _REJECT else answer.trouble()
+                return Decision(verdict, step.plugin.name, score, tuple(said), each, trouble)
             elif self.spec.each and isinstance(answer, Mapping):
                 if self._dispatcher.override is not None:
                     answer, more = await _overruled_each(self._dispatcher, step, answer, arguments, said)
@@ -155,15 +160,20 @@ class Plan:
         return arguments[name]
 
     async def notify(self, **arguments: Any) -> None:
-        """Tell everybody, whoever fails. A durable one then raises TemporaryFailure naming those who failed, for another attempt."""
+        """Tell everybody, whoever fails."""
+        await self.tell("", arguments)
+
+    async def tell(self, plugin: str, arguments: dict[str, Any]) -> dict[str, str]:
+        """Tell everybody, or this plugin, which may be gone. Return plugin -> error of those who failed, unless they say continue."""
         call = self._dispatcher.call
-        failures = []
+        failed: dict[str, str] = {}
         for step in self.steps:
+            if plugin and step.plugin.name != plugin:
+                continue
             answer = await call(step, arguments)
             if answer.__class__ is Failure and step.on_error != "continue":
-                failures.append(f"{step.plugin.name}: {answer.error}")
-        if failures and self.spec.mode == "durable":
-            raise TemporaryFailure("; ".join(failures))
+                failed[step.plugin.name] = answer.error
+        return failed
 
 
 class Sinks:
@@ -253,4 +263,5 @@ def _raise_unless_continue(failure: Failure) -> None:
     if failure.step.on_error != "continue":
         if isinstance(failure.exception, ConfigError):
             raise failure.exception
-        raise TemporaryFailure(f"{failure.step.plugin.name}: {failure.step.spec.name}: {failure.error}")
+        text = f"{failure.step.plugin.name}: {failure.step.spec.name}: {failure.error}"
+        raise TemporaryFailure(text) if failure.harmless else HookFailed(text, failure.trouble())

@@ -11,7 +11,7 @@ from mta_sql.core import Core
 from mta_sql.text import to_json
 from mta_sql.transaction import Transaction
 
-_INSERT = "INSERT INTO outbox (hook, payload, ready) VALUES (?, ?, ?)"
+_INSERT = "INSERT INTO outbox (hook, payload, made, ready) VALUES (?, ?, ?, ?)"
 _PLACE = (
     "SELECT users.local, users.domain, mailboxes.name FROM mailboxes JOIN users ON users.id = mailboxes.user_id"
     " WHERE mailboxes.id = ?"
@@ -21,7 +21,8 @@ _OWNER = "SELECT local, domain FROM users WHERE id = ?"
 
 def notify(tx: Transaction, core: Core, notifications: Iterable[Notification]) -> None:
     """Write those that somebody implements."""
-    rows = [(n.hook, to_json(n.payload), 0.0) for n in notifications if n.hook in core.options.durable_hooks]
+    now = time.time()
+    rows = [(n.hook, to_json(n.payload), now, 0.0) for n in notifications if n.hook in core.options.durable_hooks]
     if rows:
         tx.executemany(_INSERT, rows)
         tx.effects.outbox = True
@@ -86,5 +87,5 @@ def _write(
         "queue_id": queue_id,
         "details": dict(details or {}),
     }
-    tx.execute(_INSERT, ("mailbox_event", to_json(payload), 0.0))
+    tx.execute(_INSERT, ("mailbox_event", to_json(payload), payload["at"], 0.0))
     tx.effects.outbox = True

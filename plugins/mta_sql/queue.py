@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mta.model.address import Address
-from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow
+from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import BlobId, QueueId, UserId
 from mta.model.message import Intake
@@ -17,9 +17,9 @@ from mta_hooks.backends.queue import QueueFilter
 from mta_sql import queue_admin
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
-from mta_sql.queue_settle import settle
+from mta_sql.queue_settle import blame, settle
 from mta_sql.spool import mailboxes_of
-from mta_sql.text import to_address
+from mta_sql.text import to_address, to_placement, to_trouble
 from mta_sql.transaction import Transaction
 
 SCAN = 2000
@@ -38,7 +38,7 @@ _RECLAIM = "UPDATE queue SET ready = due, owner = '' WHERE owner = ? AND ready I
 _LEASED = (
     "SELECT q.id, q.local, q.domain, q.transport, q.site, q.user_id, q.orcpt, q.notify, q.attempts, q.due, q.last_reply, q.warned,"
     " m.id, m.queue_id, m.origin, m.sender, m.blob_id, m.size, m.skip, m.received_at, m.envid, m.ret, m.smtputf8, m.eightbit,"
-    " m.message_id, m.login FROM queue q JOIN queue_messages m ON m.id = q.message_id WHERE q.id IN ARRAY ? ORDER BY q.due, q.id"
+    " m.message_id, m.login, q.trouble, q.placement FROM queue q JOIN queue_messages m ON m.id = q.message_id WHERE q.id IN ARRAY ? ORDER BY q.due, q.id"
 )
 _NEXT = "SELECT min(ready) FROM queue"
 _ANY_DUE = "SELECT 1 FROM queue WHERE ready <= ? LIMIT 1"
@@ -68,6 +68,9 @@ class SqlQueue:
         deliveries += [delivery for intake in submissions for delivery in intake.deliveries]
         mailboxes = mailboxes_of(self._core, deliveries)
         await self._core.write(lambda tx: settle(tx, self._core, outcomes, bodies), mailboxes)
+
+    async def blame(self, row: int, trouble: Trouble, hold: str = "") -> None:
+        await self._core.write(lambda tx: blame(tx, row, trouble, hold))
 
     async def next_due(self, *, now: float) -> float | None:
         def read(connection: Connection) -> float | None:
@@ -183,4 +186,6 @@ def _leased(row: Any, messages: dict[int, QueuedMessage]) -> Leased:
         due=row[9],
         last_reply=row[10],
         delay_warned=bool(row[11]),
+        trouble=to_trouble(row[26]),
+        placement=to_placement(row[27]),
     )

@@ -5,20 +5,21 @@ import time
 from typing import Any
 
 from mta.model.address import Address
-from mta.model.delivery import QueueRow
+from mta.model.delivery import ERROR_HOLD, QueueRow, State
 from mta.model.ids import QueueId
 from mta_hooks.backends.queue import QueueFilter
 from mta_sql.dialect import Connection
 from mta_sql.queue_settle import remove_messages
-from mta_sql.text import clean, to_json
+from mta_sql.text import clean, to_json, to_trouble
 from mta_sql.transaction import Transaction
 
 _FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
 _LIST = (
-    "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready"
+    "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble"
 ) + _FROM
 _STATES = {
-    "held": ("q.ready IS NULL", False),
+    "held": ("q.ready IS NULL AND q.hold NOT LIKE 'error: %'", False),
+    "error": ("q.ready IS NULL AND q.hold LIKE 'error: %'", False),
     "due": ("q.ready <= ?", True),
     "leased": ("q.ready > ? AND q.owner <> ''", True),
     "waiting": ("q.ready > ? AND q.owner = ''", True),
@@ -27,7 +28,8 @@ _STATS = (
     "SELECT count(*), coalesce(sum(CASE WHEN ready <= ? THEN 1 ELSE 0 END), 0),"
     " coalesce(sum(CASE WHEN ready > ? AND owner = '' THEN 1 ELSE 0 END), 0),"
     " coalesce(sum(CASE WHEN ready > ? AND owner <> '' THEN 1 ELSE 0 END), 0),"
-    " coalesce(sum(CASE WHEN ready IS NULL THEN 1 ELSE 0 END), 0) FROM queue"
+    " coalesce(sum(CASE WHEN ready IS NULL THEN 1 ELSE 0 END), 0),"
+    " coalesce(sum(CASE WHEN ready IS NULL AND hold LIKE 'error: %' THEN 1 ELSE 0 END), 0) FROM queue"
 )
 _STEP = "INSERT INTO trace_steps (queue_id, step) SELECT queue_id, ? FROM queue_messages WHERE id = ?"
 
@@ -61,6 +63,9 @@ def _conditions(wanted: QueueFilter, now: float, array: Any) -> tuple[str, list[
     if wanted.state:
         condition, timed = _STATES.get(wanted.state, ("1 = 0", False))
         add(condition, *([now] if timed else []))
+    for name, value in (("plugin", wanted.plugin), ("hook", wanted.hook)):
+        if value:
+            add("lower(q.trouble) LIKE ? ESCAPE '!'", f'%"{name}":"{like(value)}"%')
     if wanted.older_than is not None:
         add("m.received_at < ?", wanted.older_than)
     if not parts and not wanted.everything:
@@ -82,19 +87,22 @@ def rows(connection: Connection, wanted: QueueFilter, limit: int, now: float) ->
 
 
 def _row(row: Any, now: float) -> QueueRow:
-    number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready = row
+    number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready, trouble = row
+    free: State = "due" if ready is not None and ready <= now else "leased" if owner else "waiting"
+    state: State = free if ready is not None else "error" if hold.startswith(ERROR_HOLD) else "held"
     return QueueRow(
         row=number,
         id=QueueId(queue_id),
         sender=sender or "",
         recipient=str(Address(local, domain)),
-        state="held" if ready is None else "due" if ready <= now else "leased" if owner else "waiting",
+        state=state,
         attempts=attempts,
         received_at=received_at,
         due=due,
         size=size,
         last_reply=last_reply,
         hold=hold,
+        trouble=to_trouble(trouble),
     )
 
 
@@ -125,7 +133,7 @@ def hold(tx: Transaction, wanted: QueueFilter, reason: str) -> int:
 def release(tx: Transaction, wanted: QueueFilter, now: float) -> int:
     found = _matching(tx, wanted, now, "q.hold <> ''")
     tx.execute(
-        "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '' WHERE id IN ARRAY ?",
+        "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '', trouble = NULL WHERE id IN ARRAY ?",
         (now, now, tx.array([row for row, _ in found])),
     )
     tx.effects.queued |= bool(found)
@@ -144,4 +152,4 @@ def delete(tx: Transaction, wanted: QueueFilter) -> int:
 
 def stats(connection: Connection, now: float) -> dict[str, int]:
     row = connection.execute(_STATS, (now, now, now)).fetchone()
-    return dict(zip(("total", "due", "waiting", "leased", "held"), map(int, row), strict=True))
+    return dict(zip(("total", "due", "waiting", "leased", "held", "error"), map(int, row), strict=True))

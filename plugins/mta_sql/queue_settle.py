@@ -6,11 +6,12 @@ not made either. That is what makes a settle repeated after an unknown commit, o
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from mta.model.delivery import Outcome
+from mta.model.delivery import Outcome, Trouble
 from mta.model.message import Intake
 from mta_sql.core import Body, Core, loosen
 from mta_sql.events import notify
@@ -21,10 +22,16 @@ from mta_sql.transaction import Transaction
 
 _REMOVE = "DELETE FROM queue WHERE id = ? RETURNING message_id"
 _DEFER = (
-    "UPDATE queue SET due = ?, ready = CASE WHEN hold = '' THEN ? END, owner = '', attempts = attempts + ?, last_reply = ?, warned = ?"
+    "UPDATE queue SET due = ?, ready = CASE WHEN hold = '' THEN ? END, owner = '', attempts = attempts + ?, last_reply = ?, warned = ?,"
+    " trouble = ? WHERE id = ? AND attempts = ?"
+)
+_HOLD = (
+    "UPDATE queue SET hold = ?, ready = NULL, owner = '', attempts = attempts + ?, last_reply = ?, warned = ?, trouble = ?"
     " WHERE id = ? AND attempts = ?"
 )
-_HOLD = "UPDATE queue SET hold = ?, ready = NULL, owner = '', attempts = attempts + ?, last_reply = ?, warned = ? WHERE id = ? AND attempts = ?"
+_BLAME = "UPDATE queue SET trouble = ? WHERE id = ?"
+_BLAME_HOLD = "UPDATE queue SET trouble = ?, hold = ?, last_reply = ?, ready = NULL, owner = '' WHERE id = ?"
+_STEP_OF_ROW = "INSERT INTO trace_steps (queue_id, step) SELECT m.queue_id, ? FROM queue q JOIN queue_messages m ON m.id = q.message_id WHERE q.id = ?"
 _REMOVE_MESSAGE = "DELETE FROM queue_messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM queue WHERE message_id = queue_messages.id) RETURNING blob_id"
 _STEP = "INSERT INTO trace_steps (queue_id, step) VALUES (?, ?)"
 
@@ -46,7 +53,8 @@ def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions
 def _apply(tx: Transaction, core: Core, outcome: Outcome) -> bool:
     leased = outcome.leased
     reply = clean(outcome.reply)[:1000]
-    counts = (int(outcome.attempted), reply, int(outcome.warned or leased.delay_warned), leased.row, leased.attempts)
+    trouble = None if outcome.trouble is None else trouble_json(outcome.trouble)
+    counts = (int(outcome.attempted), reply, int(outcome.warned or leased.delay_warned), trouble, leased.row, leased.attempts)
     if outcome.result == "deferred":
         tx.effects.queued = True
         return tx.execute(_DEFER, (outcome.due, outcome.due, *counts)).rowcount > 0
@@ -60,6 +68,23 @@ def _apply(tx: Transaction, core: Core, outcome: Outcome) -> bool:
         place(tx, core, (outcome.delivery,), message.blob, message.size, int(message.received_at), message.message_id, message.id)
     remove_messages(tx, (row[0],))
     return True
+
+
+def blame(tx: Transaction, row: int, trouble: Trouble, hold: str) -> None:
+    """The worker died of a hook that it called for this row."""
+    if not hold:
+        tx.execute(_BLAME, (trouble_json(trouble), row))
+        return
+    reason = clean(hold)[:1000]
+    if tx.execute(_BLAME_HOLD, (trouble_json(trouble), reason, reason, row)).rowcount:
+        step = {"at": time.time(), "stage": "delivery", "result": "held", "reply": reason}
+        tx.execute(_STEP_OF_ROW, (to_json(step), row))
+
+
+def trouble_json(trouble: Trouble) -> str:
+    """For ``to_trouble``."""
+    fields = dataclasses.asdict(trouble).items()
+    return to_json({name: clean(value) if isinstance(value, str) else value for name, value in fields})
 
 
 def remove_messages(tx: Transaction, messages: Sequence[int]) -> None:
@@ -76,4 +101,6 @@ def _step(outcome: Outcome, now: float) -> dict[str, Any]:
         step["reply"] = outcome.reply[:1000]
     if outcome.remote:
         step["remote"] = outcome.remote
+    if outcome.trouble is not None and outcome.trouble.times:
+        step |= {"plugin": outcome.trouble.plugin, "hook": outcome.trouble.hook, "error": clean(outcome.trouble.error)}
     return step

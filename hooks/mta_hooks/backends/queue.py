@@ -5,14 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mta.model.delivery import Leased, Outcome, QueueRow
+from mta.model.delivery import Leased, Outcome, QueueRow, Trouble
 from mta.model.ids import BlobId, QueueId
 from mta.model.message import Intake
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """Which rows; all given conditions must hold. ``text`` is a part of an address or of the last reply."""
+    """Which rows; all given conditions must hold.
+
+    text          a part of an address or of the last reply
+    plugin, hook  whose ``Trouble`` a row has
+    """
 
     ids: tuple[QueueId, ...] = ()
     domain: str = ""
@@ -22,6 +26,8 @@ class QueueFilter:
     state: str = ""
     older_than: float | None = None
     everything: bool = False
+    plugin: str = ""
+    hook: str = ""
 
 
 class Queue(Protocol):
@@ -51,6 +57,11 @@ class Queue(Protocol):
         """
         ...
 
+    async def blame(self, row: int, trouble: Trouble, hold: str = "") -> None:
+        """The worker that had this row died of a hook: keep ``trouble`` with it; with ``hold`` keep the row until released, its
+        lease ends. A row that is gone changes nothing."""
+        ...
+
     async def next_due(self, *, now: float) -> float | None:
         """When the earliest row not held and not leased is due, or a lease ends; None: nothing waits."""
         ...
@@ -71,12 +82,14 @@ class Queue(Protocol):
 
     async def hold(self, wanted: QueueFilter, reason: str) -> int: ...
 
-    async def release(self, wanted: QueueFilter, *, now: float) -> int: ...
+    async def release(self, wanted: QueueFilter, *, now: float) -> int:
+        """Make held rows due now, and forget their trouble. Returns how many."""
+        ...
 
     async def delete(self, wanted: QueueFilter) -> int:
         """Remove rows without a bounce; the trace keeps that it was done."""
         ...
 
     async def stats(self, *, now: float) -> Mapping[str, int]:
-        """``total``, ``due``, ``waiting``, ``leased``, ``held``."""
+        """``total``, ``due``, ``waiting``, ``leased``, ``held``, and of the held ones ``error``."""
         ...

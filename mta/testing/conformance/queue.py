@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from mta.model.address import Address
-from mta.model.delivery import Leased, Outcome
+from mta.model.delivery import ERROR_HOLD, Leased, Outcome, Trouble
 from mta.model.errors import NoSuchUser, OverQuota
 from mta.model.message import LocalDelivery, Notification, QueuedRecipient
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake, rows
@@ -331,14 +332,57 @@ class QueueConformance:
             assert await queue.hold(QueueFilter(recipient="b@x.test"), "again") == 0
             assert await queue.flush(ALL, now=NOW) == 0
             assert await lease(db) == []
-            assert await queue.stats(now=NOW) == {"total": 2, "due": 0, "waiting": 0, "leased": 1, "held": 1}
+            assert await queue.stats(now=NOW) == {"total": 2, "due": 0, "waiting": 0, "leased": 1, "held": 1, "error": 0}
             assert await queue.release(ALL, now=NOW + 1) == 1
-            assert await queue.stats(now=NOW + 1) == {"total": 2, "due": 1, "waiting": 0, "leased": 1, "held": 0}
+            assert await queue.stats(now=NOW + 1) == {"total": 2, "due": 1, "waiting": 0, "leased": 1, "held": 0, "error": 0}
             assert await queue.delete(QueueFilter()) == 0
             assert await queue.delete(ALL) == 2
             assert (await queue.count(), await queue.next_due(now=NOW)) == (0, None)
             [record] = await db.traces.find("OPS")
             assert record.steps[-1]["result"] == "deleted"
             await db.housekeep(now=NOW)
+
+        backend.run(scenario)
+
+    def test_trouble_stays_with_a_row_until_an_attempt_ends_otherwise(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            queue = db.queue
+            await db.spool.accept(intake(queued=[to("a@x.test")], id="OPS"))
+            trouble = Trouble("ticket", "deliver", "ValueError: \0 \udcff \u20ac", "/h/ticket.py", 12, "Trace\n" * 10, NOW, 1)
+            [leased] = await lease(db)
+            await queue.settle([Outcome(leased, "deferred", "451 later", due=NOW, trouble=trouble)])
+            [leased] = await lease(db)
+            assert leased.trouble is not None
+            assert replace(leased.trouble, error="") == replace(trouble, error="")
+            await queue.settle([Outcome(leased, "held", ERROR_HOLD + "plugin ticket", trouble=replace(trouble, times=2))])
+            assert (await queue.stats(now=NOW))["error"] == 1
+            assert await queue.list(QueueFilter(state="held"), now=NOW) == []
+            assert await queue.list(QueueFilter(state="error", plugin="other"), now=NOW) == []
+            assert await queue.list(QueueFilter(state="error", hook="route"), now=NOW) == []
+            [row] = await queue.list(QueueFilter(state="error", plugin="ticket", hook="deliver"), now=NOW)
+            assert (row.state, row.trouble and row.trouble.times, row.hold) == ("error", 2, "error: plugin ticket")
+            assert await queue.release(QueueFilter(state="error"), now=NOW) == 1
+            [leased] = await lease(db)
+            assert leased.trouble is None
+
+        backend.run(scenario)
+
+    def test_a_row_that_killed_its_worker_is_blamed(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            queue = db.queue
+            await db.spool.accept(intake(queued=[to("a@x.test"), to("b@x.test")], id="OPS"))
+            one, two = await lease(db)
+            trouble = Trouble("ticket", "deliver", "the worker died", crashes=1)
+            await queue.blame(one.row, trouble)
+            await queue.blame(two.row, replace(trouble, crashes=2), ERROR_HOLD + "it died twice")
+            await queue.blame(10**9, trouble, "gone")
+            assert await lease(db) == []
+            assert await queue.reclaim("me") == 1
+            [again] = await lease(db)
+            assert (again.row, again.trouble) == (one.row, trouble)
+            [held] = await queue.list(QueueFilter(state="error"), now=NOW)
+            assert (held.row, held.trouble and held.trouble.crashes, held.attempts) == (two.row, 2, 0)
+            [record] = await db.traces.find("OPS")
+            assert record.steps[-1]["reply"] == "error: it died twice"
 
         backend.run(scenario)

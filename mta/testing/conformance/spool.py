@@ -149,6 +149,25 @@ class SpoolConformance:
 
         backend.run(scenario, durable_hooks=frozenset({"delivered"}))
 
+    def test_an_outbox_row_goes_on_for_the_plugins_that_failed(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            await db.spool.accept(intake(notifications=[Notification("delivered", {"n": 1})]))
+            outbox = db.outbox
+            [row] = await outbox.lease("me", 10, 60.0, now=NOW)
+            assert (row.plugin, row.made > 0) == ("", True)
+            await outbox.retry(row.row, due=NOW, error="two failed", failed={"ticket": "down", "chat": "away"})
+            found = await outbox.lease("me", 10, 60.0, now=NOW)
+            assert {(one.plugin, one.error, one.attempts, one.hook, one.payload["n"]) for one in found} == {
+                ("ticket", "down", 1, "delivered", 1),
+                ("chat", "away", 1, "delivered", 1),
+            }
+            await outbox.retry(found[0].row, due=NOW + 5, error="again", failed={found[0].plugin: "again"})
+            await outbox.done([found[1].row])
+            [left] = await outbox.list()
+            assert (left.plugin, left.error, left.attempts, left.due) == (found[0].plugin, "again", 2, NOW + 5)
+
+        backend.run(scenario, durable_hooks=frozenset({"delivered"}))
+
     def test_outbox_rows_are_leased_retried_and_buried(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             notes = tuple(Notification("delivered", {"n": n}) for n in range(3))
@@ -169,6 +188,22 @@ class SpoolConformance:
             await outbox.done([row.row for row in left])
             await outbox.done([])
             assert await outbox.lease("a", 5, 60.0, now=NOW + 10**6) == []
+            [dead] = await outbox.list(dead=True)
+            assert (dead.row, dead.hook, dead.error, dead.attempts, dead.due) == (again.row, again.hook, "never", 2, None)
+            assert await outbox.count() == {"total": 1, "dead": 1}
+            assert await outbox.list(rows=[dead.row + 10**6]) == []
+            assert await outbox.replay([dead.row, dead.row + 10**6], now=NOW) == 1
+            assert await outbox.replay([dead.row], now=NOW) == 0
+            assert await outbox.discard([dead.row]) == 0
+            [once_more] = await outbox.lease("a", 5, 60.0, now=NOW)
+            assert (once_more.row, once_more.attempts, once_more.payload) == (dead.row, 0, again.payload)
+            assert await outbox.reclaim("b") == 0
+            assert await outbox.reclaim("a") == 1
+            assert [row.row for row in await outbox.lease("b", 5, 60.0, now=NOW)] == [dead.row]
+            await outbox.bury(dead.row, error="never")
+            assert await outbox.reclaim("b") == 0
+            assert await outbox.discard([dead.row]) == 1
+            assert await outbox.list() == []
 
         backend.run(scenario, durable_hooks=frozenset({"delivered"}))
 

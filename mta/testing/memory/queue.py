@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from mta.model.delivery import Leased, Outcome, QueuedMessage, QueueRow
+from mta.model.delivery import ERROR_HOLD, Leased, Outcome, QueuedMessage, QueueRow, State, Trouble
 from mta.model.errors import NoSuchUser, TemporaryFailure
 from mta.model.ids import BlobId, UserId
 from mta.model.message import Intake, LocalDelivery
@@ -132,6 +132,7 @@ class MemoryQueue:
             queued.attempts += outcome.attempted
             queued.owner, queued.until, queued.last_reply = "", 0.0, outcome.reply[:1000]
             queued.warned = outcome.warned or leased.delay_warned
+            queued.trouble = outcome.trouble
             if outcome.result == "held":
                 queued.hold = outcome.reply[:1000] or "held"
             else:
@@ -195,7 +196,10 @@ class MemoryQueue:
         return len(found)
 
     async def release(self, wanted: QueueFilter, *, now: float) -> int:
-        return self._make_due([q for q in self._matching(wanted, now) if q.hold], now)
+        found = [q for q in self._matching(wanted, now) if q.hold]
+        for queued in found:
+            queued.trouble = None
+        return self._make_due(found, now)
 
     async def delete(self, wanted: QueueFilter) -> int:
         found = self._matching(wanted, time.time())
@@ -207,7 +211,9 @@ class MemoryQueue:
 
     async def stats(self, *, now: float) -> Mapping[str, int]:
         states = Counter(_listed(queued, now).state for queued in self._data.queue.values())
-        return {"total": len(self._data.queue), **{state: states[state] for state in ("due", "waiting", "leased", "held")}}
+        held = states["held"] + states["error"]
+        free = {state: states[state] for state in ("due", "waiting", "leased")}
+        return {"total": len(self._data.queue), **free, "held": held, "error": states["error"]}
 
 
 def _leased(queued: Queued) -> Leased:
@@ -225,23 +231,28 @@ def _leased(queued: Queued) -> Leased:
         due=queued.due,
         last_reply=queued.last_reply,
         delay_warned=queued.warned,
+        placement=recipient.placement,
+        trouble=queued.trouble,
     )
 
 
 def _listed(queued: Queued, now: float) -> QueueRow:
     ready, message = queued.ready, queued.message
+    free: State = "due" if ready is not None and ready <= now else "leased" if queued.owner else "waiting"
+    state: State = free if ready is not None else "error" if queued.hold.startswith(ERROR_HOLD) else "held"
     return QueueRow(
         row=queued.row,
         id=message.id,
         sender="" if message.sender is None else str(message.sender),
         recipient=str(queued.recipient.address),
-        state="held" if ready is None else "due" if ready <= now else "leased" if queued.owner else "waiting",
+        state=state,
         attempts=queued.attempts,
         received_at=message.received_at,
         due=queued.due,
         size=message.size,
         last_reply=queued.last_reply,
         hold=queued.hold,
+        trouble=queued.trouble,
     )
 
 
@@ -254,6 +265,8 @@ def _matches(wanted: QueueFilter, row: QueueRow) -> bool:
         (wanted.recipient, row.recipient.lower() == wanted.recipient.lower()),
         (text, any(text in value.lower() for value in (row.recipient, row.sender, row.last_reply))),
         (wanted.state, row.state == wanted.state),
+        (wanted.plugin, row.trouble is not None and row.trouble.plugin == wanted.plugin),
+        (wanted.hook, row.trouble is not None and row.trouble.hook == wanted.hook),
         (wanted.older_than is not None, row.received_at < (wanted.older_than or 0.0)),
     )
     given = [holds for condition, holds in conditions if condition]

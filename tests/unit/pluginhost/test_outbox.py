@@ -28,8 +28,9 @@ class Outbox:
             raise TemporaryFailure("locked")
         self.finished += rows
 
-    async def retry(self, row, *, due, error):
+    async def retry(self, row, *, due, error, failed=None):
         self.put_off[row] = due
+        self.failed = failed
 
     async def bury(self, row, *, error):
         self.buried[row] = error
@@ -40,11 +41,12 @@ class Hooks:
         self.act = act
         self.running = self.widest = 0
 
-    async def call_durable(self, hook, payload):
+    async def call_durable(self, hook, payload, plugin=""):
         self.running += 1
         self.widest = max(self.widest, self.running)
+        self.plugin = plugin
         try:
-            await self.act(payload)
+            return await self.act(payload) or {}
         finally:
             self.running -= 1
 
@@ -108,6 +110,18 @@ def test_a_failure_is_put_off_and_in_the_end_buried() -> None:
     run(outbox, fail, lambda: outbox.buried, log)
     assert outbox.buried == {0: "ticket: down"}
     assert log.named("outbox.buried")[0]["hook"] == "delivered"
+
+
+def test_a_row_goes_on_for_those_who_failed() -> None:
+    async def some(payload):
+        return {"ticket": "down", "chat": "away"}
+
+    outbox = Outbox([OutboxRow(0, "delivered", {"i": 0}, 0, plugin="")])
+    run(outbox, some, lambda: outbox.put_off)
+    assert (outbox.failed, outbox.finished) == ({"ticket": "down", "chat": "away"}, [])
+    outbox = Outbox([OutboxRow(0, "delivered", {"i": 0}, 1, plugin="chat")])
+    hooks, _ = run(outbox, nothing, lambda: outbox.finished)
+    assert hooks.plugin == "chat"
 
 
 def test_what_could_not_be_written_as_done_is_written_later() -> None:
