@@ -13,6 +13,7 @@ import os
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -145,12 +146,11 @@ class Worker:
 
     async def _keep_telling(self) -> None:
         """Our line on the board, and every other time our numbers; what the timer is late by is one of them."""
-        loop = asyncio.get_running_loop()
         numbers = False
         while True:
-            due = loop.time() + _TOLD_EVERY
+            due = time.monotonic() + _TOLD_EVERY
             await asyncio.sleep(_TOLD_EVERY)
-            LAG.observe(max(0.0, loop.time() - due))
+            LAG.observe(max(0.0, time.monotonic() - due))
             self._tell()
             numbers = not numbers
             if numbers:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mta.cli.access import host_of, loaded
+from mta.cli.live import HOOK_COLUMNS, hook_rows, joined, live, plugins_of
 from mta.cli.output import json_option, show, show_one
 from mta.cli.plugins_doctor import check, doctor, load
 from mta.cli.plugins_environment import install, sync, uninstall
@@ -45,7 +46,8 @@ for command in (new, install, uninstall, sync, enable, disable, check, doctor):
 def list_(ctx: click.Context, as_json: bool) -> None:
     """List plugins in the order of the config, drop-in hooks after them, with what they implement and why one does not run.
 
-    Last come those that are installed and not listed, with the state "off".
+    While the server runs: health, calls, errors and time as its workers count them; with --json by hook. Last come those that are
+    installed and not listed, with the state "off".
 
     Example: mta plugins list --json
     """
@@ -66,13 +68,17 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         }
         for p in host.health()
     ]
+    columns: tuple[str, ...] = ("name", "kind", "state", "version", "hooks", "reason")
+    if (answer := live(config)) is not None:
+        rows = joined(rows, plugins_of(config, answer), as_json)
+        columns = ("name", "kind", "state", "version", "calls", "errors", "seconds", "hooks", "reason")
     listed = {row["name"] for row in rows}
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         if entry.name not in listed:
             version = entry.dist.version if entry.dist else ""
             rows.append({"name": entry.name, "kind": "package", "state": "off", "version": version, "required": False})
             rows[-1] |= {"hooks": [] if as_json else "", "reason": "not listed in the config", "path": ""}
-    show(rows, ("name", "kind", "state", "version", "hooks", "reason"), as_json)
+    show(rows, columns, as_json)
 
 
 @plugins.command()
@@ -81,6 +87,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def info(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show one installed plugin: version, author, hooks, API, what it asks for, and whether it loads.
+
+    While the server runs also its health, and calls, errors and time of each hook, job and route.
 
     Example: mta plugins info greylist
     """
@@ -112,7 +120,16 @@ def info(ctx: click.Context, name: str, as_json: bool) -> None:
         "state": state,
         "path": path,
     }
+    answer = live(config)
+    now = None if answer is None else plugins_of(config, answer).get(name)
+    if now is not None:
+        values["health"] = f"{now['state']}: {now['reason']}" if now["reason"] else now["state"]
+        if as_json:
+            values["by_hook"] = now["hooks"]
     show_one(values, as_json)
+    if now is not None and not as_json:
+        click.echo()
+        show(hook_rows(now), HOOK_COLUMNS, False)
 
 
 @plugins.command("config")

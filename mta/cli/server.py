@@ -11,6 +11,7 @@ import click
 from mta.app.control import Answer, ask
 from mta.app.places import Places
 from mta.cli.access import loaded
+from mta.cli.live import live, main_numbers
 from mta.cli.failure import CONFIG, NOPERM, UNAVAILABLE
 from mta.cli.output import json_option, show, stamp
 from mta.config.safe import SAFE_MODE
@@ -59,14 +60,17 @@ def reload(ctx: click.Context) -> None:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show the running server: state, sockets, workers and their connections. Exit status 69 when none runs.
+    """Show the running server: state, sockets, workers and their connections, main numbers. Exit status 69 when none runs.
 
     Example: mta status --json
     """
     answer = _ask(ctx, "status", 10.0)
+    numbers = live(loaded(ctx))
     if as_json:
         import json
 
+        if numbers is not None:
+            answer |= {"problems": numbers["problems"], "metrics": numbers["metrics"]}
         click.echo(json.dumps(answer, indent=1))
         return
     click.echo(
@@ -76,7 +80,9 @@ def status(ctx: click.Context, as_json: bool) -> None:
     show(answer["listening"], ("url", "address"), False)
     click.echo()
     workers: list[dict[str, Any]] = [{**w, "dispatch": "yes" if w["dispatch"] else ""} for w in answer["workers"]]
-    show(workers, ("worker", "pid", "state", "seconds", "smtp", "imap", "pop3", "dispatch"), False)
+    show(workers, ("worker", "pid", "state", "seconds", "smtp", "imap", "pop3", "http", "dispatch"), False)
+    if numbers is not None:
+        click.echo("\n" + "\n".join(f"{what:<10} {text}" for what, text in main_numbers(numbers)))
 
 
 def _age(started: float) -> str:

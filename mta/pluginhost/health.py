@@ -14,7 +14,7 @@ State = Literal["ok", "degraded", "suspended", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class HookHealth:
-    """One hook of one plugin since the worker's start; ``seconds`` is the sum, ``last_error_at`` wall clock or 0.0."""
+    """One hook, job or route of one plugin since the worker's start; ``seconds`` is the sum, ``last_error_at`` wall clock or 0.0."""
 
     hook: str
     calls: int
@@ -73,7 +73,14 @@ def health_of(plugin: Plugin, steps: Mapping[str, Sequence[Step]]) -> PluginHeal
     elif plugin.threaded:
         state, reason = "degraded", "blocked the event loop; its def functions run in threads"
     hooks = tuple(_hook(hook, plugin.counters.get(hook, Counter()), own[0]) for hook, own in steps.items())
+    hooks += tuple(_offer(name, counter) for name, counter in plugin.counters.items() if name not in steps)
     return PluginHealth(plugin.name, plugin.kind, state, reason, plugin.version, plugin.path, plugin.required, hooks)
+
+
+def _offer(name: str, counter: Counter) -> HookHealth:
+    """A job, a route, …: what the plugin offered, and the server calls like a hook."""
+    values = (counter.calls, counter.errors, counter.seconds, counter.blocked, counter.last_error, counter.last_error_at)
+    return HookHealth(name, *values, on_error="continue", timeout=0.0)
 
 
 def _hook(hook: str, counter: Counter, step: Step) -> HookHealth:
