@@ -11,8 +11,8 @@ import click
 from mta.app.control import Answer, ask
 from mta.app.places import Places
 from mta.cli.access import loaded
-from mta.cli.live import live, main_numbers
 from mta.cli.failure import CONFIG, NOPERM, UNAVAILABLE
+from mta.cli.live import live, main_numbers
 from mta.cli.output import json_option, show, stamp
 from mta.config.safe import SAFE_MODE
 from mta.pluginhost import environment
