@@ -176,14 +176,16 @@ def plain_steps(steps: Any) -> list[str]:
 
 def shape(performance: Performance, accounts: dict[int, str]) -> dict[str, Any]:
     taken = performance.taken
-    mailboxes, queued = [], []
+    mailboxes: list[Any] = []
+    queued: list[Any] = []
     if taken is not None:
         octets = plain(taken.content.raw().decode("utf-8", "replace"))
-        for one in taken.deliveries:
-            place = one.placement
-            if not place.drop:
-                for folder in dict.fromkeys((place.folder, *place.copies)):
-                    mailboxes.append((accounts[one.user], folder, int(place.flags), " ".join(sorted(place.keywords)), octets))
+        mailboxes = [
+            (accounts[one.user], folder, int(place.flags), " ".join(sorted(place.keywords)), octets)
+            for one in taken.deliveries
+            if not (place := one.placement).drop
+            for folder in dict.fromkeys((place.folder, *place.copies))
+        ]
         queued = [(str(q.address), q.transport, q.hold) for q in taken.queued]
     return {
         "replies": [(said, plain(reply)) for said, reply in performance.dialogue if not said.startswith("AUTH")],
