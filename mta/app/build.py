@@ -21,6 +21,7 @@ from mta.directory.builtin import DirectoryPlugin
 from mta.directory.login import Login
 from mta.directory.passwords import Passwords
 from mta.directory.resolve import Resolver
+from mta.directory.throttle import Throttle
 from mta.imapd.server import ImapServer
 from mta.model.address import Address
 from mta.model.errors import StorageDead
@@ -77,7 +78,8 @@ class Assembly:
         self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks))
         self.hooks = HookHost(self._services)
         self.passwords = Passwords()
-        self.bus = Bus(places, self._mailboxes_elsewhere, self._topic)
+        self.bus = Bus(places, self._mailboxes_elsewhere, self._topic, self._logins_elsewhere)
+        self._throttle = Throttle(config.auth.throttle_exempt, self.bus.tell_logins) if config.auth.throttle else None
         self._places, self._tls, self._overview = places, tls, overview
         self.http: HttpServer | None = None
         self._dispatching: Dispatching | None = None
@@ -101,6 +103,8 @@ class Assembly:
         await hooks.migrate(self._loaded.where)
         self._directory = DirectoryPlugin(self.database.directory, self.passwords, keep_keys=config.auth.scram_keys)
         hooks.add_builtin("directory", self._directory)
+        if self._throttle is not None:
+            hooks.add_builtin("throttle", self._throttle)
         login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
         self._refusals = Refusals(self.database.traces, self.clock, log)
@@ -181,6 +185,7 @@ class Assembly:
             changed=self._changed,
             queued=self._queued,
             durable_hooks=self.hooks.durable,
+            mailbox_events=self.hooks.mailbox_events,
             undelete=storage.undelete_days * 86400.0,
             reserve=storage.reserve,
             noted=self._noted,
@@ -233,6 +238,10 @@ class Assembly:
         self.imap.changed(mailboxes)
         if self._indexer is not None:
             self._indexer.wake()
+
+    def _logins_elsewhere(self, line: str) -> None:
+        if self._throttle is not None:
+            self._throttle.hear(line, self.clock.monotonic())
 
     def _topic(self, topic: str) -> None:
         if topic == "directory":

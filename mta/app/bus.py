@@ -1,6 +1,6 @@
 """Wake-ups between processes of one data_dir: Unix datagrams, one socket for each worker in data_dir/run/bus.
 
-A datagram is a word and, for "mailboxes", ids: ``mailboxes 7 12``. Nothing depends on its arrival: sessions in IDLE and the
+A datagram is a word and, for "mailboxes", ids: ``mailboxes 7 12``; for "login", a line of the throttle's. Nothing depends on its arrival: sessions in IDLE and the
 dispatcher look again by themselves every few seconds. A full socket or a dead worker loses it.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -19,6 +19,7 @@ from mta.model.ids import MailboxId
 Topic = Literal["queue", "outbox", "directory"]
 
 _DATAGRAM = 8192
+_LINES_AT_ONCE = 50
 _IDS_AT_ONCE = 400  # 20 octets each at most: fits a datagram
 _PEERS_KNOWN_FOR = 1.0
 _GATHER = 0.002  # commits within this time share one datagram
@@ -27,11 +28,18 @@ _GATHER = 0.002  # commits within this time share one datagram
 class Bus:
     """One worker's end. ``mailboxes`` and ``topic`` are called in the event loop for what others said."""
 
-    def __init__(self, places: Places, mailboxes: Callable[[Sequence[MailboxId]], None], topic: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        mailboxes: Callable[[Sequence[MailboxId]], None],
+        topic: Callable[[str], None],
+        logins: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._folder = places.bus
         self._path = places.bus / f"{os.getpid()}.sock"
         self._on_mailboxes = mailboxes
         self._on_topic = topic
+        self._on_logins = logins
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         self._peers: list[str] = []
@@ -39,6 +47,7 @@ class Bus:
         self._folder_fd = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._changed: set[MailboxId] = set()
         self._topics: set[str] = set()
+        self._logins: list[str] = []
         self._pending = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -67,6 +76,12 @@ class Bus:
         self._topics.add(topic)
         self._soon()
 
+    def tell_logins(self, line: str) -> None:
+        """What the throttle of failed logins has to say; lost when there is too much of it."""
+        if len(self._logins) < _LINES_AT_ONCE:
+            self._logins.append(line)
+            self._soon()
+
     def _soon(self) -> None:
         if self._loop is not None and not self._pending:
             self._pending = True
@@ -76,7 +91,8 @@ class Bus:
         self._pending = False
         ids, self._changed = sorted(self._changed), set()
         topics, self._topics = self._topics, set()
-        datagrams = [topic.encode() for topic in topics]
+        logins, self._logins = self._logins, []
+        datagrams = [topic.encode() for topic in topics] + [f"login {line}".encode() for line in logins]
         pieces = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
         datagrams += [("mailboxes " + " ".join(map(str, piece))).encode() for piece in pieces]
         for peer in self._others():
@@ -100,6 +116,9 @@ class Bus:
             if word == b"mailboxes":
                 with contextlib.suppress(ValueError):
                     self._on_mailboxes([MailboxId(int(text)) for text in rest.split()])
+            elif word == b"login":
+                with contextlib.suppress(ValueError):
+                    self._on_logins(rest.decode("ascii"))
             else:
                 self._on_topic(word.decode("ascii", "replace"))
 

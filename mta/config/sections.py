@@ -70,6 +70,11 @@ class Auth(Section):
             "and over SMTP LOGIN for old clients."
         ),
     ] = ()
+    throttle: Annotated[bool, Field(description="Slow down who guesses passwords, by address and by account.")] = True
+    throttle_exempt: Annotated[
+        tuple[Network, ...],
+        Field(description="Addresses that are not slowed as such, such as a webmail's; accounts still are."),
+    ] = ()
     scram_keys: Annotated[
         bool,
         Field(description="Keep the keys that SCRAM needs beside the hash of each password, also when no plugin uses them yet."),

@@ -23,7 +23,7 @@ from mta_hooks import Context, hookimpl
 from mta_hooks.sasl import Challenge, Identified, Outcome, Rejected, SaslError, SaslPeer, ScramKeys
 from mta_hooks.services import Registry
 
-_SECRET = "salt"
+_SALTS = "salts"
 
 
 class Scram:
@@ -101,9 +101,9 @@ def _nobody(secret: bytes, hash: str, username: str) -> ScramKeys:
 
 async def _secret(ctx: Context) -> bytes:
     """The same for all workers and after a restart. Read each time, so that nobody sees which names need it."""
-    if (secret := await ctx.kv.get(_SECRET)) is None:
-        await ctx.kv.set(_SECRET, secrets.token_bytes(32))
-        secret = await ctx.kv.get(_SECRET)
+    if (secret := await ctx.kv.get(_SALTS)) is None:
+        await ctx.kv.set(_SALTS, secrets.token_bytes(32))
+        secret = await ctx.kv.get(_SALTS)
     return secret or b""
 
 

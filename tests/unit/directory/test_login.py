@@ -137,9 +137,7 @@ def whole(*, policy=None, session=None, password="secret", mailbox=True, user=BO
     async def run():
         tasks = Tasks(Log())
         try:
-            return await Login(hooks, Log(), tasks).log_in(
-                Attempt("imap", "PLAIN", SESSION, mailbox), Credentials("Bob", password)
-            )
+            return await Login(hooks, Log(), tasks).log_in(Attempt("imap", "PLAIN", SESSION, mailbox), Credentials("Bob", password))
         except TemporaryFailure as exc:
             return exc
         finally:
