@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE, VANISHED: RFC 7162)."""
+"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE, VANISHED: RFC 7162; PARTIAL: RFC 9394 §3.2)."""
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from mta.model.errors import TemporaryFailure
 from mta.model.ids import ModSeq
 from mta.model.message import Flags
 from mta.wire.imap.fetch import Fetch, Item, Octets, Simple
+from mta.wire.imap.sequence import partial_of
 
 _COLUMNS = frozenset({"FLAGS", "UID", "RFC822.SIZE", "INTERNALDATE", "MODSEQ"})
 _UID, _FLAGS, _MODSEQ = Simple("UID"), Simple("FLAGS"), Simple("MODSEQ")
@@ -37,6 +38,8 @@ async def fetch(session: Session, command: Fetch) -> bytes:
         positions = [at for at in positions if modseqs[at] > since]
         if command.vanished:
             await tell_vanished(session, selected, ModSeq(since), command.sequence)
+    if command.partial is not None:
+        positions = partial_of(positions, command.partial)
     if not positions:
         return _DONE
     for octets in selected.new_keywords():

@@ -1,4 +1,4 @@
-"""SEARCH and UID SEARCH (RFC 9051 §6.4.4; RETURN: RFC 4731; "$": RFC 5182; MODSEQ: RFC 7162 §3.1.5).
+"""SEARCH and UID SEARCH (RFC 9051 §6.4.4; MODSEQ: RFC 7162 §3.1.5; FUZZY: RFC 6203); how results are told: search_answer.py.
 
 Keys that the columns answer narrow the messages first, then the full-text index (``search_index``); what is left is read in slices,
 giving other sessions their turn in between.
@@ -10,53 +10,47 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
+from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.search_columns import ColumnSearch, count_keys, reads_messages
 from mta.imapd.search_index import FEW, Narrowing, ask
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.model.ids import BlobId
-from mta.wire.imap.response import esearch_response, search_response
-from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
+from mta.wire.imap.search import And, Key, Search, exactly, has_fuzzy, loosely
 
 _SLICE = 64
 _SLICE_OCTETS = 2**20
 _LOOKS = 200_000
 """Keys times messages looked at before others get their turn."""
-_ALL = frozenset({"ALL"})
 
 
 async def search(session: Session, command: Search) -> bytes:
     selected = session.mailbox
     columns = selected.columns or await selected.rows()
-    with_modseq = _mentions_modseq(command.key)
-    if with_modseq:
+    if mentions_modseq(command.key):
         session.use_condstore()
+    found, scores = await find_for(session, selected, columns, command)
+    tell(session, selected, columns, command, found, scores=scores)
+    return ok(b"SEARCH done")
+
+
+async def find_for(
+    session: Session, selected: Selected, columns: Columns, command: Search, *, scored: bool = False
+) -> tuple[list[int], list[int] | None]:
+    """Ascending positions of what a command names, and how well each fits: 100 to the letter, 50 otherwise; None when nobody asked."""
+    scored = scored or (command.options is not None and "RELEVANCY" in command.options)
+    fuzzy = has_fuzzy(command.key)
     try:
-        found = await find(session, selected, columns, command.key)
+        found = await find(session, selected, columns, loosely(command.key) if fuzzy else command.key)
+        if not scored:
+            return found, None
+        exact = frozenset(await find(session, selected, columns, exactly(command.key)))
     except BaseException:
         if command.options is not None and "SAVE" in command.options:
             selected.saved = []  # RFC 9051 §6.4.4.1: a failed SEARCH leaves an empty result
         raise
-    numbers: Sequence[int] = selected.uids(found) if command.uid else [at + 1 for at in found]
-    options = command.options
-    reported = _reported(found, options)
-    if options is not None and "SAVE" in options:
-        selected.saved = selected.uids(reported)
-    modseq = max((columns.modseqs[at] for at in reported), default=0) if with_modseq and found else None
-    if options is None and not session.rev2:
-        session.out.write(search_response(numbers, modseq))
-    elif options is None or options != {"SAVE"}:
-        session.out.write(esearch_response(session.tag, numbers, options or _ALL, uid=command.uid, modseq=modseq))
-    return ok(b"SEARCH done")
-
-
-def _reported(found: Sequence[int], options: frozenset[str] | None) -> Sequence[int]:
-    """With MIN or MAX, and without ALL and COUNT, only these are saved and have a mod-sequence (RFC 5182 §2.1, RFC 4731 §3.2)."""
-    ends = options & {"MIN", "MAX"} if options is not None else None
-    if not ends or not found or (options is not None and options & {"ALL", "COUNT"}):
-        return found
-    return sorted({found[0] if end == "MIN" else found[-1] for end in ends})
+    return found, [100 if at in exact else 50 for at in found]
 
 
 async def find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
@@ -125,7 +119,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
             octets += sizes[rest[stop]]
             stop += 1
         part = rest[start:stop]
-        for at, message in zip(part, await _read(session, [BlobId(columns.blobs[at]) for at in part]), strict=True):
+        for at, message in zip(part, await read_messages(session, [BlobId(columns.blobs[at]) for at in part]), strict=True):
             if message is not None and reader.matches(at, message):
                 found.append(at)
         await asyncio.sleep(0)
@@ -135,7 +129,8 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
     return found
 
 
-async def _read(session: Session, blobs: Sequence[BlobId]) -> Sequence[bytes | None]:
+async def read_messages(session: Session, blobs: Sequence[BlobId]) -> Sequence[bytes | None]:
+    """Their octets; None for those that are gone."""
     store = session.server.store
     try:
         return await store.read_many(blobs)
@@ -148,11 +143,3 @@ async def _read(session: Session, blobs: Sequence[BlobId]) -> Sequence[bytes | N
         except KeyError:
             out.append(None)
     return out
-
-
-def _mentions_modseq(key: Key) -> bool:
-    if isinstance(key, And):
-        return any(map(_mentions_modseq, key.keys))
-    if isinstance(key, Or):
-        return _mentions_modseq(key.left) or _mentions_modseq(key.right)
-    return isinstance(key, ModSeq) or (isinstance(key, Not) and _mentions_modseq(key.key))

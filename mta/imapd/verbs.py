@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from mta.imapd import capability, copy, idle, listing, login, mailboxes, search, select, starttls
+from mta.imapd import capability, copy, idle, listing, login, mailboxes, search, select, sort, starttls
 from mta.imapd.answer import bad
 from mta.imapd.append import append
 from mta.imapd.capability import greeting
@@ -80,6 +80,10 @@ VERBS: dict[str, Verb] = {
     "UID STORE": Verb(store, When.SELECTED),
     "SEARCH": Verb(search.search, When.SELECTED, expunge=False),
     "UID SEARCH": Verb(search.search, When.SELECTED),
+    "SORT": Verb(sort.sort, When.SELECTED, expunge=False),
+    "UID SORT": Verb(sort.sort, When.SELECTED),
+    "THREAD": Verb(sort.thread, When.SELECTED, expunge=False),
+    "UID THREAD": Verb(sort.thread, When.SELECTED),
     "COPY": Verb(copy.copy, When.SELECTED),
     "UID COPY": Verb(copy.copy, When.SELECTED),
     "MOVE": Verb(copy.move, When.SELECTED),

@@ -17,6 +17,7 @@ from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.scanner import Malformed, Scanner
 from mta.wire.imap.search import read_search
 from mta.wire.imap.sequence import SequenceSet, read_set
+from mta.wire.imap.sort import read_sort, read_thread
 from mta.wire.imap.store import Expunge, read_copy, read_store
 
 _HEAD = re.compile(rb'([^\x00-\x1f\x7f-\xff(){ %*"\\+]{1,256}) ([A-Za-z0-9.\-]{1,32})( ?)')
@@ -215,6 +216,8 @@ _UID: dict[str, _Reader] = {
     "FETCH": lambda scan, uid, _: read_fetch(scan, uid),
     "STORE": lambda scan, uid, _: read_store(scan, uid),
     "SEARCH": lambda scan, uid, _: read_search(scan, uid),
+    "SORT": lambda scan, uid, _: read_sort(scan, uid),
+    "THREAD": lambda scan, uid, _: read_thread(scan, uid),
     "COPY": read_copy,
     "MOVE": read_copy,
     "EXPUNGE": _uid_expunge,
@@ -223,6 +226,8 @@ _READERS: dict[str, _Reader] = {
     "FETCH": _UID["FETCH"],
     "STORE": _UID["STORE"],
     "SEARCH": _UID["SEARCH"],
+    "SORT": _UID["SORT"],
+    "THREAD": _UID["THREAD"],
     "COPY": read_copy,
     "MOVE": read_copy,
     "LOGIN": _login,

@@ -1,13 +1,13 @@
-"""FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162; BINARY: RFC 9051 §6.4.5.1)."""
+"""FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162; BINARY: RFC 9051 §6.4.5.1; PARTIAL: RFC 9394 §3.2)."""
 # SPDX-License-Identifier: Apache-2.0
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from mta.wire.imap.scanner import Malformed, Scanner
-from mta.wire.imap.sequence import SequenceSet, read_set
+from mta.wire.imap.sequence import SequenceSet, read_partial, read_set
 
 Part = Literal["", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"]
 Form = Literal["BODY", "BINARY", "BINARY.SIZE", "RFC822", "RFC822.HEADER", "RFC822.TEXT"]
@@ -98,6 +98,7 @@ class Fetch:
     uid: bool = False
     changed_since: int | None = None
     vanished: bool = False
+    partial: tuple[int, int] | None = None
 
     def encode(self) -> bytes:
         out = b"%bFETCH %b (%b)" % (
@@ -105,9 +106,12 @@ class Fetch:
             self.sequence.encode(),
             b" ".join(item.encode() for item in self.items),
         )
+        modifiers: list[bytes] = []
         if self.changed_since is not None:
-            out += b" (CHANGEDSINCE %d%b)" % (self.changed_since, b" VANISHED" if self.vanished else b"")
-        return out
+            modifiers.append(b"CHANGEDSINCE %d%b" % (self.changed_since, b" VANISHED" if self.vanished else b""))
+        if self.partial is not None:
+            modifiers.append(b"PARTIAL %d:%d" % self.partial)
+        return out + (b" (%b)" % b" ".join(modifiers) if modifiers else b"")
 
 
 def read_fetch(scan: Scanner, uid: bool) -> Fetch:
@@ -115,24 +119,30 @@ def read_fetch(scan: Scanner, uid: bool) -> Fetch:
     scan.space()
     rest = scan.text[scan.pos :]
     if len(rest) <= 200 and b"{" not in rest:  # the same few lists come again and again
-        items, changed_since, vanished = _read_cached(rest)
+        items, modifiers = _read_cached(rest)
         scan.pos = len(scan.text)
     else:
-        items, changed_since, vanished = _read_rest(scan)
-    if vanished and not uid:
-        raise Malformed("VANISHED is for UID FETCH")  # RFC 7162 §3.2.6
-    return Fetch(sequence, items, uid, changed_since, vanished)
+        items, modifiers = _read_rest(scan)
+    if not uid and (modifiers.vanished or modifiers.partial is not None):
+        raise Malformed("VANISHED and PARTIAL are for UID FETCH")  # RFC 7162 §3.2.6, RFC 9394 §3.2
+    return Fetch(sequence, items, uid, *modifiers)
+
+
+class _Modifiers(NamedTuple):
+    changed_since: int | None = None
+    vanished: bool = False
+    partial: tuple[int, int] | None = None
 
 
 @lru_cache(maxsize=512)
-def _read_cached(text: bytes) -> tuple[tuple[Item, ...], int | None, bool]:
+def _read_cached(text: bytes) -> tuple[tuple[Item, ...], _Modifiers]:
     scan = Scanner(text)
     found = _read_rest(scan)
     scan.end()
     return found
 
 
-def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], int | None, bool]:
+def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], _Modifiers]:
     if scan.peek() == 0x28:
         items = tuple(dict.fromkeys(scan.parenthesised(_read_item, empty=False)))
         if len(items) > _MOST_ITEMS:
@@ -141,25 +151,25 @@ def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], int | None, bool]:
         found = scan.match(_ITEM, "an item")[0].decode("ascii").upper()
         macro = _MACROS.get(found)
         items = tuple(Simple(name) for name in macro) if macro else (_read_named(scan, found),)
-    changed_since, vanished = None, False
+    modifiers = _Modifiers()
     if scan.take(b" "):
-        for name, value in scan.parenthesised(_read_modifier, empty=False):
-            if name == "CHANGEDSINCE":
-                changed_since = value
-            else:
-                vanished = True
-        if vanished and changed_since is None:
+        for said in scan.parenthesised(_read_modifier, empty=False):
+            modifiers = modifiers._replace(**said)
+        if modifiers.vanished and modifiers.changed_since is None:
             raise Malformed("VANISHED needs CHANGEDSINCE")
-    return items, changed_since, vanished
+    return items, modifiers
 
 
-def _read_modifier(scan: Scanner) -> tuple[str, int]:
+def _read_modifier(scan: Scanner) -> dict[str, Any]:
     name = scan.word()
     if name == "CHANGEDSINCE":
         scan.space()
-        return name, scan.number(2**63 - 1)
+        return {"changed_since": scan.number(2**63 - 1)}
     if name == "VANISHED":
-        return name, 0
+        return {"vanished": True}
+    if name == "PARTIAL":
+        scan.space()
+        return {"partial": read_partial(scan)}
     raise Malformed("no such FETCH modifier")
 
 

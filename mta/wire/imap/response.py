@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from mta.wire.imap.mailbox import encode_name
-from mta.wire.imap.sequence import encode_numbers
+from mta.wire.imap.sequence import encode_numbers, partial_of
 
 _QUOTABLE = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]*\Z")
 _ESCAPABLE = re.compile(rb"[\x20-\x7e]*\Z")
@@ -52,8 +52,22 @@ def search_response(numbers: Sequence[int], modseq: int | None = None) -> bytes:
     return b"* SEARCH" + (b" " + " ".join(map(str, numbers)).encode("ascii") if numbers else b"") + tail + b"\r\n"
 
 
-def esearch_response(tag: bytes, numbers: Sequence[int], options: frozenset[str], *, uid: bool, modseq: int | None = None) -> bytes:
-    """RFC 9051 §7.3.4; ``numbers`` ascending."""
+def sort_response(numbers: Sequence[int], modseq: int | None = None) -> bytes:
+    """RFC 5256 §4; with MODSEQ: RFC 7162 §3.1.6."""
+    return b"* SORT" + search_response(numbers, modseq)[8:]
+
+
+def esearch_response(
+    tag: bytes,
+    numbers: Sequence[int],
+    options: frozenset[str],
+    *,
+    uid: bool,
+    modseq: int | None = None,
+    partial: tuple[int, int] | None = None,
+    scores: Sequence[int] | None = None,
+) -> bytes:
+    """RFC 9051 §7.3.4; ``numbers`` ascending, or as they were sorted (RFC 5267 §3). ``scores``: one for each (RFC 6203 §4)."""
     out = [b"* ESEARCH (TAG %b)" % string(tag)]
     if uid:
         out.append(b"UID")
@@ -64,6 +78,12 @@ def esearch_response(tag: bytes, numbers: Sequence[int], options: frozenset[str]
             out.append(b"MAX %d" % numbers[-1])
         if "ALL" in options:
             out.append(b"ALL " + encode_numbers(numbers))
+    if partial is not None:
+        shown = encode_numbers(partial_of(numbers, partial)) or b"NIL"
+        out.append(b"PARTIAL (%d:%d %b)" % (*partial, shown))
+    if scores is not None and numbers:
+        told = scores if partial is None else partial_of(scores, partial)
+        out.append(b"RELEVANCY (%b)" % " ".join(map(str, told)).encode("ascii"))
     if "COUNT" in options:
         out.append(b"COUNT %d" % len(numbers))
     if modseq is not None and numbers:

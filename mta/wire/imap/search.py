@@ -1,23 +1,29 @@
-"""SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4; RETURN: RFC 4731, RFC 5182; MODSEQ: RFC 7162 §3.1.5; WITHIN: RFC 5032).
+"""SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4; RETURN: RFC 4731, RFC 5182; MODSEQ: RFC 7162 §3.1.5; WITHIN: RFC 5032; FUZZY: RFC 6203;
+PARTIAL: RFC 9394).
 
 A query is a tree of frozen keys. Strings are decoded to text here, in the charset that the command names.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mta.model.message import Flags
 from mta.wire.imap.dates import read_date
 from mta.wire.imap.flags import LONGEST_KEYWORD
 from mta.wire.imap.scanner import Malformed, Scanner
-from mta.wire.imap.sequence import SequenceSet, read_set
+from mta.wire.imap.sequence import SequenceSet, read_partial, read_set
+from mta.wire.mime.charsets import codec
 
 MOST_KEYS = 1000
 MOST_TEXTS = 50
 """Keys that look into the messages themselves."""
+_MOST_WORDS = 10
 CHARSETS = {"US-ASCII": "ascii", "UTF-8": "utf-8", "ISO-8859-1": "latin-1", "ISO-8859-15": "iso8859-15", "WINDOWS-1252": "cp1252"}
+
+
+"""Named in BADCHARSET; every other one that mail uses is taken too."""
 
 
 class UnknownCharset(ValueError):
@@ -108,6 +114,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """``key`` need not be met to the letter. Not for evaluation: see ``loosely`` and ``exactly``."""
+
+    key: "Key"
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     key: "Key"
 
@@ -124,18 +137,20 @@ class And:
 
 
 Key = (
-    All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | Not | Or | And
+    All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | Fuzzy | Not | Or | And
 )  # fmt: skip
-Option = Literal["MIN", "MAX", "ALL", "COUNT", "SAVE"]
+OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY"})
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH and UID SEARCH. ``options`` None: no RETURN was said; empty RETURN () means ALL (RFC 4731 §3.1)."""
+    """SEARCH and UID SEARCH. ``options`` None: no RETURN was said; empty RETURN () means ALL (RFC 4731 §3.1). ``partial``: first and last
+    of the results wanted, from 1, or from -1 backwards from the end."""
 
     key: Key
     uid: bool = False
     options: frozenset[str] | None = None
+    partial: tuple[int, int] | None = None
 
 
 _FLAGS: dict[str, HasFlag] = {
@@ -153,27 +168,89 @@ _DATES: dict[str, tuple[type[Internal] | type[Sent], Literal["before", "on", "si
 
 
 def read_search(scan: Scanner, uid: bool) -> Search:
-    options = None
-    if scan.text[scan.pos : scan.pos + 7].upper() == b"RETURN ":
-        scan.pos += 7
-        options = frozenset(scan.parenthesised(_read_option)) or frozenset({"ALL"})
-        scan.space()
+    options, partial = read_options(scan)
     charset = "utf-8"  # RFC 9051 §6.4.4: the default of rev2; contains US-ASCII
     if scan.text[scan.pos : scan.pos + 8].upper() == b"CHARSET ":
         scan.pos += 8
-        name = scan.astring().decode("ascii", "replace").upper()
-        if name not in CHARSETS:
-            raise UnknownCharset(name)
-        charset = CHARSETS[name]
+        charset = read_charset(scan)
         scan.space()
-    return Search(_Reader(charset).keys(scan), uid, options)
+    return Search(read_keys(scan, charset, options), uid, options, partial)
 
 
-def _read_option(scan: Scanner) -> str:
+def read_options(scan: Scanner) -> tuple[frozenset[str] | None, tuple[int, int] | None]:
+    """``RETURN (…) `` when it stands here: the options, and the range of PARTIAL."""
+    if scan.text[scan.pos : scan.pos + 7].upper() != b"RETURN ":
+        return None, None
+    scan.pos += 7
+    found = scan.parenthesised(_read_option)
+    scan.space()
+    names = [name for name, _ in found]
+    ranges = [partial for _, partial in found if partial is not None]
+    if len(ranges) > 1 or (ranges and "ALL" in names):
+        raise Malformed("one of ALL and PARTIAL, once")  # RFC 9394 §3.1
+    options = frozenset(names)
+    return options if options - {"RELEVANCY"} else options | {"ALL"}, ranges[0] if ranges else None
+
+
+def _read_option(scan: Scanner) -> tuple[str, tuple[int, int] | None]:
     word = scan.word()
-    if word not in ("MIN", "MAX", "ALL", "COUNT", "SAVE"):
+    if word not in OPTIONS:
         raise Malformed("no such RETURN option")
-    return word
+    if word != "PARTIAL":
+        return word, None
+    scan.space()
+    return word, read_partial(scan)
+
+
+def read_charset(scan: Scanner) -> str:
+    """Raises UnknownCharset."""
+    name = scan.astring().decode("ascii", "replace").upper()
+    found = CHARSETS.get(name) or codec(name)
+    if found is None:
+        raise UnknownCharset(name)
+    return found
+
+
+def read_keys(scan: Scanner, charset: str, options: frozenset[str] | None) -> Key:
+    key = _Reader(charset).keys(scan)
+    if options is not None and "RELEVANCY" in options and not has_fuzzy(key):
+        raise Malformed("RELEVANCY needs FUZZY")  # RFC 6203 §4
+    return key
+
+
+def has_fuzzy(key: Key) -> bool:
+    if isinstance(key, And):
+        return any(map(has_fuzzy, key.keys))
+    if isinstance(key, Or):
+        return has_fuzzy(key.left) or has_fuzzy(key.right)
+    return isinstance(key, Fuzzy) or (isinstance(key, Not) and has_fuzzy(key.key))
+
+
+def exactly(key: Key) -> Key:
+    """Without FUZZY."""
+    return _without_fuzzy(key, loose=False, inside=False)
+
+
+def loosely(key: Key) -> Key:
+    """FUZZY as it is meant here: a text of several words matches where each of them is, in any order (RFC 6203 §3 leaves it open)."""
+    return _without_fuzzy(key, loose=True, inside=False)
+
+
+def _without_fuzzy(key: Key, *, loose: bool, inside: bool) -> Key:
+    if isinstance(key, Fuzzy):
+        return _without_fuzzy(key.key, loose=loose, inside=True)
+    if isinstance(key, And):
+        return And(tuple(_without_fuzzy(each, loose=loose, inside=inside) for each in key.keys))
+    if isinstance(key, Or):
+        left, right = (_without_fuzzy(each, loose=loose, inside=inside) for each in (key.left, key.right))
+        return Or(left, right)
+    if isinstance(key, Not):
+        return Not(_without_fuzzy(key.key, loose=loose, inside=inside))
+    if loose and inside and isinstance(key, Header | Text):
+        words = key.text.split()[:_MOST_WORDS]
+        if len(words) > 1:
+            return And(tuple(replace(key, text=word) for word in words))
+    return key
 
 
 class _Reader:
@@ -251,6 +328,10 @@ class _Reader:
         scan.space()
         return Not(scan.nested(self.key))
 
+    def fuzzy(self, scan: Scanner) -> Key:
+        scan.space()
+        return Fuzzy(scan.nested(self.key))
+
     def disjunction(self, scan: Scanner) -> Key:
         scan.space()
         left = scan.nested(self.key)
@@ -304,6 +385,7 @@ _READERS: dict[str, Callable[[_Reader, Scanner], Key]] = {
     "UNKEYWORD": _Reader.unkeyword,
     "NOT": _Reader.negation,
     "OR": _Reader.disjunction,
+    "FUZZY": _Reader.fuzzy,
     "UID": _Reader.uid,
     "LARGER": _Reader.larger,
     "SMALLER": _Reader.smaller,

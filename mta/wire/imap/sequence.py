@@ -13,6 +13,7 @@ STAR = 0
 
 _SET = re.compile(rb"[0-9*:,]+|\$")
 _RANGE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?\Z")
+_PARTIAL = re.compile(rb"(-?[1-9][0-9]{0,9}):(-?[1-9][0-9]{0,9})")
 _MOST = 10_000
 
 
@@ -99,6 +100,23 @@ def _value(text: bytes) -> int:
     if value > 0xFFFFFFFF:
         raise Malformed("number too large")
     return value
+
+
+def read_partial(scan: Scanner) -> tuple[int, int]:
+    """The range of results ``1:100``, or ``-1:-100`` from the end (RFC 9394 §3.1)."""
+    found = scan.match(_PARTIAL, "a range")
+    first, last = int(found[1]), int(found[2])
+    if (first < 0) is not (last < 0):
+        raise Malformed("both ends of a range count from the same side")
+    return first, last
+
+
+def partial_of(numbers: Sequence[int], partial: tuple[int, int]) -> Sequence[int]:
+    """Those in the range (RFC 9394 §3.1)."""
+    low, high = sorted(map(abs, partial))
+    if partial[0] > 0:
+        return numbers[low - 1 : high]
+    return numbers[max(0, len(numbers) - high) : max(0, len(numbers) - low + 1)]
 
 
 def encode_numbers(numbers: Sequence[int]) -> bytes:

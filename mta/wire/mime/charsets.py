@@ -41,5 +41,10 @@ def decode(octets: bytes, charset: str) -> str:
         return octets.decode("latin-1")
 
 
+def codec(charset: str) -> str | None:
+    """Python's name of a character set that mail uses."""
+    return _CODECS.get(_key(charset[:40]))
+
+
 def known(charset: str) -> bool:
     return _key(charset[:40]) in _CODECS
