@@ -86,12 +86,12 @@ class Account:
     def _open_lock(self) -> int:
         path = f"{self.root}/{LOCK}"
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            return disk.create(path, 0, 0o600)
         except FileNotFoundError:
             if self.user in self._registry.known:
                 raise TemporaryFailure(f"{self.root}: the Maildir is gone; is its disk mounted?") from None
-        os.makedirs(self.root, 0o700, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        disk.make_folders(self.root, 0o700)
+        return disk.create(path, 0, 0o600)
 
     # ---- folders
 
@@ -210,10 +210,10 @@ class Account:
         folder_mode = self.mode | (self.mode & 0o444) >> 2
         if name:
             shutil.rmtree(building, ignore_errors=True)
-            os.mkdir(building, folder_mode)
+            disk.make_folders(building, folder_mode)
             disk.replace(f"{building}/{MARK}", b"", self.mode)
         for part in ("tmp", "new", "cur"):
-            os.makedirs(f"{building}/{part}", folder_mode, exist_ok=True)
+            disk.make_folders(f"{building}/{part}", folder_mode)
         if uidlist.head_of(building) is None:
             guid, validity = self._give_uidlist(building)
             folder = Folder(building, self._registry.number(self.user, guid, validity), guid, validity, self.mode)
@@ -229,10 +229,8 @@ class Account:
         given = [name for name in os.listdir(self.root) if name.startswith(f"{_VALIDITY}.")]
         values = [int(name.rpartition(".")[2], 16) for name in given if _is_hex(name.rpartition(".")[2])]
         value = max(int(time.time()), *(number + 1 for number in values), 1)
-        with open(f"{self.root}/{_VALIDITY}", "ab"):
-            pass
-        with open(f"{self.root}/{_VALIDITY}.{value:08x}", "ab"):
-            pass
+        for made in (_VALIDITY, f"{_VALIDITY}.{value:08x}"):
+            os.close(disk.create(f"{self.root}/{made}", 0, 0o444))
         for name in given:
             os.unlink(f"{self.root}/{name}")
         disk.flush_folder(self.root)

@@ -62,7 +62,7 @@ def put(folder: Folder, arrivals: Sequence[Arrival]) -> list[Message]:
             new = not letters
             name = arrival.base if new else join(arrival.base, letters)
             target = f"{folder.path}/{'new' if new else 'cur'}/{name}"
-            _place(arrival, target)
+            _place(arrival, target, folder.mode)
             placed.append((arrival, target))
             words = " ".join(sorted(arrival.words))
             messages.append(Message(uid, modseq, arrival.date, arrival.size, name, new=new, flags=arrival.flags, keywords=words))
@@ -100,7 +100,7 @@ def _take_uids(folder: Folder, arrivals: Sequence[Arrival]) -> list[int]:
     return [uidlist.uids[arrival.base] for arrival in arrivals]
 
 
-def _place(arrival: Arrival, target: str) -> None:
+def _place(arrival: Arrival, target: str, mode: int) -> None:
     if arrival.how == "rename":
         os.rename(arrival.source, target)
         return
@@ -109,11 +109,12 @@ def _place(arrival: Arrival, target: str) -> None:
     except OSError:  # no hard links here, or too many of this file
         if not os.path.exists(arrival.source):
             raise
-        _copy(arrival.source, target)
+        _copy(arrival.source, target, mode)
 
 
-def _copy(source: str, target: str) -> None:
+def _copy(source: str, target: str, mode: int) -> None:
     temporary = os.path.join(os.path.dirname(os.path.dirname(target)), "tmp", os.path.basename(target))
+    os.close(disk.create(temporary, os.O_TRUNC, mode))
     shutil.copy2(source, temporary)
     fd = os.open(temporary, os.O_RDONLY)
     try:

@@ -32,6 +32,31 @@ def failures() -> Iterator[None]:
         raise meaning(exc) from exc
 
 
+def create(path: str, flags: int, mode: int) -> int:
+    """Open a file, making it when it is not there. Made by root, as an administrator's command is, it belongs to whom the folder does."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode)
+    if os.geteuid() == 0:
+        _give(fd, path)
+    return fd
+
+
+def make_folders(path: str, mode: int) -> None:
+    """With those above that are missing; none is no error."""
+    above = os.path.dirname(path)
+    if not os.path.isdir(above):
+        make_folders(above, mode)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+        if os.geteuid() == 0:
+            _give(path, path)
+
+
+def _give(made: int | str, path: str) -> None:
+    owner = os.stat(os.path.dirname(path))
+    if owner.st_uid:
+        os.chown(made, owner.st_uid, owner.st_gid)
+
+
 def flush(fd: int, name: str) -> None:
     """Raises StorageDead when the disk's state is unknown: a second fsync may lie."""
     try:
@@ -53,7 +78,7 @@ def flush_folder(path: str) -> None:
 
 def write(path: str, content: Content, date: int, mode: int) -> None:
     """A new file with these octets, durable but for its name; its time is the date that clients see. Nothing remains after a failure."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    fd = create(path, os.O_EXCL, mode)
     try:
         try:
             for piece in content.chunks():
@@ -73,7 +98,7 @@ def write(path: str, content: Content, date: int, mode: int) -> None:
 def replace(path: str, octets: bytes, mode: int, *, beside: str = "") -> None:
     """Write a small file anew: all of it or as it was. ``beside``: the name to write to first, when another holds it as a lock."""
     temporary = beside or f"{path}.mta-tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    fd = create(temporary, os.O_TRUNC, mode)
     try:
         view = memoryview(octets)
         while view:

@@ -15,6 +15,7 @@ from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
 from mta.model.mailbox import Changes, MailboxStatus, Row
 from mta.model.message import Flags
+from mta_maildir import disk
 from mta_maildir import keywords as keyword_file
 from mta_maildir import uidlist as uidlist_file
 from mta_maildir.filename import flags_of, is_delivery, keywords_of, letters_of, split
@@ -82,7 +83,7 @@ class Folder:
             if not os.path.isdir(self.path):
                 raise NoSuchMailbox(self.path) from None
             for part in ("new", "cur", "tmp"):
-                os.makedirs(f"{self.path}/{part}", self.mode | (self.mode & 0o444) >> 2, exist_ok=True)
+                disk.make_folders(f"{self.path}/{part}", self.mode | (self.mode & 0o444) >> 2)
             return self.look()
         for name in (uidlist_file.NAME, keyword_file.NAME):
             try:

@@ -59,7 +59,7 @@ class Journal:
         """Durable on return. Raises OSError, StorageDead; then nothing was added."""
         lines = [f"{record}\n" for record in records]
         octets = "".join(lines).encode("utf-8", "surrogateescape")
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, mode)
+        fd = disk.create(self.path, 0, mode)
         try:
             os.ftruncate(fd, self._offset)  # what a crash left half
             view, at = memoryview(octets), self._offset

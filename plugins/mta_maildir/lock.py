@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from mta.model.errors import TemporaryFailure
+from mta_maildir import disk
 
 WAIT = 30.0
 STALE = 120.0
@@ -35,7 +36,7 @@ def dotlock(path: str, mode: int) -> Iterator[str]:
     name, until = f"{path}.lock", time.monotonic() + WAIT
     while True:
         try:
-            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            fd = disk.create(name, os.O_EXCL, mode)
             break
         except FileExistsError:
             if time.monotonic() > until:

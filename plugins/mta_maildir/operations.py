@@ -32,7 +32,7 @@ def prepare(account: Account, content: Content, date: int) -> str:
     if not os.path.isdir(folder):
         with account.locked():
             account.folders()
-            os.makedirs(folder, 0o700, exist_ok=True)
+            disk.make_folders(folder, 0o700)
     disk.write(path, content, date, account.mode)
     return path
 

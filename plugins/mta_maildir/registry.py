@@ -5,6 +5,7 @@ with other uids it is another mailbox. 28 octets for each mailbox that ever was;
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import fcntl
 import os
 import struct
 import threading
@@ -21,7 +22,8 @@ Key = tuple[UserId, str, int]
 class Registry:
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        os.close(disk.create(path, 0, 0o600))
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
         self._lock = threading.Lock()
         self._keys: list[Key] = []
         self._ids: dict[Key, int] = {}
@@ -63,7 +65,7 @@ class Registry:
             disk.flush(self._fd, self._path)
             self._read()
         finally:
-            _release(self._fd)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def find(self, mailbox: MailboxId) -> Key | None:
         if not 0 < mailbox < 2**31:
@@ -72,9 +74,3 @@ class Registry:
             if mailbox > len(self._keys):
                 self._read()
             return self._keys[mailbox - 1] if mailbox <= len(self._keys) else None
-
-
-def _release(fd: int) -> None:
-    import fcntl
-
-    fcntl.flock(fd, fcntl.LOCK_UN)

@@ -20,7 +20,7 @@ def set_aside(root: str, ledger: str, user: int) -> None:
     now = time.time()
     aside = f"{os.path.dirname(root)}/.deleted-{os.path.basename(root)}-{user}-{int(now)}"
     line = json.dumps({"path": aside, "at": now}) + "\n"
-    fd = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = disk.create(ledger, os.O_APPEND, 0o600)
     try:
         os.write(fd, line.encode())
         disk.flush(fd, ledger)

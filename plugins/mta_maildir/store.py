@@ -17,7 +17,7 @@ from mta.model.message import Content, LocalDelivery
 from mta_hooks.backends.store import FlagChange, StoreOptions
 from mta_maildir import operations, removal, verify
 from mta_maildir.account import Account
-from mta_maildir.disk import failures
+from mta_maildir.disk import failures, make_folders
 from mta_maildir.names import Template
 from mta_maildir.octets import Reader
 from mta_maildir.registry import Registry
@@ -48,7 +48,7 @@ class MaildirStore:
             problem = f"{base} is not there, or this user may not write to it"
             raise ConfigError("storage.mailboxes", "storage.mailboxes", problem, f"make it, owned by the server's user: {base}")
         folder = os.path.join(self._options.data_dir, "maildir")
-        os.makedirs(folder, 0o700, exist_ok=True)
+        make_folders(folder, 0o700)
         self._registry = Registry(os.path.join(folder, "mailboxes"))
         self._removed = os.path.join(folder, "removed")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mta-maildir")

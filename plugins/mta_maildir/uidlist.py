@@ -104,7 +104,7 @@ def read(folder: str) -> Uidlist | None:
 
 def append(folder: str, lines: Iterable[str], mode: int) -> None:
     """Under the lock."""
-    fd = os.open(os.path.join(folder, NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    fd = disk.create(os.path.join(folder, NAME), os.O_APPEND, mode)
     try:
         octets = "".join(lines).encode("utf-8", "surrogateescape")
         size = os.fstat(fd).st_size

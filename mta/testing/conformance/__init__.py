@@ -15,7 +15,7 @@ Call ``pytest.register_assert_rewrite("mta.testing.conformance")`` in conftest.p
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, intake, rows
+from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, deliver, intake, rows
 from mta.testing.conformance.blobs import BlobsConformance
 from mta.testing.conformance.database import DatabaseConformance
 from mta.testing.conformance.directory import DirectoryConformance
@@ -44,6 +44,7 @@ __all__ = [
     "TracesConformance",
     "append",
     "arrive",
+    "deliver",
     "intake",
     "rows",
 ]

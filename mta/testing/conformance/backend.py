@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mta.app.apart import separate
+from mta.local.deposit import Depositor
+from mta.local.transport import LocalTransport
 from mta.model.address import Address
+from mta.model.delivery import Outcome
 from mta.model.directory import User
 from mta.model.errors import StorageDead
 from mta.model.ids import MailboxId, ModSeq, QueueId, Uid
 from mta.model.mailbox import MailboxInfo, NewMessage, Row
 from mta.model.message import Flags, Intake, LocalDelivery, OctetContent, Placement, QueuedRecipient
+from mta.obs.log import Log
 from mta_hooks.backends import Database, DatabaseOptions
 
 NOW = 1_700_000_000.0
@@ -108,6 +113,33 @@ async def arrive(database: Database, name: str = "alice") -> tuple[User, Mailbox
     if user is None:
         [user] = await database.directory.add_users([(address, "hash")])
     return user, await database.store.mailbox(user.id, "INBOX")
+
+
+async def deliver(database: Database, intake: Intake) -> None:
+    """Accept it, and do what dispatch does where mailboxes are apart from the database."""
+    await database.spool.accept(intake)
+    store = separate(database)
+    if store is None:
+        return
+    transport = LocalTransport(NoHooks(), database.directory, Log(), Depositor(database.queue, store, "/nowhere", 2**24))
+    leased = await database.queue.lease("conformance", 100, 60.0, now=max(NOW, intake.received_at) + 1)
+    outcomes = []
+    for one in leased:
+        result = await transport.deliver(one, _nothing)
+        assert result.reply.startswith("250"), result.reply
+        outcomes.append(Outcome(one, "delivered", result.reply))
+    await database.queue.settle(outcomes)
+
+
+class NoHooks:
+    deliver = mailbox_deliver = None
+
+    def deliver_wants(self, recipient: Address) -> bool:
+        return False
+
+
+async def _nothing() -> Any:
+    raise AssertionError("no hook asks for the message")
 
 
 async def append(
