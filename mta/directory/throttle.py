@@ -229,5 +229,5 @@ def _left(key: str, bucket: Bucket, now: float) -> float:
 def _interval(key: str, bucket: Bucket, now: float) -> float:
     """Seconds between attempts, as full as the bucket is now; 0: no bound."""
     rule = _RULES[key[0]]
-    beyond = _left(key, bucket, now) - rule.free
-    return 0.0 if beyond < 0 else min(rule.longest, rule.first * float(2.0 ** min(beyond, 20.0)))
+    beyond = round(_left(key, bucket, now)) - rule.free
+    return 0.0 if beyond < 0 else min(rule.longest, rule.first * float(2 ** min(beyond, 20)))
