@@ -16,7 +16,7 @@ class Session(Protocol):
     id: str
     """Joins log lines and traces."""
     protocol: str
-    """"smtp", "submission", "lmtp", "imap", "pop3", "local"."""
+    """"smtp", "submission", "lmtp", "imap", "pop3", "http", "local"."""
     client_ip: str
     """"" for Unix sockets."""
     client_port: int

@@ -1,4 +1,4 @@
-"""One login for SMTP, IMAP and POP3: the hooks ``auth_policy``, ``auth_verify``, ``credentials_lookup``, ``session_login``,
+"""One login for SMTP, IMAP, POP3 and HTTP: the hooks ``auth_policy``, ``auth_verify``, ``credentials_lookup``, ``session_login``,
 ``auth_result``, and the log lines that fail2ban reads.
 
 Which SASL mechanisms there are is ``mta.directory.sasl``; delays and counts on one connection are the protocols' business.
@@ -190,7 +190,7 @@ class Login:
             self._tasks.spawn(told, "auth-result")
 
     async def authenticate(self, service: str, username: str, password: str, session: Session) -> AuthAnswer:
-        """Only ``auth_verify``. ``service`` is "smtp", "imap" or "pop3"; ``username`` a full address unless a plugin knows others.
+        """Only ``auth_verify``. ``service`` is "smtp", "imap", "pop3" or "http"; ``username`` a full address unless a plugin knows others.
 
         Raises TemporaryFailure: 454 4.7.0, NO [UNAVAILABLE], -ERR [SYS/TEMP].
         """

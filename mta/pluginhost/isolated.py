@@ -109,6 +109,8 @@ def _load(hello: Mapping[str, Any]) -> Plugin:
         ("sasl", plugin.offers.mechanisms),
         ("schema", plugin.offers.schemas),
         ("service", plugin.offers.services),
+        ("routes", plugin.offers.route_offers),
+        ("metrics", plugin.offers.metrics_functions),
     ):
         if offer:
             raise PluginRefused(f"registry.{word} does not work from a process of its own: leave out isolate", plugin.path)

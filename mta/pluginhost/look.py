@@ -140,6 +140,8 @@ def _offer(call: ast.Call) -> list[str]:
     if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "registry"):
         return []
     words = [str(a.value) for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    if function.attr == "routes":
+        return ["routes over HTTP"]
     return [] if function.attr == "config" else [" ".join([function.attr, *words])]
 
 
