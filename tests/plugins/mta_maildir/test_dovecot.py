@@ -3,6 +3,8 @@
 
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,22 @@ HELLO = b"Subject: hello\r\n\r\nw\xc3\xb6rld\r\n"
 
 
 @pytest.fixture
-def dovecot(mail: Path, tmp_path: Path) -> Dovecot:
+def mail() -> Iterator[Path]:
+    """Where another account than ours can go: pytest's folders are closed to it."""
+    with tempfile.TemporaryDirectory(prefix="mta-dovecot-") as place:
+        os.chmod(place, 0o755)
+        folder = Path(place) / "mail"
+        folder.mkdir()
+        yield folder
+
+
+@pytest.fixture
+def dovecot(mail: Path) -> Dovecot:
     maildir = mail / "example.test" / "alice"
     maildir.mkdir(parents=True)
-    for path in (*tmp_path.parents[:2], tmp_path):
-        os.chmod(path, 0o755)
     for path in (mail, maildir.parent, maildir):
         os.chown(path, Dovecot.uid, -1)
-    return Dovecot(tmp_path / "dovecot", maildir)
+    return Dovecot(mail.parent / "dovecot", maildir)
 
 
 def shown(dovecot: Dovecot, mailbox: str = "INBOX") -> tuple[int, dict[int, set[str]]]:
