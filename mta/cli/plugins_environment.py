@@ -51,10 +51,10 @@ def install(ctx: click.Context, /, requirements: tuple[str, ...], upgrade: bool,
 
     Shows what they hook and ask for before anything of them runs. REQUIREMENT: a name, NAME==VERSION, a wheel, a folder, a URL.
 
-    Example: mta plugins install mta-greylist --find-links ./wheels --no-index
+    Example: mta plugins install mta-patience --find-links ./wheels --no-index
     """
     if not requirements and not upgrade:
-        raise click.UsageError("name what to install, such as mta-greylist, or say --upgrade for all")
+        raise click.UsageError("name what to install, such as mta-patience, or say --upgrade for all")
     wanted = [_absolute(text) for text in requirements]
     with _installer(loaded(ctx), Sources(**sources)) as installer:
         _carry_out(installer.install(wanted, upgrade=upgrade), yes, "installed")
@@ -68,7 +68,7 @@ def install(ctx: click.Context, /, requirements: tuple[str, ...], upgrade: bool,
 def uninstall(ctx: click.Context, /, names: tuple[str, ...], yes: bool, **sources: Any) -> None:
     """Remove distributions, and what only they needed. Disable their plugins first.
 
-    Example: mta plugins uninstall mta-greylist
+    Example: mta plugins uninstall mta-patience
     """
     config = loaded(ctx)
     with _installer(config, Sources(**sources)) as installer:

@@ -15,7 +15,7 @@ from mta.pluginhost.scaffold import Scaffold
 def new(name: str, folder: Path | None) -> None:
     """Write a plugin package to begin with: hooks, typed config, tests that pass, README, CI.
 
-    Example: mta plugins new greylist --dir ./mta-greylist
+    Example: mta plugins new patience --dir ./mta-patience
     """
     try:
         scaffold = Scaffold(name)

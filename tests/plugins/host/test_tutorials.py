@@ -42,12 +42,12 @@ def test_the_first_hook(tmp_path) -> None:
 def test_the_package_and_its_test() -> None:
     plugin, _field, test, with_daemon = blocks("package.md", "python")
     compile(with_daemon, "package.md", "exec")  # runs only where the package is installed
-    module = ModuleType("mta_greylist")
-    sys.modules["mta_greylist"] = module
+    module = ModuleType("mta_patience")
+    sys.modules["mta_patience"] = module
     try:
         exec(compile(plugin, "package.md", "exec"), vars(module))
         names = {"__name__": "shown"}
         exec(compile(test, "package.md", "exec"), names)
         names["test_a_stranger_waits"]()
     finally:
-        del sys.modules["mta_greylist"]
+        del sys.modules["mta_patience"]
