@@ -27,6 +27,7 @@ LONGEST_DEADLINE = 300.0
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
 _PATH = re.compile(r"(?:[\w.~/%@:+-]|\{[A-Za-z_]\w*(?::path)?\})*\Z", re.ASCII)
+_PARAMETER = re.compile(r"\{(\w+)")
 _OURS = frozenset({"content-length", "transfer-encoding", "connection", "content-type", "date"})
 
 
@@ -119,6 +120,9 @@ class HttpRoute:
             raise ValueError(f"{self.method!r} is no method of {', '.join(sorted(METHODS))}")
         if not _PATH.match(self.path) or "//" in self.path:
             raise ValueError(f"{self.path!r} is no path such as stats/{{name}}")
+        names = _PARAMETER.findall(self.path)
+        if len(names) != len(set(names)):
+            raise ValueError(f"{self.path!r} has one name twice")
         if self.access not in ("public", "user", "admin"):
             raise ValueError(f'access is "public", "user" or "admin", not {self.access!r}')
         if not callable(self.handler):
