@@ -165,7 +165,7 @@ def step_text(step: Mapping[str, Any]) -> str:
         parts.append(f"{who}: {_verdict_text(each)}")
     answer = step.pop("answer", None)
     if answer is not None:
-        parts.append(_answer_text(answer))
+        parts.append(answer_text(answer))
     parts += [f"{key}={value}" for key, value in step.items()]
     if seconds:
         parts.append(f"({seconds * 1000:.1f} ms)")
@@ -180,9 +180,14 @@ def _verdict_text(verdict: Mapping[str, Any]) -> str:
     return " ".join([verdict["action"], *(part for part in more if part)])
 
 
-def _answer_text(answer: Any) -> str:
+def answer_text(answer: Any) -> str:
+    """What a hook answered, in words; a verdict too."""
+    if answer is None:
+        return "no opinion"
     if isinstance(answer, list):
-        return "; ".join(_answer_text(each) for each in answer)
+        return "; ".join(answer_text(each) for each in answer)
+    if isinstance(answer, Mapping) and "action" in answer:
+        return _verdict_text(answer)
     if isinstance(answer, Mapping):
         kind = answer.get("type", "")
         rest = [f"{key}={value}" for key, value in answer.items() if key != "type" and value not in ("", None, [], {}, False)]

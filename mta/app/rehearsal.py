@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mta.app.backends import make_database
 from mta.app.build import ServerInfo
 from mta.app.sealed import Caught, Effect, SealedDatabase, SealedDns, SealedHttp, sealed_send
 from mta.config.load import LoadedConfig
@@ -274,10 +275,8 @@ class Script:
 async def look_on(loaded: LoadedConfig, hooks: HookHost) -> AsyncIterator[Database]:
     """The config's database, opened without writing anything; before the first start an empty one that is thrown away."""
     config = loaded.config
-    factory = hooks.backend("database", config.database.partition(":")[0])
-    database: Database = factory(
-        config.database, DatabaseOptions(data_dir=config.data_dir, durable_hooks=hooks.durable, reserve=0, read_only=True)
-    )
+    options = DatabaseOptions(data_dir=config.data_dir, durable_hooks=hooks.durable, reserve=0, read_only=True)
+    database = make_database(loaded, hooks, options)
     with tempfile.TemporaryDirectory(prefix="mta-rehearsal-") as folder:
         try:
             await database.open()

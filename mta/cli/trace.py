@@ -37,9 +37,7 @@ def trace(
         raise click.UsageError("say what: a queue id, Message-ID or address, or --since, --refused, --plugin.")
     records = with_database(
         ctx,
-        lambda db: db.traces.find(
-            text, limit=limit, since=since, until=until, accepted=not refused, refused=True, plugin=plugin
-        ),
+        lambda db: db.traces.find(text, limit=limit, since=since, until=until, accepted=not refused, refused=True, plugin=plugin),
     )
     if as_json:
         click.echo(json.dumps([asdict(record) for record in records], indent=1, ensure_ascii=False))

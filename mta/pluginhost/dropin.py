@@ -73,6 +73,12 @@ class DropIns:
                 self._seen[name] = stamps
                 self._load(name)
 
+    def add(self, name: str) -> None:
+        """Load ``NAME.py`` of the folder alone, in place of a drop-in hook of the same name. Raises PluginRefused."""
+        self._load(name)
+        if (failed := self._host.failed.get(name)) is not None:
+            raise PluginRefused(failed.reason, failed.file, failed.line)
+
     def _look(self) -> dict[str, tuple[_Stamp, _Stamp]]:
         try:
             _refuse_foreign(os.stat(self._folder), str(self._folder))

@@ -159,6 +159,16 @@ class Plan:
                 arguments[name] = answer
         return arguments[name]
 
+    async def survey(self, **arguments: Any) -> list[tuple[Step, Any]]:
+        """Everybody's answer, None or Failure where there is none, whatever the others said: for who tries hooks."""
+        answers = []
+        for step in self.steps:
+            answer = await self._dispatcher.call(step, dict(arguments))
+            answers.append((step, answer))
+            if self.spec.mode == "pipeline" and answer is not None and answer.__class__ is not Failure:
+                arguments[self.spec.arguments[-1]] = answer
+        return answers
+
     async def notify(self, **arguments: Any) -> None:
         """Tell everybody, whoever fails."""
         await self.tell("", arguments)
