@@ -8,7 +8,7 @@ from mta.app.apart import apart
 from mta.config.load import LoadedConfig
 from mta.config.sections import Config
 from mta.pluginhost.host import HookHost
-from mta_hooks.backends import Blobs, Database, DatabaseOptions
+from mta_hooks.backends import Accounts, AccountsOptions, Blobs, Database, DatabaseOptions
 
 IN_DATABASE = "database"
 
@@ -24,6 +24,16 @@ def wanted(config: Config) -> Iterator[tuple[str, str]]:
         yield "blob", scheme_of(url)
     if config.storage.mailboxes != IN_DATABASE:
         yield "store", scheme_of(config.storage.mailboxes)
+
+
+async def open_accounts(loaded: LoadedConfig, host: HookHost) -> list[Accounts]:
+    """The directories that ``directory`` names, open. Raises ConfigError."""
+    config = loaded.config
+    options = AccountsOptions(config.data_dir, config.hostname, config.domains)
+    made: list[Accounts] = [host.backend("directory", scheme_of(url))(url, options) for url in config.directory]
+    for one in made:
+        await one.open()
+    return made
 
 
 def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions) -> Database:

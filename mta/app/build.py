@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mta.app.backends import make_database
+from mta.app.backends import make_database, open_accounts
 from mta.app.bus import Bus
 from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
@@ -16,8 +16,10 @@ from mta.app.indexing import Indexer
 from mta.app.live import Overview
 from mta.app.places import Places
 from mta.app.searching import open_search
+from mta.app.shipping import Shipper
 from mta.config.load import LoadedConfig
 from mta.directory.builtin import DirectoryPlugin
+from mta.directory.elsewhere import ElsewherePlugin
 from mta.directory.login import Login
 from mta.directory.passwords import Passwords
 from mta.directory.resolve import Resolver
@@ -42,6 +44,8 @@ from mta_hooks.backends.database import DatabaseOptions
 
 if TYPE_CHECKING:
     from mta.httpd.server import HttpServer
+
+_LAST_LINES = 2.0  # seconds that plugins have to hear the last lines of the log
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -101,6 +105,9 @@ class Assembly:
         self._services.kv = self.database.kv
         self._services.tables = getattr(self.database, "tables", None)
         await hooks.migrate(self._loaded.where)
+        self._accounts = await open_accounts(self._loaded, hooks)
+        if self._accounts:
+            hooks.add_builtin("directories", ElsewherePlugin(self.database.directory, self._accounts))
         self._directory = DirectoryPlugin(self.database.directory, self.passwords, keep_keys=config.auth.scram_keys)
         hooks.add_builtin("directory", self._directory)
         if self._throttle is not None:
@@ -126,6 +133,9 @@ class Assembly:
         self._serve(login, resolver, pipeline)
         self.bus.open()
         hooks.start(self._tasks)
+        self._shipper = Shipper(hooks, log)
+        self._shipper.attach()
+        self._tasks.spawn(self._shipper.run(), "log-shipping")
         if self._old is not None and (plan := hooks.config_changed) is not None:
             await judge_change(plan, self._old.config, self._loaded)
         if (plan := hooks.startup) is not None:
@@ -273,6 +283,7 @@ class Assembly:
                 self._log.error("worker.drain_failed", problem=f"{type(result).__name__}: {result}")
         if (plan := self.hooks.shutdown) is not None:
             await plan.all(server=self.info)
+        await self._shipper.detach(_LAST_LINES)
         self.hooks.stop()
         self.bus.close()
         self.passwords.close()
@@ -280,4 +291,6 @@ class Assembly:
         if self._indexer is not None and self._search is not None:
             self._indexer.close()
             await self._search.close()
+        for accounts in self._accounts:
+            await accounts.close()
         await self.database.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mta.pluginhost.specs import SPECS, Spec
+from mta.wire.imap.command import VERBS as IMAP_VERBS
 from mta.wire.smtp.command import VERBS
 from mta_hooks import API
 from mta_hooks.markers import OPTIONS, PROJECT, HookOptions
@@ -21,7 +22,7 @@ class PluginRefused(Exception):
         self.problem, self.file, self.line = problem, file, line
 
 
-RESERVED = frozenset({"directory", "mta"})
+RESERVED = frozenset({"directories", "directory", "mta"})
 """Names of the engine's own parts."""
 
 
@@ -79,10 +80,11 @@ def _declaration_problem(hook: str, options: HookOptions) -> str:
     """``types`` and ``verbs`` where they mean something, and as they are written."""
     if options.types and hook != "mime_part":
         return f"{hook}: types are for mime_part"
-    if bool(options.verbs) is not (hook == "smtp_command"):
-        return f'{hook}: verbs are for smtp_command, which needs them: @hookimpl(verbs=("XPING",))'
-    if taken := [v for v in options.verbs if v in VERBS or not _VERB.match(v)]:
-        return f"{hook}: {taken[0]!r} is a verb of SMTP's own, or none at all"
+    if bool(options.verbs) is not (hook in ("smtp_command", "imap_command")):
+        return f'{hook}: verbs are for smtp_command and imap_command, which need them: @hookimpl(verbs=("XPING",))'
+    known = IMAP_VERBS if hook == "imap_command" else VERBS
+    if taken := [v for v in options.verbs if v in known or not _VERB.match(v)]:
+        return f"{hook}: {taken[0]!r} is a verb of {'IMAP' if hook == 'imap_command' else 'SMTP'}'s own, or none at all"
     if wrong := [t for t in options.types if not _TYPE.match(t)]:
         return f'{hook}: {wrong[0]!r} is no type; write it like "image/png" or "image/*"'
     return ""

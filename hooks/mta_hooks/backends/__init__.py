@@ -1,6 +1,7 @@
 """What a storage plugin provides. Each Protocol has a conformance suite in ``mta.testing.conformance``."""
 # SPDX-License-Identifier: Apache-2.0
 
+from mta_hooks.backends.accounts import Account, Accounts, AccountsOptions
 from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
 from mta_hooks.backends.directory import Directory
@@ -9,6 +10,9 @@ from mta_hooks.backends.store import MailStore, SeparateStore, StoreOptions
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
 
 __all__ = [
+    "Account",
+    "Accounts",
+    "AccountsOptions",
     "Blobs",
     "Database",
     "DatabaseOptions",

@@ -15,6 +15,7 @@ Call ``pytest.register_assert_rewrite("mta.testing.conformance")`` in conftest.p
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from mta.testing.conformance.accounts import AccountsConformance, Elsewhere
 from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, deliver, intake, rows
 from mta.testing.conformance.blobs import BlobsConformance
 from mta.testing.conformance.database import DatabaseConformance
@@ -29,10 +30,12 @@ from mta.testing.conformance.traces import TracesConformance
 
 __all__ = [
     "NOW",
+    "AccountsConformance",
     "Backend",
     "BlobsConformance",
     "DatabaseConformance",
     "DirectoryConformance",
+    "Elsewhere",
     "IndexableConformance",
     "MailStoreConformance",
     "MailboxesConformance",
