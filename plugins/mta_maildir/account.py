@@ -19,6 +19,7 @@ from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
 from mta.model.mailbox_name import INBOX, STANDARD, normalise_name, parents
 from mta_maildir import disk, subscriptions, uidlist
 from mta_maildir.folder import Folder
+from mta_maildir.journal import identity
 from mta_maildir.lock import dotlock, hold
 from mta_maildir.names import folder_of, name_of
 from mta_maildir.registry import Registry
@@ -138,7 +139,10 @@ class Account:
     def _give_uidlist(self, path: str) -> tuple[str, int]:
         """First line for a folder that has none, or lacks a guid."""
         with dotlock(f"{path}/{uidlist.NAME}", self.mode) as lock:
-            found = uidlist.read(path) or uidlist.Uidlist(self._next_validity())
+            found = uidlist.read(path)
+            if found is None:
+                known = identity(path)  # a uidlist that was lost, and a journal that knows what it said
+                found = uidlist.Uidlist(known[1], guid=known[0]) if known else uidlist.Uidlist(self._next_validity())
             found.guid = found.guid or uidlist.new_guid()
             names = sorted((uid, base) for base, uid in found.uids.items())
             uidlist.rewrite(path, found, names, lock, self.mode)

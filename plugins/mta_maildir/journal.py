@@ -18,7 +18,14 @@ from mta_maildir import disk
 
 NAME = "mta-journal"
 VERSION = "1"
-_LARGEST = 64 * 2**20
+
+
+def identity(folder: str) -> tuple[str, int] | None:
+    """(guid, validity) that the journal was written for; None: there is none."""
+    octets = disk.read(os.path.join(folder, NAME)) or b""
+    head = octets.partition(b"\n")[0].decode("utf-8", "replace").split("\t")
+    whole = len(head) == 5 and head[:2] == ["H", VERSION] and head[3].isdecimal()
+    return (head[2], int(head[3])) if whole else None
 
 
 class Journal:

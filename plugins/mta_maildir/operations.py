@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -22,6 +23,7 @@ from mta_maildir.filename import delivered, fresh
 from mta_maildir.folder import Folder, Message
 from mta_maildir.octets import Reader
 
+_BAD_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP})
 _log = logging.getLogger("mta.maildir")
 
 
@@ -208,7 +210,9 @@ def read(account: Account, reader: Reader, blob: BlobId, start: int, length: int
                 return reader.read(blob, *found, start, length)
         except FileNotFoundError:
             pass  # renamed for a flag, or gone
-        except PermissionError as exc:
+        except OSError as exc:
+            if exc.errno not in _BAD_FILE:
+                raise
             _log.warning("maildir.unreadable", extra={"fields": {"file": exc.filename, "problem": exc.strerror}})
             raise KeyError(blob) from exc
         if again:

@@ -93,13 +93,15 @@ def _list(folder: Folder) -> Found:
     """Raises OSError: what cannot be listed is not empty."""
     found: Found = {}
     for part in ("new", "cur"):
-        for name in os.listdir(f"{folder.path}/{part}"):
-            if name.startswith("."):
-                continue
-            if not USABLE.match(name):
-                _log.warning("maildir.name_unusable", extra={"fields": {"folder": folder.path, "name": ascii(name)}})
-                continue
-            found[split(name)[0]] = (name, part == "new")
+        with os.scandir(f"{folder.path}/{part}") as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or not entry.is_file():
+                    continue
+                if not USABLE.match(name):
+                    _log.warning("maildir.name_unusable", extra={"fields": {"folder": folder.path, "name": ascii(name)}})
+                    continue
+                found[split(name)[0]] = (name, part == "new")
     return found
 
 
