@@ -48,6 +48,8 @@ class Indexer:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="mta-indexer")
         self._woken = asyncio.Event()
         self._newest = 0
+        self.taken = 0
+        """Messages that were put into the index."""
         self._swept = -_SWEEP
 
     def wake(self) -> None:
@@ -109,6 +111,7 @@ class Indexer:
         documents = await self.documents(held)
         if not await self._search.index(documents, after=after, upto=upto, unheld=unheld):
             return True, busy  # somebody else was there: look where the position is now
+        self.taken += len(documents)
         return upto < backlog.newest, busy
 
     async def documents(self, held: Held) -> list[Document]:
@@ -144,7 +147,7 @@ class Indexer:
     # ---- the command line
 
     async def catch_up(self, progress: Callable[[int, int], None]) -> int:
-        """Index everything, without rests. ``progress(position, newest)``. Returns the position."""
+        """Index everything, without rests. ``progress(position, newest)``. Returns how many messages were taken."""
         if self._source is None:
             return 0
         idle = 0
@@ -154,7 +157,7 @@ class Indexer:
             progress(position, max(position, self._newest))
             idle = 0 if more else idle + 1
             if idle > 1:  # PostgreSQL tells at the second look what may be read
-                return position
+                return self.taken
 
     async def take(self, blobs: Sequence[BlobId], progress: Callable[[int, int], None]) -> int:
         """Index these anew, wherever the position is. Returns how many were there."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from mta.cli.access import ADDRESS, with_database
+from mta.cli.mailbox_reindex import reindex
 from mta.cli.output import json_option, progress, show
 from mta.model.address import Address
 from mta.model.errors import NoSuchUser
@@ -77,3 +78,6 @@ def verify(ctx: click.Context) -> None:
     if damage:
         sys.exit(65)
     click.echo("sound")
+
+
+mailbox.add_command(reindex)

@@ -22,6 +22,7 @@ from mta.obs.metrics import CONNECTIONS
 from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
+from mta.wire.imap.sort_keys import SortKeys
 from mta_hooks.backends import MailStore
 from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
@@ -87,6 +88,8 @@ class ImapServer:
         self.sasl = Sasl("imap", hooks, login, config.auth)
         self.store = store
         self.search = search
+        self.sort_keys: tuple[MailboxId, dict[int, SortKeys]] = (MailboxId(0), {})
+        """Of the mailbox that was sorted last; replaced, never changed."""
         self.clock = clock
         self.log = log
         self.tls = tls

@@ -34,7 +34,7 @@ _ZONES = {"est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class SortKeys(msgspec.Struct, array_like=True, frozen=True):
+class SortKeys(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """``sent`` seconds since 1970, None when there is no date to read; ``reply``: the subject says that it answers or forwards."""
 
     version: int
