@@ -28,7 +28,7 @@ def test_good(url: str, endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "smtp", "smtp:", "smtp:127.0.0.1:25", "http://x:1", "smtp+tls://x:1", "smtp://::1:25", "smtp://[::1", "smtp://[::1]x", "smtp://a:b",
+    ["", "smtp", "smtp:", "smtp:127.0.0.1:25", "gopher://x:1", "smtp+tls://x:1", "smtp://::1:25", "smtp://[::1", "smtp://[::1]x", "smtp://a:b",
      "smtp://a:99999", "smtp://a:²", "smtp://u@h:25", "smtp://h:25/path", "lmtp+unix:run/x"],
 )  # fmt: skip
 def test_bad(url: str) -> None:
