@@ -129,6 +129,7 @@ TITLES = {
     9051: "IMAP - Version 4rev2",
     9068: "JSON Web Token Profile for OAuth 2.0 Access Tokens",
     9106: "Argon2 Memory-Hard Function",
+    7617: "The 'Basic' HTTP Authentication Scheme",
     9110: "HTTP Semantics",
     9112: "HTTP/1.1",
     9266: "Channel Bindings for TLS 1.3",

@@ -80,6 +80,8 @@ class Assembly:
         self.clock = SystemClock()
         self.info = ServerInfo(config.hostname, config.data_dir, int(config.workers), number)
         self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks))
+        if overview is not None:
+            self._services.metrics = overview.metrics
         self.hooks = HookHost(self._services)
         self.passwords = Passwords()
         self.bus = Bus(places, self._mailboxes_elsewhere, self._topic, self._logins_elsewhere)
