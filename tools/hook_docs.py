@@ -37,6 +37,7 @@ GROUPS = {
         "message_sink",
         "smtp_reply",
         "smtp_command",
+        "imap_command",
         "verdict_override",
         "smtp_reset",
         "smtp_disconnect",

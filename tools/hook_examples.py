@@ -21,6 +21,7 @@ from mta_hooks import (
     Domain,
     Health,
     HookTarget,
+    ImapReply,
     RemoveHeader,
     Reply,
     Route,
@@ -206,6 +207,13 @@ def smtp_reply(session, command, reply):
 @hookimpl(verbs="XPING")
 def smtp_command(session, args):
     return Reply(250, "2.0.0", f"pong {args}") if session.tls else Reply(530, "5.7.0", "under TLS only")
+
+
+@hookimpl(verbs=("XPING",))
+def imap_command(session, command):
+    if not session.user:
+        return ImapReply("log in first", status="BAD")
+    return ImapReply("pong", lines=[f"XPING {session.user} {len(command.arguments)}"])
 
 
 @hookimpl

@@ -32,6 +32,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
 from mta.wire.dsn.report import RecipientReport
+from mta_hooks.capabilities import ImapCommand, ImapReply
 from mta_hooks.edits import (
     AddHeader,
     AddRecipient,
@@ -69,7 +70,7 @@ API = "1.0"
 __all__ = [
     "API", "Action", "AddHeader", "AddRecipient", "Address", "AliasTarget", "Attempt", "AuthFail", "AuthOk", "AuthResult",
     "ConfigError", "Context", "Deferred", "Delivered", "DeliveryPolicy", "DeliveryRecord", "DeliveryStatus", "Domain",
-    "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "LogRecord", "MailboxEvent",
+    "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "LogRecord", "ImapCommand", "ImapReply", "MailboxEvent",
     "MailboxTarget", "Message", "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport",
     "Refused", "RelayTarget", "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart",
     "ReplaceRecipient", "Reply", "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink",

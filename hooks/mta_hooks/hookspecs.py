@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mta.model.reply import Reply
     from mta.model.verdict import Verdict
     from mta.wire.dsn.parse import ReceivedReport
+    from mta.wire.imap.other import ImapCommand
+    from mta_hooks.capabilities import ImapReply
     from mta_hooks.edits import AddHeader, DeliveryEdit, Edit
     from mta_hooks.results import AuthResult, Health
     from mta_hooks.services import Registry, Server
@@ -244,6 +246,15 @@ def smtp_command(session: Session, verb: str, args: str) -> Reply | None:
     """
 
 
+@hookspec("first", on_error="defer", timeout=10.0)
+def imap_command(session: Session, command: ImapCommand) -> ImapReply | None:
+    """The client sent a command that IMAP does not know and this implementation registered: ``@hookimpl(verbs=("XPING",))``.
+
+    ``command.arguments``: an atom is str, a string or literal bytes, NIL None, a list in parentheses a list. Asked before login too:
+    look at ``session.user``. None: BAD, as for every unknown command. To advertise it, ``registry.capability``.
+    """
+
+
 @hookspec("first", on_error="continue")
 def verdict_override(
     session: Session | None, transaction: Transaction | None, hook: str, plugin: str, verdict: Verdict
@@ -342,8 +353,8 @@ def queue_enqueue(message: Message, envelopes: Sequence[Envelope]) -> list[Envel
 def queue_admin(action: str, envelopes: Sequence[Envelope], data: Mapping[str, str]) -> list[Envelope] | None:
     """Somebody is about to change the queue: ``action`` is "retry", "hold", "release", "release_quarantine" or "delete".
 
-    Answer the envelopes for which it shall be done: with fewer recipients or none, never with others. Raise Refused to stop
-    the command, with exit status 77. ``data`` has "by" ("command") and, for hold, "reason". Asked by the commands ``mta queue``
+    Answer the envelopes for which it shall be done: with fewer recipients or none, never with others. An error stops the
+    command with exit status 75, before anything is done. ``data`` has "by" ("command") and, for hold, "reason". Asked by the commands ``mta queue``
     in the command's own process: ``startup`` was not called there, and ``ctx.dns`` and ``ctx.send`` have nothing behind them.
     """
 

@@ -27,7 +27,7 @@ class HookOptions:
     timeout        seconds; None: the plugin's, then the hook's
     on_error       None: the plugin's, then the hook's
     types          of the parts that a ``mime_part`` wants: "application/pdf", "image/*"; empty: all
-    verbs          that a ``smtp_command`` answers
+    verbs          that a ``smtp_command`` or ``imap_command`` answers
     """
 
     before: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Services that reach a hook as ``ctx``: everything a plugin needs from outside, so that it runs on fakes in tests."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -157,6 +157,31 @@ class Registry(Protocol):
 
     def job(self, name: str, every: float, run: Job, *, single: bool = True) -> None:
         """Run ``run(ctx)`` every so many seconds; ``single``: on one worker only."""
+        ...
+
+    def notifications(self, choose: Callable[[Any], Collection[str]]) -> None:
+        """Be told of less: ``choose(config)``, asked once the config is read, says of which durable hooks the plugin wants to hear
+        ("delivered", …), or of which mailbox events ("MessageNew", …). What nobody wants is not written."""
+        ...
+
+    def capability(
+        self,
+        protocol: str,
+        keyword: str,
+        *,
+        params: str = "",
+        commands: Mapping[str, Callable[..., Any]] | None = None,
+        mail: Mapping[str, Callable[[str | None], str | None] | None] | None = None,
+        rcpt: Mapping[str, Callable[[str | None], str | None] | None] | None = None,
+        before_login: bool = False,
+    ) -> None:
+        """Advertise ``keyword`` over "imap", "smtp" (EHLO) or "pop3" (CAPA), and answer what goes with it; see mta_hooks.capabilities.
+
+        params        behind the keyword, over smtp and pop3
+        commands      handlers by verb in upper case: ``handler(session, arguments, ctx)``
+        mail, rcpt    over smtp: parameters of MAIL and RCPT; a check of the value, None takes any; hooks see them in ``params``
+        before_login  over imap and pop3: before login too
+        """
         ...
 
     def sasl(self, mechanism: type[Any]) -> None:

@@ -39,6 +39,24 @@ class Listener(Section):
     proxy_protocol: Annotated[
         tuple[Network, ...], Field(description="Networks whose connections begin with a PROXY v1 or v2 header.")
     ] = ()
+    hide: Annotated[
+        tuple[str, ...],
+        Field(description="Capabilities of IMAP, EHLO and CAPA that this listener does not show, such as CONDSTORE."),
+    ] = ()
+
+
+class Imap(Section):
+    hide: Annotated[
+        tuple[str, ...], Field(description="Capabilities that no client is shown, such as CONDSTORE; they are still obeyed.")
+    ] = ()
+    hide_from: Annotated[
+        dict[str, tuple[str, ...]], Field(description="The same by account, after its login: alice@example.org: [QRESYNC].")
+    ] = {}
+
+
+class Certificate(Section):
+    certificate: Annotated[FilePath, Field(description="PEM file: certificate and chain.")]
+    key: Annotated[FilePath, Field(description="PEM file of its private key.")]
 
 
 class Tls(Section):
@@ -46,6 +64,13 @@ class Tls(Section):
         FilePath | None, Field(description="PEM file: certificate and chain. Absent: a self-signed pair is made for development.")
     ] = None
     key: Annotated[FilePath | None, Field(description="PEM file of the private key.")] = None
+    certificates: Annotated[
+        tuple[Certificate, ...],
+        Field(
+            description="Further pairs: a client that asks for a name in one of these certificates (SNI) is shown that one, "
+            "any other client the pair above."
+        ),
+    ] = ()
     minimum: Annotated[Literal["TLSv1.2", "TLSv1.3"], Field(description="Oldest TLS version spoken.")] = "TLSv1.2"
     client_ca: Annotated[
         FilePath | None,
@@ -271,6 +296,7 @@ class Config(Section):
     listen: Annotated[tuple[Listener, ...], Field(description="What to serve where.")] = ()
     tls: Annotated[Tls, Field(description="Certificate for STARTTLS and the TLS ports.")] = Tls()
     auth: Annotated[Auth, Field(description="Passwords.")] = Auth()
+    imap: Annotated[Imap, Field(description="What IMAP clients see.")] = Imap()
     relay: Annotated[Relay, Field(description="Who may send through us, and by which next hop.")] = Relay()
     routes: Annotated[
         dict[str, str], Field(description="Next hop by domain, before MX: smtp://host:port lmtp://host:port lmtp+unix:/path.")
@@ -283,6 +309,12 @@ class Config(Section):
     user: Annotated[str, Field(description="Account to become after binding ports when started as root.")] = "mta"
     hooks_dir: Annotated[FilePath | None, Field(description="Folder of drop-in hooks.")] = None
     hooks: Annotated[HooksSection, Field(description="What plugins may do to the server.")] = HooksSection()
+    order: Annotated[
+        dict[str, Any],
+        Field(
+            description="Order of plugins by hook, before what plugins and the list below say: [spf, '*', rspamd] or {greylist: {after: spf}}."
+        ),
+    ] = {}
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
     http: Annotated[Http, Field(description="Requests over HTTP: bounds, and the administrator's token.")] = Http()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()

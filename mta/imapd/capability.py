@@ -18,15 +18,32 @@ _LOGGED_IN = (
 
 
 def capabilities(session: Session) -> bytes:
+    """What is true for this connection now, what plugins bring included, less what is hidden from it."""
+    hidden = session.hidden
     if session.user is not None:
-        return _LOGGED_IN
+        brought = session.server.hooks.offering.lines
+        if not hidden and "imap" not in brought:
+            return _LOGGED_IN
+        return _shown([_LOGGED_IN, *_brought(session)], hidden)
     out = [_ALWAYS]
     if session.server.tls is not None and not session.peer.tls:
         out.append(b"STARTTLS")
     if not session.secure:
         out.append(b"LOGINDISABLED")
     out += [b"AUTH=" + name.encode("ascii") for name in session.server.sasl.offered(session.door)]
-    return b" ".join(out)
+    return _shown([*out, *_brought(session)], hidden)
+
+
+def _brought(session: Session) -> list[bytes]:
+    offering = session.server.hooks.offering
+    return [line.encode("ascii") for line in offering.advertised("imap", logged_in=session.user is not None)]
+
+
+def _shown(words: list[bytes], hidden: frozenset[str]) -> bytes:
+    line = b" ".join(words)
+    if not hidden:
+        return line
+    return b" ".join(word for word in line.split(b" ") if word.decode("ascii").upper() not in hidden)
 
 
 def greeting(session: Session) -> bytes:

@@ -20,6 +20,7 @@ from mta.imapd.verbs import VERBS, greeting
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
+from mta.net.sni import context_for
 from mta.wire.imap.command import Command
 from mta.wire.imap.decoder import Overflow, Wanted
 from mta.wire.proxy import read_proxy
@@ -199,13 +200,16 @@ class Connection(asyncio.Protocol):
 
     async def start_tls(self) -> None:
         """Answer was written; octets that the client sent beyond its command end the connection."""
-        self._flush()
-        if self._decoder.buffered or self._transport is None or self.server.tls is None:
+        plain = self._transport
+        if self._decoder.buffered or plain is None or self.server.tls is None:
             self._end(b"")
             return
         loop = asyncio.get_running_loop()
         try:
-            transport = await loop.start_tls(self._transport, self, self.server.tls, server_side=True, ssl_handshake_timeout=30)
+            sock = plain.get_extra_info("socket")
+            context = await context_for(self.server.tls, self.session.peer, sock, plain.pause_reading, self._flush)
+            self._flush()
+            transport = await loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=30)
         except (OSError, TimeoutError):
             self._end(b"")
             return
@@ -214,6 +218,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT, low=_UNSENT // 4)
         self.session.peer.tls = True
+
+    @property
+    def listener_hides(self) -> frozenset[str]:
+        return self._listener.hide
 
     @property
     def secured(self) -> ssl.SSLObject | None:

@@ -27,6 +27,7 @@ from mta_hooks.backends import MailStore
 from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
 
+_NONE: frozenset[str] = frozenset()
 _TICK = 5.0
 _POLL = 15.0
 """Seconds after which a view with idle clients is looked at even when nobody said that it changed."""
@@ -45,6 +46,8 @@ class Hooks(Protocol):
     def mailbox_store(self) -> Any | None: ...
     @property
     def mailbox_expunge(self) -> Any | None: ...
+    @property
+    def imap_command(self) -> Any | None: ...
     @property
     def offering(self) -> Offering: ...
 
@@ -86,6 +89,9 @@ class ImapServer:
         self.hooks = hooks
         self.login = login
         self.sasl = Sasl("imap", hooks, login, config.auth)
+        self._hidden = frozenset(word.upper() for word in config.imap.hide)
+        self._hidden_from = {user.lower(): frozenset(w.upper() for w in words) for user, words in config.imap.hide_from.items()}
+        self._hides = bool(self._hidden or self._hidden_from)
         self.store = store
         self.search = search
         self.sort_keys: tuple[MailboxId, dict[int, SortKeys]] = (MailboxId(0), {})
@@ -104,6 +110,14 @@ class ImapServer:
         self._polled = 0.0
 
     # ---- connections
+
+    def hidden(self, by_listener: frozenset[str], user: str) -> frozenset[str]:
+        """Capabilities that a client is not shown. ``user`` "" before login."""
+        return by_listener | self._hidden | self._hidden_from.get(user.lower(), _NONE) if self._hides or by_listener else _NONE
+
+    def may_know(self, verb: str) -> bool:
+        """A verb that is not IMAP's: does a plugin know it?"""
+        return self.hooks.imap_command is not None or ("imap", verb) in self.hooks.offering.commands
 
     def factory(self, listener: ListenerSpec) -> Callable[[], asyncio.Protocol]:
         return lambda: Connection(self, listener)

@@ -55,6 +55,11 @@ class Out(Protocol):
     async def start_tls(self) -> None: ...
 
     @property
+    def listener_hides(self) -> frozenset[str]:
+        """Capabilities that the listener does not show."""
+        ...
+
+    @property
     def secured(self) -> ssl.SSLObject | None:
         """The TLS session under way."""
         ...
@@ -105,6 +110,11 @@ class Session:
     def door(self) -> Door:
         """The connection as SASL sees it."""
         return Door(self.peer, self.secure, self.out.secured)
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Capabilities that are not shown to this client, in upper case."""
+        return self.server.hidden(self.out.listener_hides, self.peer.user)
 
     @property
     def account(self) -> UserId:

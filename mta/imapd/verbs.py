@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mta.imapd import capability, copy, idle, listing, login, mailboxes, search, select, sort, starttls
 from mta.imapd.answer import bad
 from mta.imapd.append import append
+from mta.imapd.brought import brought
 from mta.imapd.capability import greeting
 from mta.imapd.expunge import expunge
 from mta.imapd.fetch import fetch
@@ -69,6 +70,7 @@ VERBS: dict[str, Verb] = {
     "APPEND": Verb(append, When.LOGGED_IN),
     "IDLE": Verb(idle.idle, When.LOGGED_IN),
     "DONE": Verb(idle.done, When.LOGGED_IN),
+    "OTHER": Verb(brought, When.ANY),
     "CHECK": Verb(capability.noop, When.SELECTED),
     "CLOSE": Verb(select.close, When.SELECTED),
     "UNSELECT": Verb(select.unselect, When.SELECTED),

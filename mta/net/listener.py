@@ -34,6 +34,7 @@ class ListenerSpec:
     host, port      "" is every address; of no meaning when ``path`` is given
     path            the Unix socket, or ""
     proxy_protocol  peers whose connections begin with a PROXY header
+    hide            capabilities not to show, in upper case
     local           the socket of the sendmail command: SO_PEERCRED says who speaks; protocol "submission" without AUTH, origin "local"
     """
 
@@ -45,6 +46,7 @@ class ListenerSpec:
     path: str = ""
     proxy_protocol: tuple[Network, ...] = ()
     local: bool = False
+    hide: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, listener: Listener) -> "ListenerSpec":
@@ -52,7 +54,8 @@ class ListenerSpec:
         end = parse_listen(listener.url)
         protocol, tls = _PROTOCOLS[end.scheme]
         peers = tuple(ip_network(text, strict=False) for text in listener.proxy_protocol)
-        return cls(protocol, tls, listener.url, end.host, end.port, end.path, peers)
+        hide = frozenset(word.upper() for word in listener.hide)
+        return cls(protocol, tls, listener.url, end.host, end.port, end.path, peers, hide=hide)
 
     @classmethod
     def sendmail(cls, path: str) -> "ListenerSpec":

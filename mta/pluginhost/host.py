@@ -24,6 +24,7 @@ from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.load import Find, adopt, find, guarded, load_package
 from mta.pluginhost.offers import Offering
 from mta.pluginhost.order import arrange
+from mta.pluginhost.orders import Order, read_orders
 from mta.pluginhost.owned import migrate
 from mta.pluginhost.plan import Decision, Plan
 from mta.pluginhost.plugin import HostOptions, Kind, Plugin, make_plugin
@@ -31,6 +32,7 @@ from mta.pluginhost.routes import PluginRoute, metrics_of, routes_of
 from mta.pluginhost.running import ServiceRunner
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS, with_ctx
+from mta.pluginhost.wishes import EVENTS, events_of, hears, wishes_of
 from mta_hooks.markers import PROJECT
 from mta_hooks.metrics import Metric
 
@@ -44,7 +46,7 @@ _BUILT_INS = 2_000_000
 class HookHost:
     """One attribute for each hook: its Plan, or None when nobody implements it, so that an unused hook costs one test.
 
-    durable  names of the durable hooks that somebody implements
+    durable  names of the durable hooks that somebody implements and wants to hear; ``mailbox_events``: which of these, None: all
     strict   an answer that a hook may not give raises ContractError (for tests)
     """
 
@@ -71,6 +73,7 @@ class HookHost:
     mime_part: Plan | None = None
     smtp_reply: Plan | None = None
     smtp_command: Plan | None = None
+    imap_command: Plan | None = None
     verdict_override: Plan | None = None
     smtp_reset: Plan | None = None
     smtp_disconnect: Plan | None = None
@@ -113,7 +116,9 @@ class HookHost:
         self.services = services
         self.launcher = services.launcher = services.launcher or Launcher(services.log)
         self.options = options or HostOptions()
+        self.orders: dict[str, Order] = {}
         self.durable: frozenset[str] = frozenset()
+        self.mailbox_events: frozenset[str] | None = None
         self.failed: dict[str, Failed] = {}
         self.plugins: dict[str, Plugin] = {}
         self.offering = Offering()
@@ -125,13 +130,21 @@ class HookHost:
 
     # ---- the set of plugins
 
-    def load(self, plugins: Mapping[str, Mapping[str, Any] | None], where: Where = str, search: Find = find) -> None:
+    def load(
+        self,
+        plugins: Mapping[str, Mapping[str, Any] | None],
+        where: Where = str,
+        search: Find = find,
+        order: Mapping[str, Any] | None = None,
+    ) -> None:
         """Load what the config lists, in its order.
 
         where   "plugins.dkim.selector" -> "file:line", for errors
+        order   the administrator's, by hook; holds for what is loaded later too
         Raises  ConfigError: a section is wrong, a required plugin cannot run, the order has a circle. An optional plugin that
                 cannot run is logged as ``plugin.failed``, kept in ``failed``, and left out.
         """
+        self.orders = read_orders(order or {}, where)
         if problem := environment.enter():
             self.services.log.error("plugin.environment", reason=problem)
         for place, (name, section) in enumerate(plugins.items()):
@@ -179,6 +192,7 @@ class HookHost:
             for plugin in add:
                 if plugin.name in self.plugins:
                     raise PluginRefused(f"the name {plugin.name} is taken by a {self.plugins[plugin.name].kind}")
+                plugin.wishes = guarded(wishes_of, plugin.offers.choose, plugin.context.config if plugin.context else None)
                 self._registrations.register(plugin.object, plugin.name)
                 self._registrations.check_pending()
                 self.plugins[plugin.name] = plugin
@@ -197,6 +211,7 @@ class HookHost:
         self.routes = routes
         self._dispatcher.override = plans["verdict_override"]
         self.durable = frozenset(h for h, plan in plans.items() if plan is not None and plan.spec.mode == "durable")
+        self.mailbox_events = None if (told := plans[EVENTS]) is None else events_of([s.plugin.wishes for s in told.steps])
         for plugin in remove:
             plugin.pool.close()
             if plugin.process is not None:
@@ -229,8 +244,10 @@ class HookHost:
             plugin = self.plugins[found.plugin_name]
             if plugin.when is not None:
                 plugin.when.refuse_for(spec)
+            if spec.mode == "durable" and not hears(plugin.wishes, hook):
+                continue
             steps.append(Step(spec, plugin, found.function))
-        return Plan(spec, arrange(hook, steps), self._dispatcher) if steps else None
+        return Plan(spec, arrange(hook, steps, self.orders.get(hook)), self._dispatcher) if steps else None
 
     # ---- what plugins bring
 
@@ -272,7 +289,7 @@ class HookHost:
             arguments = arguments_of(plan.spec.arguments, payload)
         except TypeError as exc:
             raise TemporaryFailure(f"{hook}: {exc}") from exc
-        return await plan.tell(plugin, arguments)
+        return await plan.tell(plugin, arguments, payload.get("event", "") if hook == EVENTS else "")
 
     # ---- life
 

@@ -39,6 +39,7 @@ from mta.pluginhost.section import validate
 from mta.pluginhost.spawner import PR_SET_PDEATHSIG
 from mta.pluginhost.specs import SPECS, hints
 from mta.pluginhost.threads import Pool
+from mta.pluginhost.wishes import wishes_of
 from mta_hooks.services import DnsError
 
 _NOTED = ("session", "transaction", "message")
@@ -107,6 +108,7 @@ def _load(hello: Mapping[str, Any]) -> Plugin:
     for word, offer in (
         ("cli", plugin.offers.command),
         ("sasl", plugin.offers.mechanisms),
+        ("capability", plugin.offers.capabilities),
         ("schema", plugin.offers.schemas),
         ("service", plugin.offers.services),
         ("routes", plugin.offers.route_offers),
@@ -125,6 +127,7 @@ def _described(plugin: Plugin) -> dict[str, Any]:
         "path": plugin.path,
         "roles": plugin.roles,
         "jobs": [[offer.name, offer.every, offer.single] for offer in plugin.offers.jobs],
+        "wishes": None if (wishes := wishes_of(plugin.offers.choose, plugin.context.config)) is None else sorted(wishes),
         "implementations": [
             {
                 "hook": step.spec.name,

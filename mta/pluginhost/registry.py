@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from mta.pluginhost.capabilities import Capability, make_capability
 from mta.pluginhost.check import PluginRefused
 from mta_hooks.backends.tables import Migration, Schema
 from mta_hooks.http import HttpRoute
@@ -48,10 +49,12 @@ class Offers:
     model: type[BaseModel] | None = None
     backends: dict[tuple[str, str], BackendFactory] = field(default_factory=dict)
     jobs: list[JobOffer] = field(default_factory=list)
+    choose: Callable[[Any], Collection[str]] | None = None
     services: list[ServiceOffer] = field(default_factory=list)
     command: "click.Command | None" = None
     schemas: Schema | None = None
     mechanisms: dict[str, type[Mechanism]] = field(default_factory=dict)
+    capabilities: list[Capability] = field(default_factory=list)
     route_offers: list[Routes] = field(default_factory=list)
     metrics_functions: list[Metrics] = field(default_factory=list)
 
@@ -69,6 +72,26 @@ class Offers:
         if not every > 0:
             raise PluginRefused(f"job {name}: every must be more than 0 seconds, not {every!r}")
         self.jobs.append(JobOffer(name, float(every), run, single))
+
+    def notifications(self, choose: Callable[[Any], Collection[str]]) -> None:
+        if self.choose is not None:
+            raise PluginRefused("registry.notifications: once for each plugin")
+        if not callable(choose):
+            raise PluginRefused(f"registry.notifications takes a function of the config, not {choose!r}")
+        self.choose = choose
+
+    def capability(
+        self,
+        protocol: Any,
+        keyword: Any,
+        *,
+        params: str = "",
+        commands: Mapping[str, Any] | None = None,
+        mail: Mapping[str, Any] | None = None,
+        rcpt: Mapping[str, Any] | None = None,
+        before_login: bool = False,
+    ) -> None:
+        self.capabilities.append(make_capability(protocol, keyword, params, commands or {}, mail or {}, rcpt or {}, before_login))
 
     def sasl(self, mechanism: Any) -> None:
         name = getattr(mechanism, "name", None)

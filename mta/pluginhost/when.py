@@ -82,8 +82,10 @@ class Declared:
             kind: str = arguments["part"].content_type
             if not self._types & {kind, f"{kind.partition('/')[0]}/*", "*/*"}:
                 return False
-        if self._verbs and arguments["verb"] not in self._verbs:
-            return False
+        if self._verbs:
+            verb: str = arguments["verb"] if "verb" in arguments else arguments["command"].verb
+            if verb not in self._verbs:
+                return False
         return self._when is None or self._when(arguments)
 
     def wants(self, recipient: str) -> bool:

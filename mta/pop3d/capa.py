@@ -13,5 +13,8 @@ def capa(session: Session, _argument: bytes) -> bytes:
             lines.append("SASL " + " ".join(mechanisms))
         if session.server.tls is not None and not session.tls:
             lines.append("STLS")
+    lines += session.server.hooks.offering.advertised("pop3", logged_in=session.maildrop is not None)
+    if hidden := session.out.listener_hides:
+        lines = [line for line in lines if line.partition(" ")[0] not in hidden]
     lines.append(".\r\n")
     return "\r\n".join(lines).encode("ascii")

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, cast
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
+from mta.net.sni import context_for
 from mta.pop3d.session import Refusal, Session
-from mta.pop3d.verbs import FOREIGN, VERBS, Step
+from mta.pop3d.verbs import FOREIGN, VERBS, Step, brought_verb
 from mta.wire.pop3 import Command, Lines, LineTooLong, err, ok, parse
 from mta.wire.pop3.command import MAX_LINE
 from mta.wire.proxy import read_proxy
@@ -192,12 +193,15 @@ class Connection(asyncio.Protocol):
         return self._lines.upcoming()
 
     async def start_tls(self) -> None:
-        self._flush()
         if self._lines.size or self._transport is None or self.server.tls is None:
+            self._flush()
             raise ConnectionResetError
         loop, plain = asyncio.get_running_loop(), self._transport
         try:
-            transport = await loop.start_tls(plain, self, self.server.tls, server_side=True, ssl_handshake_timeout=30)
+            sock = plain.get_extra_info("socket")
+            context = await context_for(self.server.tls, self.session, sock, plain.pause_reading, self._flush)
+            self._flush()
+            transport = await loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=30)
         except OSError as exc:
             self.server.log.info("pop3.tls.failed", session=self.session.id, client=self.session.client_ip, detail=str(exc))
             transport = None
@@ -208,6 +212,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT)
         self.session.tls = True
+
+    @property
+    def listener_hides(self) -> frozenset[str]:
+        return self._listener.hide
 
     @property
     def secured(self) -> ssl.SSLObject | None:
@@ -260,7 +268,7 @@ class Connection(asyncio.Protocol):
     def _obey(self, line: bytes) -> Step:
         session = self.session
         command = parse(line)
-        verb = VERBS.get(command.verb)
+        verb = VERBS.get(command.verb) or brought_verb(session, command.verb)
         if verb is None or len(line) > MAX_LINE + (12288 if command.verb == "AUTH" else 0):
             session.ending = command.verb in FOREIGN
             return self._refused(err("command not known" if verb is None else "line too long"))

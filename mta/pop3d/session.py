@@ -47,6 +47,11 @@ class Out(Protocol):
     async def start_tls(self) -> None: ...
 
     @property
+    def listener_hides(self) -> frozenset[str]:
+        """Capabilities that the listener does not show."""
+        ...
+
+    @property
     def secured(self) -> ssl.SSLObject | None:
         """The TLS session under way."""
         ...

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
 from mta.pop3d.auth import auth
+from mta.pop3d.brought import brought
 from mta.pop3d.capa import capa
 from mta.pop3d.dele import dele
 from mta.pop3d.list import list_
@@ -48,6 +49,16 @@ VERBS = {
     "RSET": Verb(rset, "transaction"),
     "NOOP": Verb(noop, "transaction"),
 }
+
+
+def brought_verb(session: Session, name: str) -> Verb | None:
+    """The command of a plugin's capability."""
+    offer = session.server.hooks.offering.commands.get(("pop3", name))
+    if offer is None:
+        return None
+    found = offer
+    return Verb(lambda s, argument: brought(s, found, argument), "any" if offer.before_login else "transaction", "free")
+
 
 FOREIGN = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "EHLO", "HELO"})
 """First words of other protocols: somebody makes a browser talk to us (ALPACA), or errs about the port."""

@@ -65,4 +65,7 @@ def capabilities(link: SmtpProtocol) -> list[str]:
     if not peer.user and not link.spec.local and (mechanisms := server.sasl.offered(door(link))):
         lines.append("AUTH " + " ".join(mechanisms))
     lines.append("HELP")
+    lines += server.hooks.offering.advertised("smtp", logged_in=True)
+    if hidden := link.spec.hide:
+        return [line for line in lines if line.partition(" ")[0] not in hidden]
     return lines

@@ -8,6 +8,7 @@ from mta.model.directory import MailboxTarget
 from mta.model.reply import Reply
 from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import MailTransaction
+from mta.pluginhost.offers import Check
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import refusal, refused
@@ -27,7 +28,10 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
         return replies.NEED_AUTH
     origin = server.origin(link)
     transaction = MailTransaction(new_queue_id(server.clock.now()), origin, sender, command.params)
-    if command.params and (problem := _read(transaction, command.params, server.message_size)) is not None:
+    if (
+        command.params
+        and (problem := _read(transaction, command.params, server.message_size, server.hooks.offering.mail)) is not None
+    ):
         return problem
     if sender is not None and not sender.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
@@ -74,8 +78,8 @@ async def _belongs(link: SmtpProtocol, sender: Address) -> bool:
     )
 
 
-def _read(transaction: MailTransaction, params: Mapping[str, str | None], limit: int) -> Reply | None:
-    """Put what the parameters say on the transaction. Raises Refused for a bad value."""
+def _read(transaction: MailTransaction, params: Mapping[str, str | None], limit: int, brought: Mapping[str, Check]) -> Reply | None:
+    """Put what the parameters say on the transaction; plugins look at theirs. Raises Refused for a bad value, TemporaryFailure."""
     for keyword, value in params.items():
         if keyword == "SIZE":
             if read_size(value) > limit:
@@ -89,5 +93,8 @@ def _read(transaction: MailTransaction, params: Mapping[str, str | None], limit:
         elif keyword == "ENVID":
             transaction.envid = read_envid(value)
         elif keyword != "AUTH" or not value:  # RFC 4954 §5: taken and not believed
-            return replies.NO_PARAMETER
+            if (check := brought.get(keyword)) is None:
+                return replies.NO_PARAMETER
+            if problem := check(value):
+                return Reply(501, "5.5.4", problem)
     return None

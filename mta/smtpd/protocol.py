@@ -22,6 +22,7 @@ import aiosmtpd.smtp
 from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
+from mta.net.sni import context_for
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
@@ -225,12 +226,13 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     async def secure(self, context: ssl.SSLContext) -> bool:
         """Exchange the transport for one under TLS. Returns False when the handshake failed and the link is gone."""
-        self.flush()
         link = self._link
         if link is None:
             return False
         loop = asyncio.get_running_loop()
         try:
+            context = await context_for(context, self.peer, link.get_extra_info("socket"), link.pause_reading, self.flush)
+            self.flush()
             secured = await loop.start_tls(link, self, context, server_side=True, ssl_handshake_timeout=30.0)
         except (OSError, ssl.SSLError) as exc:
             self.server.log.info("smtp.tls.failed", session=self.peer.id, client=self.peer.client_ip, detail=str(exc))

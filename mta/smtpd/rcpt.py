@@ -41,8 +41,10 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
             notify = read_notify(value)
         elif keyword == "ORCPT":
             orcpt = read_orcpt(value)
-        else:
+        elif (check := link.server.hooks.offering.rcpt.get(keyword)) is None:
             return replies.NO_PARAMETER
+        elif problem := check(value):
+            return Reply(501, "5.5.4", problem)
     if not address.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     recipient = Recipient(address, address, orcpt, notify, params)

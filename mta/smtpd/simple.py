@@ -3,6 +3,7 @@
 
 from mta.model.reply import Reply
 from mta.pipeline.hooks import Plan
+from mta.pluginhost.offers import OfferedCommand
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.wire.smtp.command import Expn, Help, Noop, Quit, Rset, Unknown, Vrfy
@@ -44,9 +45,20 @@ def quit(link: SmtpProtocol, _command: Quit) -> Reply:
 
 def unknown(link: SmtpProtocol, command: Unknown) -> Step:
     """A verb of a plugin, or of nobody."""
-    if (plan := link.server.hooks.smtp_command) is None:
+    hooks = link.server.hooks
+    if (offer := hooks.offering.commands.get(("smtp", command.verb.upper()))) is not None:
+        return _run(link, offer, command)
+    if (plan := hooks.smtp_command) is None:
         return replies.UNKNOWN
     return _ask(link, plan, command)
+
+
+async def _run(link: SmtpProtocol, offer: OfferedCommand, command: Unknown) -> Reply:
+    _count(link)
+    if not link.peer.esmtp:
+        return replies.NEED_EHLO
+    reply: Reply | None = await offer.call(link.peer, command.args)
+    return replies.UNKNOWN if reply is None else reply if 200 <= reply.code <= 599 and reply.code not in (334, 354) else replies.BUG
 
 
 async def _ask(link: SmtpProtocol, plan: Plan, command: Unknown) -> Reply:

@@ -30,6 +30,7 @@ class DatabaseOptions:
                    in the other workers)
     queued         called in the event loop after each commit that added or released queue rows
     durable_hooks  durable hooks that somebody implements: only for these are outbox rows written ("mailbox_event", …)
+    mailbox_events of these ``mailbox_event`` rows are written; None: of all
     undelete       seconds that expunged messages keep their octets
     reserve        octets of free disk below which new mail is refused with StorageFull
     noted          called in the event loop after each commit that added outbox rows
@@ -46,6 +47,7 @@ class DatabaseOptions:
     changed: Changed = _nobody
     queued: Callable[[], None] = lambda: None
     durable_hooks: frozenset[str] = frozenset()
+    mailbox_events: frozenset[str] | None = None
     undelete: float = 14 * 86400.0
     reserve: int = 32 * 2**20
     noted: Callable[[], None] = lambda: None

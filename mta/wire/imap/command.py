@@ -14,6 +14,7 @@ from mta.wire.imap.decoder import Request
 from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
+from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.scanner import Malformed, Scanner
 from mta.wire.imap.search import read_search
 from mta.wire.imap.sequence import SequenceSet, read_set
@@ -77,8 +78,11 @@ class Id:
     fields: tuple[tuple[str, str], ...] | None
 
 
-def parse(request: Request, *, utf8: bool = False) -> Command:
-    """Raises Malformed, and search.UnknownCharset. The tag of a malformed request: ``decoder.tag_of``."""
+def parse(request: Request, *, utf8: bool = False, others: Callable[[str], bool] | None = None) -> Command:
+    """Raises Malformed, and search.UnknownCharset. The tag of a malformed request: ``decoder.tag_of``.
+
+    others  may a verb that is not IMAP's be somebody's? Then the command is "OTHER", its value an ImapCommand
+    """
     head = _HEAD.match(request.text)
     if head is None:
         raise Malformed("expected a tag and a command")
@@ -101,7 +105,11 @@ def parse(request: Request, *, utf8: bool = False) -> Command:
     else:
         read = _READERS.get(verb)
         if read is None:
-            raise Malformed("no such command")
+            if others is None or not others(verb):
+                raise Malformed("no such command")
+            value = ImapCommand(verb, read_arguments(scan) if head[3] else ())
+            scan.end()
+            return Command(head[1], OTHER, value)
         if not head[3]:
             raise Malformed("command too short")
         value = read(scan, False, utf8)
@@ -246,3 +254,6 @@ _READERS: dict[str, _Reader] = {
     "STATUS": lambda scan, _, utf8: read_status(scan, utf8),
     "APPEND": lambda scan, _, utf8: read_append(scan, utf8),
 }
+VERBS = frozenset({*BARE, *_READERS, "UID", "DONE"})
+"""Those that have a meaning here."""
+OTHER = "OTHER"

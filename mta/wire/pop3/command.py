@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+VERBS = frozenset({"CAPA", "QUIT", "USER", "PASS", "AUTH", "STLS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "NOOP"})
+"""Those that have a meaning here."""
 MAX_LINE = 1024
 """Octets of a command; RFC 2449 §4 says 255, long user names and passwords exist."""
 MAX_AUTH_LINE = 12288
