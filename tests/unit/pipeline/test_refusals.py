@@ -128,7 +128,7 @@ def test_one_record_is_bounded() -> None:
 
 def test_the_last_steps_are_kept() -> None:
     steps = [{"n": number, "text": "x" * 1000} for number in range(10)]
-    assert [step["n"] for step in bounded(steps)] == [7, 8, 9]
+    assert [step["n"] for step in bounded(steps)] == [6, 7, 8, 9]
 
 
 def test_a_full_disk_loses_records_and_nothing_else() -> None:
