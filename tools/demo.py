@@ -140,7 +140,7 @@ class Demo:
         temporary.write_text("".join(f"{key}={value}\n" for key, value in values.items()), encoding="utf-8")
         temporary.replace(self._env)
         self._kept.unlink(missing_ok=True)
-        print(f"\nReady. {'  '.join(f'{name} {port}' for name, port in ports.items())}, all on 127.0.0.1, with or without TLS")
+        print(f"\nReady. {'  '.join(f'{name} {port}' for name, port in ports.items())}, all on 127.0.0.1, mail with or without TLS")
         for user, password in self._passwords.items():
             print(f"  {user}  {password}")
         alice = USERS[0]

@@ -105,7 +105,7 @@ OF_THEIR_OWN = {
 }
 
 ARGUMENTS = {
-    "registry": "`Registry`: `config(model)`, `backend(kind, scheme, factory)`, `job(name, every, run, single=True)`",
+    "registry": "`Registry`: `config(model)`, `backend(kind, scheme, factory)`, `job(name, every, run, single=True)`, `routes(routes)`, `metrics(function)`",
     "server": "`Server`: `hostname`, `data_dir`, `workers`, `worker` (number, from 0)",
     "old": "the config that is in force, as a mapping",
     "new": "the config that was read, as a mapping",

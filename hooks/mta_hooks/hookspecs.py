@@ -133,7 +133,7 @@ def auth_policy(session: Session, mechanism: str, username: str) -> Verdict | No
 
     reject answers as a wrong password does (535 5.7.8 with the verdict's text) and counts as one; defer answers 454.
     A code that RFC 4954 §6 knows (530, 534, 538) is kept. IMAP answers NO [AUTHENTICATIONFAILED] or NO [UNAVAILABLE], POP3 -ERR
-    [AUTH] or -ERR [SYS/TEMP]. ``mechanism`` is "LOGIN" for IMAP's command of that name, "USER" for POP3's USER and PASS.
+    [AUTH] or -ERR [SYS/TEMP]. ``mechanism`` is "LOGIN" for IMAP's command of that name, "USER" for POP3's USER and PASS, "BASIC" for HTTP.
     """
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mta.app.setting import check_http
 from mta.cli.access import host_of, loaded
 from mta.cli.output import json_option, show_one
 from mta.config.describe import keys
@@ -28,6 +29,7 @@ def check(ctx: click.Context) -> None:
     Example: mta --config ./mta.yaml config check
     """
     found = loaded(ctx)
+    check_http(found)
     host = host_of(found)
     for name, failed in host.failed.items():
         place = f" ({failed.file}:{failed.line})" if failed.file else ""

@@ -39,6 +39,12 @@ class Listener(Section):
     proxy_protocol: Annotated[
         tuple[Network, ...], Field(description="Networks whose connections begin with a PROXY v1 or v2 header.")
     ] = ()
+
+    @model_validator(mode="after")
+    def _http_knows_no_proxy(self) -> "Listener":
+        if self.proxy_protocol and self.url.lower().startswith("http"):
+            raise ValueError("http listeners take no PROXY header: let the proxy speak plain HTTP to them")
+        return self
     hide: Annotated[
         tuple[str, ...],
         Field(description="Capabilities of IMAP, EHLO and CAPA that this listener does not show, such as CONDSTORE."),
