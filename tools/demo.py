@@ -36,12 +36,14 @@ listen:
   - submission://127.0.0.1:2587
   - imap://127.0.0.1:2143
   - pop3://127.0.0.1:2110
+  - http://127.0.0.1:2080
 auth: {plaintext_without_tls: true}     # loopback only: try it with any client
 domains: [example.test]
 hooks_dir: hooks                        # save a Python file there: README.md, "Your first hook"
 log: {file: mta.log}
 plugins:
   sql: {}
+  prometheus: {access: public}          # http://127.0.0.1:2080/metrics
 """
 _START = 20.0
 
@@ -132,7 +134,7 @@ class Demo:
         """Write demo.env and say how to go on."""
         ports = dict(_ports(loaded))
         values = {"HOST": "127.0.0.1"}
-        values |= {f"{name.upper()}_PORT": str(ports[name]) for name in ("smtp", "submission", "imap", "pop3") if name in ports}
+        values |= {f"{name.upper()}_PORT": str(ports[name]) for name in ("smtp", "submission", "imap", "pop3", "http") if name in ports}
         for i, user in enumerate(USERS, 1):
             values |= {f"MAIL_USER{'' if i == 1 else i}": user, f"MAIL_PASS{'' if i == 1 else i}": self._passwords[user]}
         temporary = self._folder / "demo.env.new"
@@ -146,6 +148,8 @@ class Demo:
         alice = USERS[0]
         print(f"Try:  curl imap://127.0.0.1:{ports['imap']}/INBOX -u {alice}:{self._passwords[alice]}")
         print(f"      .venv/bin/mta --config {self._folder / 'mta.yaml'} status      # and: trace, user list, queue list")
+        if "http" in ports:
+            print(f"      curl http://127.0.0.1:{ports['http']}/metrics                # and /readyz")
         print(f"Config {self._folder / 'mta.yaml'}, log {self._folder / 'mta.log'}. Ctrl-C stops.", flush=True)
 
     def forget(self) -> None:
