@@ -15,12 +15,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mta.app.backends import make_database
+from mta.app.backends import make_database, open_accounts
 from mta.app.build import ServerInfo
-from mta.app.sealed import Caught, Effect, SealedDatabase, SealedDns, SealedHttp, sealed_send
+from mta.app.sealed import Caught, Effect, SealedDatabase, SealedDirectory, SealedDns, SealedHttp, sealed_send
 from mta.config.load import LoadedConfig
 from mta.config.sections import Config
 from mta.directory.builtin import DirectoryPlugin
+from mta.directory.elsewhere import ElsewherePlugin
 from mta.directory.login import Login
 from mta.directory.passwords import Passwords
 from mta.directory.resolve import Resolver
@@ -37,6 +38,7 @@ from mta.pipeline.refusals import Refusals
 from mta.pluginhost.context import Services
 from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
+from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.plugin import HostOptions
 from mta.smtpd.conversation import Caller, Conversation, Silent
 from mta.smtpd.server import SmtpServer
@@ -115,6 +117,7 @@ class Rehearsal:
             self._log,
             dns=DnsResolver(self.config.dns, self._tasks) if dns else SealedDns(self.caught),
             http=SealedHttp(self.caught),
+            launcher=Launcher(self._log, sealed=True),
             sealed=True,
         )
         options = replace(HostOptions.of(self.config.hooks), breaker_errors=0)  # each try is one of its own
@@ -125,7 +128,7 @@ class Rehearsal:
 
     def load(self) -> None:
         """Plugins and drop-in hooks. Raises ConfigError."""
-        self.hooks.load(self.config.plugins, self._loaded.where)
+        self.hooks.load(self.config.plugins, self._loaded.where, order=self.config.order)
         if self.config.hooks_dir:
             DropIns(self.hooks, self.config.hooks_dir).scan()
 
@@ -136,6 +139,10 @@ class Rehearsal:
         believer = hooks.make("rehearsal", self._believer, "built-in", -1)
         believer.required = True
         hooks.change(add=[believer])
+        self._directory = SealedDirectory(real.directory, self.caught)
+        self._accounts = await open_accounts(self._loaded, hooks)
+        if self._accounts:
+            hooks.add_builtin("directories", ElsewherePlugin(self._directory, self._accounts))
         hooks.add_builtin("directory", DirectoryPlugin(real.directory, self._passwords))
         self.resolver = Resolver(hooks, frozenset(self.config.domains), self._log, self.config.hostname)
         self._seal()
@@ -145,7 +152,7 @@ class Rehearsal:
 
     def _seal(self) -> SealedDatabase:
         """Nothing that an earlier try wrote is left."""
-        sealed = SealedDatabase(self._real, self.caught)
+        sealed = SealedDatabase(self._real, self.caught, self._directory)
         self.services.kv, self.services.tables, self.services.send = sealed.kv, sealed.tables, sealed_send(self.caught)
         self.caught.effects = []
         return sealed
@@ -209,6 +216,8 @@ class Rehearsal:
             await plan.all(server=ServerInfo(self.config.hostname, self.config.data_dir, 1, 0))
         self.hooks.stop()
         self._passwords.close()
+        for accounts in self._accounts:
+            await accounts.close()
         await self._tasks.close()
 
 
@@ -291,8 +300,10 @@ async def look_on(loaded: LoadedConfig, hooks: HookHost) -> AsyncIterator[Databa
 
 @contextlib.asynccontextmanager
 async def rehearse(loaded: LoadedConfig, **options: Any) -> AsyncIterator[Rehearsal]:
-    """A rehearsal of this config over its own database. Raises ConfigError, TemporaryFailure."""
+    """A rehearsal of this config over its own database, in a process that does nothing else: it gets no network any more. Raises ConfigError, TemporaryFailure."""
     rehearsal = Rehearsal(loaded, **options)
+    if not options.get("dns"):
+        rehearsal.caught.guard()
     rehearsal.load()
     async with look_on(loaded, rehearsal.hooks) as database:
         await rehearsal.open(database)

@@ -4,15 +4,21 @@ Everything that would have left the process is written down in ``Caught``, so th
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import errno
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mta.directory.elsewhere import ELSEWHERE
+from mta.model.address import Address
+from mta.model.directory import Alias, Domain, User
 from mta.model.errors import OverQuota, TemporaryFailure
 from mta.model.ids import UserId
 from mta.model.message import Intake
 from mta.pluginhost.http import NoHttp
 from mta_hooks.backends.database import Database, KeyValues
+from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
 from mta_hooks.services import DnsError, HttpReply
 
@@ -38,6 +44,24 @@ class Caught:
 
     who: Callable[[], str] = lambda: ""
     effects: list[Effect] = field(default_factory=list)
+
+    def guard(self) -> None:
+        """From now on this process connects to nothing over the Internet kinds of sockets: for plugins that bring a client of their own.
+
+        By an audit hook, for the life of the process; sockets that no Python code makes (a database driver's) are not its business.
+        """
+
+        def look(event: str, args: tuple[Any, ...]) -> None:
+            if event not in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+                return
+            target = args[0] if event.startswith("socket.get") else args[1]
+            if isinstance(target, tuple) or (
+                event.startswith("socket.get") and target not in (None, "localhost", "127.0.0.1", "::1")
+            ):
+                self.note("socket", f"{target} was not connected")
+                raise OSError(errno.ENETUNREACH, "no network while something is only tried")
+
+        sys.addaudithook(look)
 
     def note(self, kind: str, text: str, plugin: str = "") -> None:
         if len(self.effects) < _MOST:
@@ -115,11 +139,43 @@ class SealedTables:
         return await self._real.schemas()
 
 
+class SealedDirectory:
+    """What ``ElsewherePlugin`` needs of a Directory: an account that it makes is there for this process alone."""
+
+    def __init__(self, real: Directory, caught: Caught) -> None:
+        self._real, self._caught = real, caught
+        self._made: dict[str, User] = {}
+
+    async def domain(self, name: str) -> Domain | None:
+        return await self._real.domain(name)
+
+    async def alias(self, source: str) -> Alias | None:
+        return await self._real.alias(source)
+
+    async def user(self, address: Address) -> User | None:
+        return self._made.get(str(address).lower()) or await self._real.user(address)
+
+    async def user_by_id(self, user: UserId) -> User | None:
+        made = next((one for one in self._made.values() if one.id == user), None)
+        return made or await self._real.user_by_id(user)
+
+    async def password_hash(self, user: UserId) -> str | None:
+        return ELSEWHERE if user < 0 else await self._real.password_hash(user)
+
+    async def add_users(self, users: Sequence[tuple[Address, str]]) -> list[User]:
+        added = []
+        for address, _ in users:
+            self._caught.note("directory", f"the account {address} was not made")
+            added.append(User(UserId(-1 - len(self._made)), address))
+            self._made[str(address).lower()] = added[-1]
+        return added
+
+
 class SealedSpool:
     """Fulfils Spool: keeps what it is given, and refuses what the database would refuse of it."""
 
-    def __init__(self, real: Database) -> None:
-        self._real = real
+    def __init__(self, directory: SealedDirectory) -> None:
+        self._directory = directory
         self.taken: list[Intake] = []
 
     async def accept(self, intake: Intake) -> None:
@@ -130,7 +186,7 @@ class SealedSpool:
                 more[delivery.user] = more.get(delivery.user, 0) + folders * intake.content.size
         full = []
         for number, size in more.items():
-            user = await self._real.directory.user_by_id(number)
+            user = await self._directory.user_by_id(number)
             if user is None:
                 raise TemporaryFailure("no such user any more")
             if user.quota and user.used + size > user.quota:
@@ -143,9 +199,9 @@ class SealedSpool:
 class SealedDatabase:
     """What the pipeline and the directory need of a Database, with nothing behind its writes."""
 
-    def __init__(self, real: Database, caught: Caught) -> None:
-        self.directory = real.directory
-        self.spool = SealedSpool(real)
+    def __init__(self, real: Database, caught: Caught, directory: SealedDirectory) -> None:
+        self.directory = directory
+        self.spool = SealedSpool(self.directory)
         self.kv = Keys(real.kv, caught)
         tables: Tables | None = getattr(real, "tables", None)
         self.tables = SealedTables(tables, caught) if tables is not None else None

@@ -9,21 +9,33 @@ Left out: changing what is elsewhere; its quotas.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from mta.model.address import Address
-from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, NotFound, User
+from mta.model.directory import Alias, AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, NotFound, User
 from mta.model.errors import AlreadyExists, TemporaryFailure
+from mta.model.ids import UserId
 from mta_hooks import hookimpl
-from mta_hooks.backends import Account, Accounts, Directory
+from mta_hooks.backends import Account, Accounts
 
 ELSEWHERE = "!elsewhere"
 """In place of a password's hash; no password has it."""
 
 
+class OwnDirectory(Protocol):
+    """What is needed of ``mta_hooks.backends.Directory``."""
+
+    async def domain(self, name: str) -> Domain | None: ...
+    async def alias(self, source: str) -> Alias | None: ...
+    async def user(self, address: Address) -> User | None: ...
+    async def password_hash(self, user: UserId) -> str | None: ...
+    async def add_users(self, users: Sequence[tuple[Address, str]]) -> list[User]: ...
+
+
 class ElsewherePlugin:
     """Answers the directory hooks from ``mta_hooks.backends.Accounts``, in the order of the config."""
 
-    def __init__(self, directory: Directory, others: Sequence[Accounts]) -> None:
+    def __init__(self, directory: OwnDirectory, others: Sequence[Accounts]) -> None:
         self._directory = directory
         self._others = others
 
