@@ -99,13 +99,7 @@ class Assembly:
             drop_ins = DropIns(hooks, config.hooks_dir)
             drop_ins.scan()
             self._tasks.spawn(drop_ins.run(), "drop-in-hooks")
-        self.database = make_database(self._loaded, hooks, self._options(dead))
-        await self.database.open()
-        self._search = await open_search(self._loaded, hooks, self.database, self._options(dead), log)
-        if self._search is not None:
-            self._indexer = Indexer(store=self.database.store, search=self._search, clock=self.clock, log=log)
-        self._services.kv = self.database.kv
-        self._services.tables = getattr(self.database, "tables", None)
+        await self._open_storage(dead)
         await hooks.migrate(self._loaded.where)
         self._accounts = await open_accounts(self._loaded, hooks)
         if self._accounts:
@@ -143,16 +137,29 @@ class Assembly:
         if (plan := hooks.startup) is not None:
             await plan.all(server=self.info)
         hooks.start_services(single=False)
+        self._dispatch(resolver, pipeline, dead)
+
+    async def _open_storage(self, dead: Callable[[StorageDead], None]) -> None:
+        hooks, log = self.hooks, self._log
+        self.database = make_database(self._loaded, hooks, self._options(dead))
+        await self.database.open()
+        self._search = await open_search(self._loaded, hooks, self.database, self._options(dead), log)
+        if self._search is not None:
+            self._indexer = Indexer(store=self.database.store, search=self._search, clock=self.clock, log=log)
+        self._services.kv = self.database.kv
+        self._services.tables = getattr(self.database, "tables", None)
+
+    def _dispatch(self, resolver: Resolver, pipeline: Pipeline, dead: Callable[[StorageDead], None]) -> None:
         self._dispatching = Dispatching(
             loaded=self._loaded,
             places=self._places,
-            hooks=hooks,
+            hooks=self.hooks,
             database=self.database,
             resolver=resolver,
             pipeline=pipeline,
             services=self._services,
             tasks=self._tasks,
-            log=log,
+            log=self._log,
             dead=dead,
         )
         self._dispatching.indexer = self._indexer
