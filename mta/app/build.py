@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,9 @@ from mta.model.ids import MailboxId
 from mta.net.clock import SystemClock
 from mta.net.dns import DnsResolver
 from mta.net.listener import ListenerSpec
+from mta.net.sni import Chooser
 from mta.net.tasks import Tasks
+from mta.net.tls import Pair, ServerContext, context_with
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
 from mta.pipeline.refusals import Refusals
@@ -68,7 +69,7 @@ class Assembly:
         loaded: LoadedConfig,
         places: Places,
         number: int,
-        tls: ssl.SSLContext,
+        tls: ServerContext,
         tasks: Tasks,
         log: Log,
         old: LoadedConfig | None = None,
@@ -94,7 +95,7 @@ class Assembly:
     async def open(self, dead: Callable[[StorageDead], None]) -> None:
         """Raises ConfigError, TemporaryFailure, StorageDead: the worker cannot start."""
         config, hooks, log = self._loaded.config, self.hooks, self._log
-        hooks.load(config.plugins, self._loaded.where)
+        hooks.load(config.plugins, self._loaded.where, order=config.order)
         if config.hooks_dir:
             drop_ins = DropIns(hooks, config.hooks_dir)
             drop_ins.scan()
@@ -126,6 +127,7 @@ class Assembly:
         self._services.send = self._send
         if self._overview is not None:
             self._services.metrics = self._overview.metrics
+        self._tls.chooser = Chooser(hooks, self._tls, lambda *files: context_with(config.tls, Pair(*files)), log)
         self._serve(login, resolver, pipeline)
         self.bus.open()
         hooks.start(self._tasks)

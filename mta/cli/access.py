@@ -37,7 +37,7 @@ def host_of(config: LoadedConfig) -> HookHost:
     obs_log.configure("error")
     environment.use(config.config.data_dir)
     host = HookHost(Services(config.config.hostname, SystemClock(), Log()))
-    host.load(config.config.plugins, config.where)
+    host.load(config.config.plugins, config.where, order=config.config.order)
     return host
 
 
@@ -53,7 +53,7 @@ async def database(config: LoadedConfig, host: HookHost | None = None) -> AsyncI
         fix = "run the command as root or as the server's user, or name another folder."
         raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
     host = host or host_of(config)
-    options = DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, reserve=0)
+    options = DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, mailbox_events=host.mailbox_events, reserve=0)
     opened = make_database(config, host, options)
     await opened.open()
     try:

@@ -124,8 +124,8 @@ class IsolatedPlugin:
                 raise PluginRefused(f"isolate: {problem}", one["file"], one["line"])
             options = {key: tuple(value) if isinstance(value, list) else value for key, value in one["options"].items()}
             setattr(module, f"step_{number}", implementation(hook, names, self._asker(number, hook), specname=hook, **options))
-        if result["jobs"]:
-            module.register = _registering(result["jobs"], self._job)  # type: ignore[attr-defined]
+        if result["jobs"] or result.get("wishes") is not None:
+            module.register = _registering(result["jobs"], result.get("wishes"), self._job)  # type: ignore[attr-defined]
         return module
 
     def place(self, plugin: Plugin) -> None:
@@ -244,11 +244,13 @@ class IsolatedPlugin:
         return self._lines.trouble
 
 
-def _registering(jobs: list[Any], run: Callable[[str], Awaitable[None]]) -> Callable[..., None]:
+def _registering(jobs: list[Any], wishes: list[str] | None, run: Callable[[str], Awaitable[None]]) -> Callable[..., None]:
     @hookimpl
     def register(registry: Registry) -> None:
         for name, every, single in jobs:
             registry.job(name, every, _job_of(name, run), single=single)
+        if wishes is not None:
+            registry.notifications(lambda _config: wishes)
 
     return register
 

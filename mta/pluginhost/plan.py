@@ -12,6 +12,7 @@ from mta.pluginhost.call import Dispatcher, Failure, Step
 from mta.pluginhost.said import entry, note
 from mta.pluginhost.sink import close_step, feed_step
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.wishes import hears
 
 _DEFER = defer("temporary failure", enhanced="4.3.0")
 _REJECT = reject("this cannot be processed here", code=554, enhanced="5.3.0")
@@ -173,12 +174,12 @@ class Plan:
         """Tell everybody, whoever fails."""
         await self.tell("", arguments)
 
-    async def tell(self, plugin: str, arguments: dict[str, Any]) -> dict[str, str]:
+    async def tell(self, plugin: str, arguments: dict[str, Any], event: str = "") -> dict[str, str]:
         """Tell everybody, or this plugin, which may be gone. Return plugin -> error of those who failed, unless they say continue."""
         call = self._dispatcher.call
         failed: dict[str, str] = {}
         for step in self.steps:
-            if plugin and step.plugin.name != plugin:
+            if (plugin and step.plugin.name != plugin) or (event and not hears(step.plugin.wishes, self.spec.name, event)):
                 continue
             answer = await call(step, arguments)
             if answer.__class__ is Failure and step.on_error != "continue":

@@ -71,6 +71,7 @@ class Plugin:
 
     place        rank in the config's list; drop-ins come after all listed, built-ins last
     troubles     of its services, by name: why each one is not running
+    wishes       durable notifications that it wants; None: all that it implements
     on_error, timeout, before, after, when   what the config or NAME.yaml says; None or empty: ask the function, then the hook
     """
 
@@ -90,6 +91,7 @@ class Plugin:
     after: tuple[str, ...] = ()
     when: When | None = None
     offers: Offers = field(default_factory=Offers)
+    wishes: frozenset[str] | None = None
     context: Any = None
     threaded: bool = False
     stalls: int = 0

@@ -30,6 +30,7 @@ def notify(tx: Transaction, core: Core, notifications: Iterable[Notification]) -
 
 def record(
     tx: Transaction,
+    core: Core,
     event: str,
     mailbox: int,
     uids: Sequence[int] = (),
@@ -45,28 +46,29 @@ def record(
     if row is None:
         return
     local, domain, name = row
-    _write(tx, event, f"{local}@{domain}", name, uids, flag_names(flags, keywords), message_id, queue_id, details)
+    _write(tx, core, event, f"{local}@{domain}", name, uids, flag_names(flags, keywords), message_id, queue_id, details)
 
 
-def record_subscription(tx: Transaction, user: int, name: str, subscribed: bool) -> None:
+def record_subscription(tx: Transaction, core: Core, user: int, name: str, subscribed: bool) -> None:
     """MailboxSubscribe, MailboxUnSubscribe: of a name, which need not be a mailbox."""
     row: Any = tx.execute(_OWNER, (user,)).fetchone()
     if row is not None:
-        _write(tx, "MailboxSubscribe" if subscribed else "MailboxUnSubscribe", f"{row[0]}@{row[1]}", name)
+        _write(tx, core, "MailboxSubscribe" if subscribed else "MailboxUnSubscribe", f"{row[0]}@{row[1]}", name)
 
 
-def record_flags(tx: Transaction, mailbox: int, changes: Mapping[tuple[Kind, Kind], Sequence[int]]) -> None:
+def record_flags(tx: Transaction, core: Core, mailbox: int, changes: Mapping[tuple[Kind, Kind], Sequence[int]]) -> None:
     """What changes of flags are called; ``changes``: (old, new) -> uids."""
     told: dict[tuple[str, tuple[str, ...], Kind], list[int]] = {}
     for (old, new), uids in changes.items():
         for event, names in flag_events(old, new):
             told.setdefault((event, names, new), []).extend(uids)
     for (event, names, (flags, keywords)), uids in told.items():
-        record(tx, event, mailbox, sorted(uids), flags=flags, keywords=keywords, details={"changed": names})
+        record(tx, core, event, mailbox, sorted(uids), flags=flags, keywords=keywords, details={"changed": names})
 
 
 def _write(
     tx: Transaction,
+    core: Core,
     event: str,
     user: str,
     mailbox: str,
@@ -76,6 +78,9 @@ def _write(
     queue_id: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
+    wanted = core.options.mailbox_events
+    if wanted is not None and event not in wanted:
+        return
     payload = {
         "event": event,
         "user": user,

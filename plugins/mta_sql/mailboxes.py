@@ -76,7 +76,7 @@ def _insert(tx: Transaction, core: Core, user: int, name: str, special_use: str)
     validity: Any = tx.execute(_NEXT_VALIDITY).fetchone()
     made: int = tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]
     if core.events:
-        record(tx, "MailboxCreate", made)
+        record(tx, core, "MailboxCreate", made)
     return made
 
 
@@ -104,7 +104,7 @@ def delete(tx: Transaction, core: Core, user: UserId, name: str) -> None:
 def drop_mailbox(tx: Transaction, core: Core, mailbox: int) -> None:
     """Remove it; its messages become tombstones, so that their octets stay for ``undelete`` seconds."""
     if core.events:
-        record(tx, "MailboxDelete", mailbox)
+        record(tx, core, "MailboxDelete", mailbox)
     now = time.time()
     tx.execute(_REMEMBER, (now, mailbox))
     tx.execute(_BURY_ALL, (now, mailbox))
@@ -141,11 +141,11 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
         tx.execute(_RENAME, (new + name[len(old) :], mailbox))
         core.inboxes.pop((user, name), None)
         if core.events:
-            record(tx, "MailboxRename", mailbox, details={"from": name})
+            record(tx, core, "MailboxRename", mailbox, details={"from": name})
     return None
 
 
 def subscribe(tx: Transaction, core: Core, user: UserId, name: str, subscribed: bool) -> None:
     name = normalise_name(name)
     if tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, name)).rowcount and core.events:
-        record_subscription(tx, user, name, subscribed)
+        record_subscription(tx, core, user, name, subscribed)

@@ -67,6 +67,7 @@ def place(
                 flags, keywords = kind
                 record(
                     tx,
+                    core,
                     "MessageNew",
                     mailbox,
                     (uid,),

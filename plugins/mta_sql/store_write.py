@@ -104,7 +104,7 @@ def append(
     tx.executemany(_INSERT, rows)
     if core.events:
         for row in rows:
-            record(tx, "MessageAppend", mailbox, (row[1],), flags=row[3], keywords=row[4])
+            record(tx, core, "MessageAppend", mailbox, (row[1],), flags=row[3], keywords=row[4])
     return [Appended(mailbox, uid_validity, Uid(row[1]), modseq) for row in rows]
 
 
@@ -145,7 +145,7 @@ def set_flags(
     for (new_flags, new_keywords), members in groups.items():
         tx.execute(_FLAG, (new_flags, new_keywords, modseq, mailbox, tx.array(members)))
     if changes:
-        record_flags(tx, mailbox, changes)
+        record_flags(tx, core, mailbox, changes)
     now = {uid: new for new, members in groups.items() for uid in members}
     rows = [row._replace(modseq=modseq, flags=now[row.uid][0], keywords=now[row.uid][1]) if row.uid in now else row for row in rows]
     return Stored(rows, modified, modseq, made=True)
@@ -198,7 +198,7 @@ def _copy_rows(tx: Transaction, core: Core, rows: Sequence[Row], target: Mailbox
         [(target, first + i, modseq, r.flags, r.keywords, r.date, r.size, r.blob) for i, r in enumerate(rows)],
     )
     if core.events:
-        record(tx, "MessageAppend", target, range(first, first + len(rows)), details={"copied": True})
+        record(tx, core, "MessageAppend", target, range(first, first + len(rows)), details={"copied": True})
 
 
 def move_all(tx: Transaction, core: Core, mailbox: MailboxId, target: MailboxId) -> None:
@@ -232,7 +232,7 @@ def _bury(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], 
     )
     tx.execute(_DELETE, (mailbox, tx.array([row.uid for row in rows])))
     if core.events:
-        record(tx, "MessageExpunge", mailbox, [row.uid for row in rows])
+        record(tx, core, "MessageExpunge", mailbox, [row.uid for row in rows])
     return modseq
 
 

@@ -16,6 +16,7 @@ from mta_webhook.signature import sign
 @hookimpl
 def register(registry: Registry) -> None:
     registry.config(WebhookConfig)
+    registry.notifications(lambda config: config.events)
 
 
 @hookimpl
@@ -35,14 +36,12 @@ async def bounced(record: DeliveryRecord, ctx: Context) -> None:
 
 @hookimpl
 async def mailbox_event(event: MailboxEvent, ctx: Context) -> None:
-    await _tell("mailbox_event", event, ctx, event.event)
+    await _tell("mailbox_event", event, ctx)
 
 
-async def _tell(hook: str, record: DeliveryRecord | MailboxEvent, ctx: Context, name: str = "") -> None:
+async def _tell(hook: str, record: DeliveryRecord | MailboxEvent, ctx: Context) -> None:
     """Raises TemporaryFailure unless the receiver took it."""
     config: WebhookConfig = ctx.config
-    if hook not in config.events and name not in config.events:
-        return
     id, body = build_note(hook, record)
     headers = {"Content-Type": "application/json", **sign(config.keys, id, int(ctx.clock.now()), body)}
     try:

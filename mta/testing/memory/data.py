@@ -268,6 +268,9 @@ class Change:
         queue_id: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> None:
+        wanted = self.options.mailbox_events
+        if wanted is not None and event not in wanted:
+            return
         fields = {
             "event": event,
             "user": user,

@@ -139,8 +139,8 @@ def test_the_web_hook_is_signed_and_repeated(tmp_path) -> None:
     assert json.loads(request.data)["recipient"] == "bob@example.org"
     assert json.loads(request.data)["sender"] == ""
     assert request.headers["x-signature"] == hmac.new(b"s", request.data, hashlib.sha256).hexdigest()
-    with pytest.raises(TemporaryFailure, match="answered 500"):
-        asyncio.run(host.call_durable("delivered", payload_of(record)))
+    [error] = asyncio.run(host.call_durable("delivered", payload_of(record))).values()
+    assert "answered 500" in error
 
 
 def test_the_gatekeeper(tmp_path) -> None:

@@ -53,7 +53,8 @@ def host(*replies: Any, clock: FakeClock | None = None, **config: Any) -> HookHo
 
 def tell(made: HookHost, hook: str, record: DeliveryRecord | MailboxEvent) -> None:
     """As the outbox does: through JSON and back."""
-    asyncio.run(made.call_durable(hook, json.loads(json.dumps(payload_of(record)))))
+    for error in asyncio.run(made.call_durable(hook, json.loads(json.dumps(payload_of(record))))).values():
+        raise TemporaryFailure(error)
 
 
 def requests(made: HookHost) -> list[HttpRequest]:
@@ -192,8 +193,8 @@ def converse(receiver: Receiver, attempts: int, **config: Any) -> list[str]:
         told = []
         for _ in range(attempts):
             try:
-                await made.call_durable("delivered", payload_of(RECORD))
-                told.append("done")
+                failed = await made.call_durable("delivered", payload_of(RECORD))
+                told.append("; ".join(failed.values()) or "done")
             except TemporaryFailure as exc:
                 told.append(str(exc))
         server.close()

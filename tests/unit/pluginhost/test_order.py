@@ -3,6 +3,7 @@
 import pytest
 
 from mta.model.errors import ConfigError
+from mta.pluginhost.orders import read_orders
 from mta.testing.plugins import host_with, plugin_of
 from mta_hooks import hookimpl
 
@@ -65,3 +66,73 @@ def test_no_such_hook() -> None:
     with pytest.raises(KeyError):
         host_with().order("smtp_male")
     assert host_with().order("smtp_mail") == []
+
+
+# ---- the administrator's order
+
+
+def ordered(said, *plugins):
+    host = host_with()
+    host.orders = read_orders({"smtp_mail": said}, lambda key: f"mta.yaml:{len(key)}")
+    for place, one in enumerate(plugins):
+        host.change(add=[host.make(one.__name__, one, "package", place)])
+    return host
+
+
+def test_a_list_goes_first_and_last_around_the_others() -> None:
+    everybody = [plugin(name) for name in "abcd"]
+    assert names(ordered(["c", "a"], *everybody)) == ["c", "a", "b", "d"]
+    assert names(ordered(["*", "a"], *everybody)) == ["b", "c", "d", "a"]
+    assert names(ordered(["d", "*", "b", "a"], *everybody)) == ["d", "c", "b", "a"]
+    assert names(ordered(["*"], *everybody)) == ["a", "b", "c", "d"]
+
+
+def test_it_wins_over_before_after_and_roles_and_says_so() -> None:
+    host = ordered(["b", "a"], plugin("a", before=("b", "c")), plugin("c"), plugin("b", roles="r"), plugin("d", before="r"))
+    assert names(host) == ["b", "a", "c", "d"]
+    reasons = dict(host.order("smtp_mail"))
+    assert reasons["b"].startswith("administrator: number 1 of order (mta.yaml:15), not after a: the administrator's order wins")
+    assert "role r" in reasons["b"]
+    assert reasons["c"] == "administrator: behind b, a (mta.yaml:15), number 2 in plugins"
+
+
+def test_pins_move_only_what_they_name() -> None:
+    host = ordered({"c": {"before": "a"}, "b": {"after": ["d", "nobody"]}}, *[plugin(name) for name in "abcd"])
+    assert names(host) == ["c", "a", "d", "b"]
+    assert dict(host.order("smtp_mail"))["b"] == "administrator: b after d (mta.yaml:23), number 2 in plugins"
+
+
+def test_a_wish_that_closes_a_circle_by_way_of_others_gives_way() -> None:
+    host = ordered({"c": {"before": "a"}}, plugin("a", before="b"), plugin("b", before="c"), plugin("c"))
+    assert names(host) in (["b", "c", "a"], ["c", "a", "b"])
+
+
+def test_built_ins_can_be_moved_too() -> None:
+    host = ordered(["directory", "a"], plugin("a"))
+    host.add_builtin("directory", plugin("directory"))
+    assert names(host) == ["directory", "a"]
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"a": {"before": "b"}, "b": {"before": "a"}}, "mta.yaml:24: order.smtp_mail: what it says of a, b forms a circle"),
+        ({"a": {"before": "a"}}, "puts a before itself"),
+        (["a", "b", "a"], "names a twice"),
+        ("a", "must be a list of plugins"),
+        ([1], "must be a list of plugins"),
+        ({"a": "b"}, "must say before or after"),
+        ({"a": {"behind": "b"}}, "must say before or after"),
+        ({"a": {"after": 3}}, "must be names of plugins or roles"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error_with_its_place(said, problem) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ordered(said, plugin("a"), plugin("b"))
+
+
+def test_a_hook_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"order.smtp_male: there is no hook smtp_male; did you mean smtp_mail"):
+        read_orders({"smtp_male": ["a"]}, lambda key: "mta.yaml:3")
+    with pytest.raises(ConfigError, match="called while loading"):
+        read_orders({"register": ["a"]}, lambda key: "mta.yaml:3")
