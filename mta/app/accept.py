@@ -16,9 +16,11 @@ from typing import Any
 from mta.app.proxied import from_balancer, read_header
 from mta.app.sockets import Listening
 from mta.net.listener import ListenerSpec
+from mta.net.sni import context_for
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import HANDSHAKES_FAILED
+from mta.pipeline.session import MailSession
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -129,7 +131,8 @@ class Acceptor:
         try:
             header = await read_header(loop, sock) if from_balancer(spec, address) else b""
             protocol = factory()
-            await loop.connect_accepted_socket(lambda: protocol, sock, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE)
+            context = await context_for(self._tls, _early_session(spec, address, sock), sock)
+            await loop.connect_accepted_socket(lambda: protocol, sock, ssl=context, ssl_handshake_timeout=_HANDSHAKE)
             if header:
                 protocol.data_received(header)
         except (OSError, EOFError, TimeoutError, ValueError) as exc:  # ssl.SSLError is an OSError; the peer's business
@@ -148,3 +151,12 @@ class Acceptor:
     def _wake(self) -> None:
         for door in self._doors:
             self._listen(door)
+
+
+def _early_session(spec: ListenerSpec, address: Any, sock: socket.socket) -> MailSession:
+    """What is known of a client before its handshake; the session itself begins behind it."""
+    session = MailSession("", spec.protocol)
+    if isinstance(address, tuple):
+        session.client_ip, session.client_port = str(address[0]), int(address[1])
+        session.local_ip, session.local_port = sock.getsockname()[:2]
+    return session

@@ -3,7 +3,6 @@
 
 import importlib.util
 import os
-import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from socket import socket
@@ -14,7 +13,7 @@ from mta.app.privileges import Account, account_of, raise_file_limit
 from mta.app.sockets import Listening
 from mta.config.load import LoadedConfig
 from mta.model.errors import ConfigError
-from mta.net.tls import Pair, pair_of, server_context
+from mta.net.tls import Pair, ServerContext, pair_of, server_context
 from mta.obs import log as obs_log
 from mta.obs.log import Log
 from mta.route.router import Router
@@ -24,7 +23,7 @@ from mta.route.router import Router
 class Setting:
     loaded: LoadedConfig
     listening: Sequence[Listening]
-    tls: ssl.SSLContext
+    tls: ServerContext
     pair: Pair
     account: Account | None
 

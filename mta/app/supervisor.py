@@ -24,6 +24,7 @@ from mta.app.setting import Setting, prepare, start_log
 from mta.app.worker import Job
 from mta.config.load import InvalidConfig, LoadedConfig, load
 from mta.model.errors import ConfigError
+from mta.net.tls import stamps_of
 from mta.obs.log import Log
 
 State = Literal["starting", "running", "reloading", "stopping"]
@@ -55,7 +56,7 @@ class Supervisor:
         self._reload_calls: list[Call] = []
         self._stop_at = 0.0
         self._started = time.time()
-        self._certificate = self._setting.pair.stamp()
+        self._certificate = stamps_of(self._setting.loaded)
         self._certificate_at = time.monotonic() + _LOOK_AT_CERTIFICATE
 
     def run(self) -> int:
@@ -246,7 +247,7 @@ class Supervisor:
         old, self._setting, self._next = self._setting, self._next, None
         self._say_listening(self._setting, {one.key for one in old.listening})
         self._setting.close_others(old.listening)
-        self._certificate = self._setting.pair.stamp()
+        self._certificate = stamps_of(self._setting.loaded)
         for member in self._members.values():
             if member.generation != self._generation:
                 member.retire()
@@ -280,7 +281,7 @@ class Supervisor:
 
     def _look_at_certificate(self) -> None:
         self._certificate_at = time.monotonic() + _LOOK_AT_CERTIFICATE
-        stamp = self._setting.pair.stamp()
+        stamp = stamps_of(self._setting.loaded)
         if stamp and stamp != self._certificate and self._state == "running":
             self._certificate = stamp
             self._log.info("tls.certificate_changed", certificate=self._setting.pair.certificate)

@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from mta.app.sockets import Listening
 from mta.config.load import LoadedConfig
 from mta.model.errors import ConfigError, MailError, StorageDead
 from mta.net.tasks import Tasks
+from mta.net.tls import ServerContext
 from mta.obs.log import Log
 from mta.obs.metrics import LAG, OPEN
 
@@ -42,7 +42,7 @@ class Job:
     loaded: LoadedConfig
     old: LoadedConfig | None
     listening: Sequence[Listening]
-    tls: ssl.SSLContext
+    tls: ServerContext
     places: Places
     account: Account | None
     board: Board

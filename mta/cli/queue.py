@@ -11,11 +11,11 @@ import click
 
 from mta.cli.access import with_database
 from mta.cli.output import json_option, show, show_one, stamp
+from mta.cli.queue_vetting import Vetted, change_queue
 from mta.config.units import parse_seconds
 from mta.model.delivery import QueueRow, Trouble
 from mta.model.errors import NoSuchUser
 from mta.model.ids import QueueId
-from mta_hooks.backends.database import Database
 from mta_hooks.backends.queue import QueueFilter
 
 Command = Callable[..., Any]
@@ -81,8 +81,8 @@ def _chosen(wanted: QueueFilter) -> QueueFilter:
     return wanted
 
 
-def _change(ctx: click.Context, work: Callable[[Database], Awaitable[int]], done: str) -> None:
-    count = with_database(ctx, work, "queue")
+def _change(ctx: click.Context, work: Callable[[Vetted], Awaitable[int]], done: str) -> None:
+    count = change_queue(ctx, work)
     click.echo(f"{count} recipient{'' if count == 1 else 's'} {done}")
 
 
@@ -182,7 +182,7 @@ def retry(ctx: click.Context, wanted: QueueFilter) -> None:
     """
     chosen = _chosen(wanted)
 
-    async def work(db: Database) -> int:
+    async def work(db: Vetted) -> int:
         now = time.time()
         return await db.queue.release(replace(chosen, state="error"), now=now) + await db.queue.flush(chosen, now=now)
 

@@ -204,6 +204,8 @@ class QueueRow:
     last_reply: str
     hold: str
     trouble: Trouble | None = None
+    origin: Origin = "smtp"
+    user: str = ""
 
 
 # ---- what a hook of mode "first answer" says about a custom delivery -------------------------------------------------

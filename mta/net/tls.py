@@ -1,7 +1,8 @@
 """TLS for the listeners (RFC 8314, RFC 9325): one context, made by the supervisor before it forks.
 
 So workers need no right to read the key, and share the keys of session tickets (RFC 5077): a client resumes on any of them.
-ALPN is not negotiated: mail clients do not offer it. Left out: OCSP, certificates by server name.
+ALPN is not negotiated: mail clients do not offer it. Further pairs are chosen by the name that a client asks for (sni.py).
+Left out: OCSP.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mta.config.load import LoadedConfig
+from mta.config.sections import Tls
+from mta.net.sni import ByName, Chooser
 from mta.obs.log import Log
 
 _VALID = datetime.timedelta(days=3650)
@@ -23,6 +26,8 @@ class ServerContext(ssl.SSLContext):
     """A context that knows its certificate: ``end_point`` is the channel binding tls-server-end-point (RFC 5929 §4)."""
 
     end_point: bytes | None = None
+    chooser: Chooser | None = None
+    """Who is asked for each connection, in a worker."""
 
 
 class Pair(NamedTuple):
@@ -49,7 +54,7 @@ def pair_of(loaded: LoadedConfig) -> Pair:
     return Pair(str(folder / "certificate.pem"), str(folder / "key.pem"))
 
 
-def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
+def server_context(loaded: LoadedConfig, log: Log) -> ServerContext:
     """Make the context of this config; without a certificate a self-signed pair is made once in data_dir/tls, and said so.
 
     Raises ConfigError when the files cannot be used.
@@ -59,30 +64,72 @@ def server_context(loaded: LoadedConfig, log: Log) -> ssl.SSLContext:
         if not pair.stamp():
             make_self_signed(pair, loaded.config.hostname)
         log.warning("tls.self_signed", certificate=pair.certificate, fix="set tls.certificate and tls.key before real use")
-    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _MINIMUM[loaded.config.tls.minimum]
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-    try:
-        context.load_cert_chain(pair.certificate, pair.key, password=_no_passphrase)
-    except FileNotFoundError as exc:
-        missing = pair.certificate if not os.path.exists(pair.certificate) else pair.key
-        raise loaded.mistake("tls.certificate" if missing == pair.certificate else "tls.key", f"{missing} does not exist") from exc
-    except ssl.SSLError as exc:
-        problem = f"{pair.certificate} and {pair.key} are no pair of certificate and key in PEM ({exc.reason or exc})"
-        raise loaded.mistake("tls.certificate", problem, "give the certificate first, then its chain, and its own key.") from exc
-    except (OSError, ValueError) as exc:
-        raise loaded.mistake("tls.key", f"cannot be read: {exc}", "check the mode, and that the key has no passphrase.") from exc
-    context.end_point = _end_point(pair)
+    context = _context_of(loaded, pair, "tls")
+    named: dict[str, ssl.SSLContext] = {}
+    for i, one in enumerate(loaded.config.tls.certificates):
+        further = Pair(one.certificate, one.key)
+        found = _context_of(loaded, further, f"tls.certificates[{i}]")
+        named |= dict.fromkeys(_names(further), found)
+    if named:
+        context.sni_callback = ByName(named)
+    return context
+
+
+def _context_of(loaded: LoadedConfig, pair: Pair, where: str) -> ServerContext:
+    """Raises ConfigError naming a key below ``where``."""
     if (authority := loaded.config.tls.client_ca) is not None:
         try:
-            context.load_verify_locations(authority)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(authority)
         except (OSError, ssl.SSLError) as exc:
             raise loaded.mistake(
                 "tls.client_ca", f"{authority} has no certificates in PEM ({exc})", "name the CA's PEM file."
             ) from exc
+    try:
+        return context_with(loaded.config.tls, pair)
+    except FileNotFoundError as exc:
+        missing = pair.certificate if not os.path.exists(pair.certificate) else pair.key
+        key = "certificate" if missing == pair.certificate else "key"
+        raise loaded.mistake(f"{where}.{key}", f"{missing} does not exist") from exc
+    except ssl.SSLError as exc:
+        problem = f"{pair.certificate} and {pair.key} are no pair of certificate and key in PEM ({exc.reason or exc})"
+        raise loaded.mistake(
+            f"{where}.certificate", problem, "give the certificate first, then its chain, and its own key."
+        ) from exc
+    except (OSError, ValueError) as exc:
+        problem, fix = f"cannot be read: {exc}", "check the mode, and that the key has no passphrase."
+        raise loaded.mistake(f"{where}.key", problem, fix) from exc
+
+
+def context_with(tls: Tls, pair: Pair) -> ServerContext:
+    """A context for this pair, with the options of the config. Raises OSError (ssl.SSLError among them), ValueError."""
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _MINIMUM[tls.minimum]
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    context.load_cert_chain(pair.certificate, pair.key, password=_no_passphrase)
+    context.end_point = _end_point(pair)
+    if tls.client_ca is not None:
+        context.load_verify_locations(tls.client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def _names(pair: Pair) -> list[str]:
+    """Names that the certificate is for, in lower case."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate(Path(pair.certificate).read_bytes())
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+
+
+def stamps_of(loaded: LoadedConfig) -> tuple[int, ...]:
+    """Changes when a file of any pair is replaced; () while one cannot be looked at."""
+    stamps = [pair_of(loaded).stamp(), *(Pair(one.certificate, one.key).stamp() for one in loaded.config.tls.certificates)]
+    return tuple(value for stamp in stamps for value in stamp) if all(stamps) else ()
 
 
 def _end_point(pair: Pair) -> bytes | None:

@@ -18,6 +18,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _SECRET = frozenset({"password", "credential", "secret", "token", "authorization", "pass"})
 _LONGEST = 1000
 _root = logging.getLogger("mta")
+_FORMATTER = logging.Formatter()
 
 
 class Log:
@@ -71,6 +72,14 @@ class _Json(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     return getattr(record, "fields", {})
+
+
+def values_of(record: logging.LogRecord) -> dict[str, object]:
+    """The fields of a line as JSON values: secrets struck out, long ones cut, a traceback under "traceback"."""
+    out = {key: _plain(key, value) for key, value in _fields(record).items()}
+    if record.exc_info:
+        out["traceback"] = _FORMATTER.formatException(record.exc_info)
+    return out
 
 
 def _plain(key: str, value: object) -> object:

@@ -15,7 +15,8 @@ from mta_sql.transaction import Transaction
 
 _FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
 _LIST = (
-    "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble"
+    "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble, "
+    "m.origin, m.login"
 ) + _FROM
 _STATES = {
     "held": ("q.ready IS NULL AND q.hold NOT LIKE 'error: %'", False),
@@ -87,7 +88,7 @@ def rows(connection: Connection, wanted: QueueFilter, limit: int, now: float) ->
 
 
 def _row(row: Any, now: float) -> QueueRow:
-    number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready, trouble = row
+    number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready, trouble, *of = row
     free: State = "due" if ready is not None and ready <= now else "leased" if owner else "waiting"
     state: State = free if ready is not None else "error" if hold.startswith(ERROR_HOLD) else "held"
     return QueueRow(
@@ -103,6 +104,8 @@ def _row(row: Any, now: float) -> QueueRow:
         last_reply=last_reply,
         hold=hold,
         trouble=to_trouble(trouble),
+        origin=of[0],
+        user=of[1],
     )
 
 

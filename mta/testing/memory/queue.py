@@ -253,6 +253,8 @@ def _listed(queued: Queued, now: float) -> QueueRow:
         last_reply=queued.last_reply,
         hold=queued.hold,
         trouble=queued.trouble,
+        origin=message.origin,
+        user=message.user,
     )
 
 
