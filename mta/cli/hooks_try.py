@@ -80,6 +80,8 @@ async def _replay(config: LoadedConfig, plugin: str, given: Mapping[str, Any]) -
     listed = file is None and plugin in config.config.plugins
     present = Rehearsal(config, dns=given["dns"])
     candidate = Rehearsal(_with(config, plugin, file, listed), dns=given["dns"])
+    if not given["dns"]:
+        candidate.caught.guard()
     for rehearsal in (present, candidate):
         rehearsal.load()
     if file is not None:

@@ -24,6 +24,7 @@ Ended = Callable[[str, int], None]
 """(why it did not start, or "", exit status; negative: killed by this signal)"""
 
 _SPAWNER = str(Path(__file__).with_name("spawner.py"))
+_SEAL = str(Path(__file__).with_name("seal.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,11 @@ class _Running:
 
 @dataclass(slots=True)
 class Launcher:
-    """``accounts``: the uids that ``open_as_root`` was given; None: it was not called."""
+    """``accounts``: the uids that ``open_as_root`` was given; None: it was not called. ``sealed``: programs get no network."""
 
     log: Log
     accounts: frozenset[int] | None = None
+    sealed: bool = False
     _process: "subprocess.Popen[bytes] | None" = None
     _socket: socket.socket | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -133,7 +135,7 @@ class Launcher:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * LARGEST)
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
-                    [sys.executable, "-I", "-S", _SPAWNER, str(theirs.fileno()), *only],
+                    [sys.executable, "-I", "-S", *([_SEAL] if self.sealed else []), _SPAWNER, str(theirs.fileno()), *only],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
