@@ -65,10 +65,10 @@ def host_with(*plugins):
     return host
 
 
-def imap(*commands, login=True, config=None, listener=None, plugins=(Bringer(),)):
+def imap(*commands, login=True, config=None, listener=None, plugins=()):
     async def scenario():
         site = await ImapSite().open()
-        host = host_with(*plugins)
+        host = host_with(*(plugins or (Bringer(),)))
         site.hooks.offering, site.hooks.imap_command = host.offering, host.imap_command
         if config is not None:
             server = site.server
