@@ -8,6 +8,7 @@ mailbox is read by IMAP: new messages by UID, so that a round costs what it adde
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mta.testing.clients import Ledger, Load, message_ids
@@ -63,8 +64,12 @@ def kill_at_random_moments(
     threads: int = 4,
     load: tuple[float, float] = (0.15, 0.8),
     seconds: float = 0.0,
+    settled: Callable[[], object] | None = None,
 ) -> ChaosResult:
-    """Do ``kills`` rounds, each with load for a random time within ``load``; stop early after ``seconds`` when given."""
+    """Do ``kills`` rounds, each with load for a random time within ``load``; stop early after ``seconds`` when given.
+
+    ``settled``: called after each start, returns when what was accepted is in its mailbox (where that is not one transaction).
+    """
     chance = random.Random(seed)
     result, ledger, mailboxes = ChaosResult(), Ledger(), _Mailboxes(server)
     end = time.monotonic() + seconds if seconds else float("inf")
@@ -76,6 +81,8 @@ def kill_at_random_moments(
             senders.stop()
         result.kills += 1
         result.restart = max(result.restart, server.start())
+        if settled is not None:
+            settled()
         result.faults += mailboxes.read()
         result.faults += ledger.audit(mailboxes.ids.elements())
     result.acknowledged, result.unanswered = len(ledger.acknowledged), len(ledger.unknown)

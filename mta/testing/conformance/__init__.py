@@ -24,6 +24,7 @@ from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
 from mta.testing.conformance.search import IndexableConformance, SearchConformance
+from mta.testing.conformance.separate import SeparateStoreConformance
 from mta.testing.conformance.spool import SpoolConformance
 from mta.testing.conformance.tables import TablesConformance
 from mta.testing.conformance.traces import TracesConformance
@@ -41,6 +42,7 @@ __all__ = [
     "MailboxesConformance",
     "QueueConformance",
     "SearchConformance",
+    "SeparateStoreConformance",
     "SpoolConformance",
     "TablesConformance",
     "Told",

@@ -221,31 +221,6 @@ async def deliver_one(db: Database, user: int, id: str = "Q1", **placement: obje
     await db.store.deliver(delivery, OctetContent(b"once\r\n"), id=id, date=1_700_000_000, message_id="<m>")
 
 
-def test_a_delivery_happens_once_whatever_its_reader_did_since(backend: Backend) -> None:
-    async def scenario(db: Database) -> None:
-        user, inbox = await arrive(db)
-        places = {"folder": "INBOX", "copies": ("Copies/here", "inbox"), "keywords": frozenset({"k"})}
-        for _ in range(2):
-            await deliver_one(db, user.id, **places)
-        copies = await db.store.mailbox(user.id, "Copies/here")
-        assert [row.keywords for row in [*await rows(db, inbox), *await rows(db, copies)]] == ["k", "k"]
-        await db.store.set_flags(inbox.id, [Uid(1)], "add", Flags.SEEN, NOBODY)
-        await deliver_one(db, user.id, **places)
-        await db.store.move(inbox.id, [Uid(1)], copies.id)
-        await db.store.remove(copies.id, [Uid(1)])
-        await deliver_one(db, user.id, **places)
-
-    async def later(db: Database) -> None:
-        user, inbox = await arrive(db)
-        await deliver_one(db, user.id, folder="INBOX", copies=("Copies/here",))
-        copies = await db.store.mailbox(user.id, "Copies/here")
-        assert ([row.uid for row in await rows(db, inbox)], [row.uid for row in await rows(db, copies)]) == ([], [2])
-        await deliver_one(db, user.id, "Q2")
-        assert [row.uid for row in await rows(db, inbox)] == [2]
-
-    backend.run(scenario, later)
-
-
 def test_a_new_account_of_an_old_name_begins_anew(backend: Backend, alice: Path) -> None:
     async def scenario(db: Database) -> None:
         user, inbox = await arrive(db)
