@@ -7,6 +7,7 @@ from dataclasses import replace
 from mta.app.apart import apart
 from mta.config.load import LoadedConfig
 from mta.config.sections import Config
+from mta.model.errors import ConfigError
 from mta.pluginhost.host import HookHost
 from mta_hooks.backends import Accounts, AccountsOptions, Blobs, Database, DatabaseOptions
 
@@ -30,9 +31,13 @@ async def open_accounts(loaded: LoadedConfig, host: HookHost) -> list[Accounts]:
     """The directories that ``directory`` names, open. Raises ConfigError."""
     config = loaded.config
     options = AccountsOptions(config.data_dir, config.hostname, config.domains)
-    made: list[Accounts] = [host.backend("directory", scheme_of(url))(url, options) for url in config.directory]
-    for one in made:
-        await one.open()
+    made: list[Accounts] = []
+    try:
+        for url in config.directory:
+            made.append(host.backend("directory", scheme_of(url))(url, options))
+            await made[-1].open()
+    except ConfigError as exc:
+        raise loaded.mistake("directory", exc.problem, exc.fix) from exc
     return made
 
 
@@ -40,7 +45,10 @@ def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions
     """The backend that the scheme of ``database`` names, with its blobs, not yet open. Raises ConfigError."""
     url = loaded.config.database
     factory = host.backend("database", scheme_of(url))
-    blobs: list[Blobs] = [host.backend("blob", scheme_of(one))(one, options) for one in loaded.config.storage.blobs]
+    try:
+        blobs: list[Blobs] = [host.backend("blob", scheme_of(one))(one, options) for one in loaded.config.storage.blobs]
+    except ConfigError as exc:
+        raise loaded.mistake("storage.blobs", exc.problem, exc.fix) from exc
     made: Database = factory(url, replace(options, blobs=tuple(blobs)))
     store = loaded.config.storage.mailboxes
     if store == IN_DATABASE:

@@ -13,6 +13,7 @@ from mta.cli.plugins_doctor import check, doctor, load
 from mta.cli.plugins_environment import install, sync, uninstall
 from mta.cli.plugins_listed import disable, enable, enter
 from mta.cli.plugins_new import new
+from mta.cli.plugins_tables import kept_tables, tell_of_tables
 from mta.config.load import LoadedConfig
 from mta.config.safe import GROUP
 from mta.model.errors import ConfigError
@@ -47,7 +48,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     """List plugins in the order of the config, drop-in hooks after them, with what they implement and why one does not run.
 
     While the server runs: health, calls, errors and time as its workers count them; with --json by hook. Last come those that are
-    installed and not listed, with the state "off".
+    installed and not listed, with the state "off", and those that left tables in the database, with the state "gone".
 
     Example: mta plugins list --json
     """
@@ -78,6 +79,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
             version = entry.dist.version if entry.dist else ""
             rows.append({"name": entry.name, "kind": "package", "state": "off", "version": version, "required": False})
             rows[-1] |= {"hooks": [] if as_json else "", "reason": "not listed in the config", "path": ""}
+    tell_of_tables(rows, kept_tables(config, host), as_json)
     show(rows, columns, as_json)
 
 
