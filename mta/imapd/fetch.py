@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mta.imapd.answer import Answer, bad, ok
 from mta.imapd.fetch_columns import send_columns
 from mta.imapd.fetch_octets import send_octets
+from mta.imapd.reading import concerns, send_read
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.vanished import tell_vanished
@@ -44,11 +45,12 @@ async def fetch(session: Session, command: Fetch) -> bytes:
         return _DONE
     for octets in selected.new_keywords():
         session.out.write(octets)
-    if all(isinstance(item, Simple) and item.name in _COLUMNS for item in items):
+    shown = session.server.hooks.message_read is not None and concerns(items)
+    if not shown and all(isinstance(item, Simple) and item.name in _COLUMNS for item in items):
         await send_columns(session.out, selected, columns, positions, [item.name for item in items if isinstance(item, Simple)])
         return _DONE
     newly_seen = await _mark_seen(session, selected, positions, items)
-    complete = await send_octets(session, columns, positions, items, newly_seen)
+    complete = await (send_read if shown else send_octets)(session, columns, positions, items, newly_seen)
     return _DONE if complete else ok(b"FETCH done, some messages were expunged", b"EXPUNGEISSUED")
 
 

@@ -23,7 +23,7 @@ _BATCH = 256
 _BATCH_OCTETS = 2**20
 _LARGE = 2**20
 _PIECE = 256 * 1024
-_PARSED = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
+PARSED = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
 
 
 class _Needs(NamedTuple):
@@ -38,11 +38,10 @@ async def send_octets(
 ) -> bool:
     """False when a message had been expunged and its octets are gone."""
     needs = _Needs(
-        parsed=any(isinstance(item, Simple) and item.name in _PARSED for item in items),
+        parsed=any(isinstance(item, Simple) and item.name in PARSED for item in items),
         octets=any(isinstance(item, Octets) for item in items),
     )
     complete = True
-    out = session.out
     for batch in _batches(columns, positions):
         if len(batch) == 1 and columns.sizes[batch[0]] > _LARGE and (whole := _streamable(items)) is not None:
             complete &= await _stream(session, columns, batch[0], items, whole, newly_seen)
@@ -65,12 +64,7 @@ async def send_octets(
             if needs.parsed and have is None and message is not None:
                 have = parsed(message.root, message.octets)
                 made[blob] = have.encode()
-            for piece in _response(session, columns, at, items, message, have, seen=at in newly_seen):
-                if len(piece) <= _PIECE:
-                    out.write(piece)
-                else:
-                    await _send(out, piece)
-            await out.drain()
+            await respond(session, columns, at, items, message, have, seen=at in newly_seen)
         if made:
             await session.server.store.remember_parsed(made)
     return complete
@@ -155,8 +149,37 @@ async def _send(out: Out, octets: bytes) -> None:
         await out.drain()
 
 
+async def respond(
+    session: Session,
+    columns: Columns,
+    at: int,
+    items: Sequence[Item],
+    message: Message | None,
+    have: Parsed | None,
+    *,
+    seen: bool,
+    size: int | None = None,
+) -> None:
+    """Send one FETCH response. ``size``: that of the octets when they are not the stored ones."""
+    out = session.out
+    for piece in _response(session, columns, at, items, message, have, seen=seen, size=size):
+        if len(piece) <= _PIECE:
+            out.write(piece)
+        else:
+            await _send(out, piece)
+    await out.drain()
+
+
 def _response(
-    session: Session, columns: Columns, at: int, items: Sequence[Item], message: Message | None, have: Parsed | None, *, seen: bool
+    session: Session,
+    columns: Columns,
+    at: int,
+    items: Sequence[Item],
+    message: Message | None,
+    have: Parsed | None,
+    *,
+    seen: bool,
+    size: int | None,
 ) -> Iterator[bytes]:
     """One FETCH response in pieces; a section is taken when its turn comes, so that many large ones are never held at once."""
     if message is not None:
@@ -172,7 +195,7 @@ def _response(
             assert message is not None
             yield from literal(item, message.shown(item))
         else:
-            yield _simple(session, columns, at, item.name, have)
+            yield _simple(session, columns, at, item.name, have, size)
     for name in _seen_items(session, items) if seen else ():
         yield b" " + _simple(session, columns, at, name, None)
     yield b")\r\n"
@@ -185,14 +208,14 @@ def _seen_items(session: Session, items: Sequence[Item]) -> list[str]:
     return ["FLAGS", "MODSEQ"] if session.mailbox.condstore and Simple("MODSEQ") not in items else ["FLAGS"]
 
 
-def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed | None) -> bytes:
+def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed | None, size: int | None = None) -> bytes:
     if name == "UID":
         return b"UID %d" % columns.uids[at]
     if name == "FLAGS":
         (text,) = flag_texts(session.mailbox, columns, [at])
         return b"FLAGS (%b)" % text.encode("ascii")
     if name == "RFC822.SIZE":
-        return b"RFC822.SIZE %d" % columns.sizes[at]
+        return b"RFC822.SIZE %d" % (columns.sizes[at] if size is None else size)
     if name == "MODSEQ":
         return b"MODSEQ (%d)" % columns.modseqs[at]
     if name == "INTERNALDATE":
@@ -206,7 +229,7 @@ def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed
 def _streamable(items: Sequence[Item]) -> Octets | None:
     """The one item that is octets of the whole message, when nothing else needs them."""
     octets = [item for item in items if isinstance(item, Octets)]
-    if len(octets) != 1 or any(isinstance(item, Simple) and item.name in _PARSED for item in items):
+    if len(octets) != 1 or any(isinstance(item, Simple) and item.name in PARSED for item in items):
         return None
     (item,) = octets
     plain = item.form in ("BODY", "RFC822") and not item.section.path and not item.section.part
@@ -216,7 +239,7 @@ def _streamable(items: Sequence[Item]) -> Octets | None:
 def _only_header(items: Sequence[Item]) -> bool:
     """Nothing but the header section of the message itself is asked for: its first octets are enough."""
     return all(
-        not item.section.path and item.section.part.startswith("HEADER") if isinstance(item, Octets) else item.name not in _PARSED
+        not item.section.path and item.section.part.startswith("HEADER") if isinstance(item, Octets) else item.name not in PARSED
         for item in items
     )
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
+from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
-from mta.imapd.search_columns import ColumnSearch, count_keys, reads_messages
+from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_size, reads_messages
 from mta.imapd.search_index import FEW, Narrowing, ask
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
@@ -55,6 +56,8 @@ async def find_for(
 
 async def find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
     """Ascending positions of the messages that ``key`` is true for."""
+    if session.server.readings.wanted and mentions_size(key):
+        columns = await columns_as_read(session, columns)
     by_columns = ColumnSearch(selected, columns, session.server.clock.now())
     keys = key.keys if isinstance(key, And) else (key,)
     found: Positions = range(selected.count)
@@ -70,7 +73,7 @@ async def find(session: Session, selected: Selected, columns: Columns, key: Key)
 async def _find_by_index(session: Session, columns: Columns, by_columns: ColumnSearch, key: Key, among: Positions) -> list[int]:
     """What the index leaves open is read."""
     search = session.server.search
-    if search is None or len(among) <= FEW:
+    if search is None or session.server.readings.wanted or len(among) <= FEW:
         return await _find_in_octets(session, columns, by_columns, key, among)
     narrowing = Narrowing(await ask(search, session.server.log, key, columns, among), columns, by_columns)
     sure: set[int] = set()
@@ -119,7 +122,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
             octets += sizes[rest[stop]]
             stop += 1
         part = rest[start:stop]
-        for at, message in zip(part, await read_messages(session, [BlobId(columns.blobs[at]) for at in part]), strict=True):
+        for at, message in zip(part, await _read_part(session, columns, part), strict=True):
             if message is not None and reader.matches(at, message):
                 found.append(at)
         await asyncio.sleep(0)
@@ -127,6 +130,12 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
         start = stop
     found.sort()
     return found
+
+
+async def _read_part(session: Session, columns: Columns, part: Sequence[int]) -> Sequence[bytes | None]:
+    if session.server.readings.wanted:
+        return await read_at(session, columns, part)
+    return await read_messages(session, [BlobId(columns.blobs[at]) for at in part])
 
 
 async def read_messages(session: Session, blobs: Sequence[BlobId]) -> Sequence[bytes | None]:

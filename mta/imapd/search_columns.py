@@ -39,6 +39,14 @@ def reads_messages(key: Key) -> bool:
     return isinstance(key, Header | Text | Sent)
 
 
+def mentions_size(key: Key) -> bool:
+    if isinstance(key, And):
+        return any(map(mentions_size, key.keys))
+    if isinstance(key, Or):
+        return mentions_size(key.left) or mentions_size(key.right)
+    return isinstance(key, Size) or (isinstance(key, Not) and mentions_size(key.key))
+
+
 def count_keys(key: Key) -> int:
     if isinstance(key, And):
         return sum(map(count_keys, key.keys))

@@ -19,6 +19,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
+from mta.pipeline.reading import Readings
 from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
@@ -40,6 +41,8 @@ class Hooks(Protocol):
     def smtp_connect(self) -> Any | None: ...
     @property
     def smtp_disconnect(self) -> Any | None: ...
+    @property
+    def message_read(self) -> Any | None: ...
     @property
     def mailbox_append(self) -> Any | None: ...
     @property
@@ -93,6 +96,7 @@ class ImapServer:
         self._hidden_from = {user.lower(): frozenset(w.upper() for w in words) for user, words in config.imap.hide_from.items()}
         self._hides = bool(self._hidden or self._hidden_from)
         self.store = store
+        self.readings = Readings(hooks, lambda: self.store)
         self.search = search
         self.sort_keys: tuple[MailboxId, dict[int, SortKeys]] = (MailboxId(0), {})
         """Of the mailbox that was sorted last; replaced, never changed."""

@@ -5,6 +5,7 @@ from mta.directory.login import Attempt, Denied
 from mta.model.directory import AuthOk
 from mta.model.ids import ModSeq
 from mta.pop3d.maildrop import Maildrop
+from mta.pop3d.reading import measure
 from mta.pop3d.session import Refusal, Session
 from mta.wire.pop3 import ok
 from mta.wire.sasl import Credentials
@@ -28,6 +29,8 @@ async def open_maildrop(session: Session, found: AuthOk | Denied) -> bytes:
         raise Refusal("another session has the maildrop open", "IN-USE")
     try:
         maildrop = Maildrop(inbox.id, await server.store.changes(inbox.id, ModSeq(0)))
+        if server.readings.wanted:
+            await measure(server.readings, found.user, maildrop)
     except BaseException:
         server.unlock(inbox.id)
         raise

@@ -16,13 +16,15 @@ from mta.model.mailbox import Changes
 class Maildrop:
     """``index`` below is from 0, a message number from 1; both stay as they are until the session ends."""
 
-    __slots__ = ("blobs", "count", "deleted", "mailbox", "octets", "sizes", "uid_validity", "uids")
+    __slots__ = ("blobs", "count", "deleted", "mailbox", "octets", "sizes", "stored", "uid_validity", "uids")
 
     def __init__(self, mailbox: MailboxId, changes: Changes) -> None:
         self.mailbox = mailbox
         self.uid_validity = changes.uid_validity
         self.uids: list[Uid] = [row.uid for row in changes.rows]
         self.sizes: list[int] = [row.size for row in changes.rows]
+        self.stored = self.sizes
+        """As stored: others than ``sizes`` where ``message_read`` has them changed."""
         self.blobs: list[BlobId] = [row.blob for row in changes.rows]
         self.deleted: set[int] = set()
         self.count = len(self.uids)

@@ -4,6 +4,7 @@
 from collections.abc import Awaitable
 from itertools import islice
 
+from mta.pop3d.reading import read
 from mta.pop3d.session import Refusal, Session
 from mta.wire.pop3 import Stuffer, stuff
 
@@ -18,7 +19,19 @@ def retr(session: Session, argument: bytes) -> bytes | Awaitable[bytes]:
     octets = session.octets.pop(index, None)
     if octets is not None:
         return _answer(octets)
+    if session.server.readings.wanted:
+        return _shown(session, index)
     return _gather(session, index) if session.open.sizes[index] <= _GATHERED else _stream(session, index)
+
+
+async def _shown(session: Session, index: int) -> bytes:
+    octets = await read(session, index)
+    session.out.write(b"+OK %d octets\r\n" % len(octets))
+    stuffer = Stuffer()
+    for start in range(0, len(octets), _PIECE):
+        session.out.write(stuffer.feed(octets[start : start + _PIECE]))
+        await session.out.drain()
+    return stuffer.finish()
 
 
 def _answer(octets: bytes) -> bytes:

@@ -15,6 +15,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
+from mta.pipeline.reading import Readings
 from mta.pluginhost.offers import Offering
 from mta.pop3d.connection import Connection
 from mta_hooks.backends import MailStore
@@ -28,6 +29,8 @@ class Hooks(Protocol):
     def smtp_connect(self) -> Any | None: ...
     @property
     def smtp_disconnect(self) -> Any | None: ...
+    @property
+    def message_read(self) -> Any | None: ...
     @property
     def mailbox_expunge(self) -> Any | None: ...
     @property
@@ -54,6 +57,7 @@ class Pop3Server:
         self.login = login
         self.sasl = Sasl("pop3", hooks, login, config.auth)
         self.store = store
+        self.readings = Readings(hooks, lambda: self.store)
         self.clock = clock
         self.log = log
         self.tls = tls

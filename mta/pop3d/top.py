@@ -1,6 +1,7 @@
 """TOP (RFC 1939 §7): the header section and the first lines of the body, read no further than needed."""
 # SPDX-License-Identifier: Apache-2.0
 
+from mta.pop3d.reading import read
 from mta.pop3d.session import Refusal, Session
 from mta.wire.pop3 import Stuffer, TopCutter
 
@@ -15,6 +16,10 @@ async def top(session: Session, argument: bytes) -> bytes:
     index = session.number(number)
     blob = session.open.blobs[index]
     cutter, stuffer = TopCutter(int(lines)), Stuffer()
+    if session.server.readings.wanted:
+        octets = await read(session, index)
+        session.out.write(b"+OK\r\n")
+        return stuffer.feed(cutter.feed(octets)) + stuffer.finish()
     at = 0
     while not cutter.done:
         try:
