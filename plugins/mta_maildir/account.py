@@ -138,22 +138,22 @@ class Account:
 
     def _give_uidlist(self, path: str) -> tuple[str, int]:
         """First line for a folder that has none, or lacks a guid."""
-        with dotlock(f"{path}/{uidlist.NAME}", self.mode) as lock:
+        with dotlock(f"{path}/{uidlist.NAME}", self.mode):
             found = uidlist.read(path)
             if found is None:
                 known = identity(path)  # a uidlist that was lost, and a journal that knows what it said
                 found = uidlist.Uidlist(known[1], guid=known[0]) if known else uidlist.Uidlist(self._next_validity())
             found.guid = found.guid or uidlist.new_guid()
             names = sorted((uid, base) for base, uid in found.uids.items())
-            uidlist.rewrite(path, found, names, lock, self.mode)
+            uidlist.rewrite(path, found, names, self.mode)
         return found.guid, found.validity
 
     def _set_apart(self, name: str, inode: int, folder: Folder) -> Folder:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder.journal.path)
         found = uidlist.Uidlist(self._next_validity(), guid=uidlist.new_guid())
-        with dotlock(f"{folder.path}/{uidlist.NAME}", self.mode) as lock:
-            uidlist.rewrite(folder.path, found, (), lock, self.mode)
+        with dotlock(f"{folder.path}/{uidlist.NAME}", self.mode):
+            uidlist.rewrite(folder.path, found, (), self.mode)
         del self._folders[name]
         made = self._folder(name, inode)
         assert made is not None

@@ -95,9 +95,9 @@ def write(path: str, content: Content, date: int, mode: int) -> None:
         raise
 
 
-def replace(path: str, octets: bytes, mode: int, *, beside: str = "") -> None:
-    """Write a small file anew: all of it or as it was. ``beside``: the name to write to first, when another holds it as a lock."""
-    temporary = beside or f"{path}.mta-tmp"
+def replace(path: str, octets: bytes, mode: int) -> None:
+    """Write a small file anew: all of it or as it was. Within the account's lock."""
+    temporary = f"{path}.mta-tmp"
     fd = create(temporary, os.O_TRUNC, mode)
     try:
         view = memoryview(octets)

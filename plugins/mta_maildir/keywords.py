@@ -29,11 +29,11 @@ def read(folder: str) -> list[str]:
 def add(folder: str, wanted: Iterable[str], mode: int) -> list[str]:
     """Give letters to keywords that have none, as long as there are any; returns the table."""
     path = os.path.join(folder, NAME)
-    with dotlock(path, mode) as lock:
+    with dotlock(path, mode):
         table = read(folder)
         for keyword in wanted:
             if keyword not in table and len(table) < MOST:
                 table.append(keyword)
         lines = (f"{number} {keyword}\n" for number, keyword in enumerate(table) if keyword)
-        disk.replace(path, "".join(lines).encode(), mode, beside=lock)
+        disk.replace(path, "".join(lines).encode(), mode)
     return table

@@ -14,6 +14,7 @@ WAIT = 30.0
 STALE = 120.0
 """Seconds after which Dovecot, too, takes a lock file for left behind."""
 _STEP = 0.02
+_MARK = b"mta\n"
 
 
 def hold(fd: int, name: str) -> None:
@@ -31,31 +32,64 @@ def hold(fd: int, name: str) -> None:
 
 
 @contextlib.contextmanager
-def dotlock(path: str, mode: int) -> Iterator[str]:
-    """Hold ``path.lock``; gives its name, which may be renamed over ``path``. Raises TemporaryFailure."""
+def dotlock(path: str, mode: int) -> Iterator[None]:
+    """Hold ``path.lock`` against Dovecot, within the account's lock. Raises TemporaryFailure.
+
+    The account's lock keeps our own processes apart, so a lock file with our mark is one that a killed process left: it is taken
+    away at once. The mark is in it from the start, since it comes by ``link``.
+    """
     name, until = f"{path}.lock", time.monotonic() + WAIT
-    while True:
-        try:
-            fd = disk.create(name, os.O_EXCL, mode)
-            break
-        except FileExistsError:
-            if time.monotonic() > until:
-                raise TemporaryFailure(f"{name}: locked for {WAIT:g} s") from None
-            _break_stale(name)
-        time.sleep(_STEP)
+    while not _make(path, name, mode):
+        if time.monotonic() > until:
+            raise TemporaryFailure(f"{name}: locked for {WAIT:g} s")
+        if not _break_stale(name):
+            time.sleep(_STEP)
     try:
-        mine = os.fstat(fd).st_ino
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _make(path: str, name: str, mode: int) -> bool:
+    made = f"{path}.mta-lock"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(made)  # its time must be of now: Dovecot goes by that
+    fd = disk.create(made, os.O_EXCL, mode)
+    try:
+        os.write(fd, _MARK)
     finally:
         os.close(fd)
     try:
-        yield name
+        os.link(made, name)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here
+        return _make_alone(name, mode)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(name).st_ino == mine:
-                os.unlink(name)
+        os.unlink(made)
+    return True
 
 
-def _break_stale(name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - os.stat(name).st_mtime > STALE:
+def _make_alone(name: str, mode: int) -> bool:
+    try:
+        fd = disk.create(name, os.O_EXCL, mode)
+    except FileExistsError:
+        return False
+    try:
+        os.write(fd, _MARK)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _break_stale(name: str) -> bool:
+    """False: somebody holds it."""
+    try:
+        with open(name, "rb") as file:
+            stale = file.read(len(_MARK) + 1) == _MARK or time.time() - os.fstat(file.fileno()).st_mtime > STALE
+        if stale:
             os.unlink(name)
+    except FileNotFoundError:
+        return True
+    return stale

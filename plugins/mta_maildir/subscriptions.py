@@ -41,12 +41,12 @@ def _decode(level: bytes) -> str:
 def change(root: str, name: str, subscribed: bool, mode: int) -> bool:
     """False: it was so already."""
     path = os.path.join(root, NAME)
-    with dotlock(path, mode) as lock:
+    with dotlock(path, mode):
         names, new = _parse(disk.read(path))
         if (name in names) == subscribed:
             return False
         (names.add if subscribed else names.discard)(name)
-        disk.replace(path, _format(names, new), mode, beside=lock)
+        disk.replace(path, _format(names, new), mode)
     return True
 
 

@@ -31,8 +31,8 @@ def sync(folder: Folder) -> None:
     scan(folder, stamp)
 
 
-def scan(folder: Folder, stamp: Stamp, *, lock: str = "") -> None:
-    """``lock``: the lock of the uidlist, when it is held already."""
+def scan(folder: Folder, stamp: Stamp) -> None:
+    """``stamp``: of before the look."""
     if stamp[5:] != folder.stamp[5:]:
         _reread_keywords(folder)
     if stamp[2:5] != folder.listed:
@@ -54,7 +54,7 @@ def scan(folder: Folder, stamp: Stamp, *, lock: str = "") -> None:
     fresh = [base for base in [*news, *conflicts] if base in listing]
     unlisted = folder.bases.keys() - folder.uidlist.uids.keys()
     if fresh or unlisted or first:
-        _adopt(folder, fresh, listing, modseq, records, lock)
+        _adopt(folder, fresh, listing, modseq, records)
         stamp = (*stamp[:2], *folder.look()[2:])
     if first:
         _first_recent(folder)
@@ -131,15 +131,12 @@ def _bury(folder: Folder, bases: list[str], modseq: int, records: list[str]) -> 
         records.append(grave_record(grave))
 
 
-def _adopt(folder: Folder, fresh: list[str], listing: Found, modseq: int, records: list[str], lock: str) -> None:
+def _adopt(folder: Folder, fresh: list[str], listing: Found, modseq: int, records: list[str]) -> None:
     """Give uids to files that have none, and lines to those that have."""
-    if lock:
-        _give(folder, fresh, listing, lock)
-    else:
-        with dotlock(f"{folder.path}/{uidlist_file.NAME}", folder.mode) as held:
-            if folder.look()[2:5] != folder.listed:
-                reread_uidlist(folder)  # Dovecot may have been quicker
-            _give(folder, fresh, listing, held)
+    with dotlock(f"{folder.path}/{uidlist_file.NAME}", folder.mode):
+        if folder.look()[2:5] != folder.listed:
+            reread_uidlist(folder)  # Dovecot may have been quicker
+        _give(folder, fresh, listing)
     added = []
     for base in fresh:
         name, new = listing[base]
@@ -155,7 +152,7 @@ def _adopt(folder: Folder, fresh: list[str], listing: Found, modseq: int, record
         records.append(folder.record(message))
 
 
-def _give(folder: Folder, fresh: list[str], listing: Found, lock: str) -> None:
+def _give(folder: Folder, fresh: list[str], listing: Found) -> None:
     uidlist = folder.uidlist
     uidlist.next_uid = max(uidlist.next_uid, folder.next_uid)
     names: dict[int, str] = {}
@@ -171,19 +168,19 @@ def _give(folder: Folder, fresh: list[str], listing: Found, lock: str) -> None:
             uidlist.add(base, uidlist.next_uid)
             names[uidlist.uids[base]] = listing[base][0]
     if anew or len(uidlist.uids) > 2 * len(listing) + DEAD_LINES or uidlist_file.head_of(folder.path) is None:
-        rewrite(folder, listing, lock)
+        _rewrite(folder, listing)
     elif names:
         lines = (uidlist.line(split(name)[0], uid, name) for uid, name in sorted(names.items()))
         uidlist_file.append(folder.path, lines, folder.mode)
     folder.listed = folder.look()[2:5]
 
 
-def rewrite(folder: Folder, listing: Found, lock: str) -> None:
+def _rewrite(folder: Folder, listing: Found) -> None:
     """The uidlist with the lines of files that are there."""
     uidlist = folder.uidlist
     uidlist.uids = {base: uid for base, uid in uidlist.uids.items() if base in listing}
     names = sorted((uid, listing[base][0]) for base, uid in uidlist.uids.items())
-    uidlist_file.rewrite(folder.path, uidlist, names, lock, folder.mode)
+    uidlist_file.rewrite(folder.path, uidlist, names, folder.mode)
     folder.listed = folder.look()[2:5]
 
 

@@ -5,7 +5,7 @@
 
 Lines are added at the end; the N of the first line is then too small, and counts only where it is greater than what the lines
 say. Fields between the UID and the colon (``W1394``) are Dovecot's and stay. A line whose file is gone does no harm.
-Written under ``dovecot-uidlist.lock``, in place by appending, or anew over the lock file.
+Written under ``dovecot-uidlist.lock``, by appending or anew.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -115,7 +115,7 @@ def append(folder: str, lines: Iterable[str], mode: int) -> None:
         os.close(fd)
 
 
-def rewrite(folder: str, uidlist: Uidlist, names: Iterable[tuple[int, str]], lock: str, mode: int) -> None:
-    """Under the lock, over its file. ``names``: uids with full names, ascending."""
+def rewrite(folder: str, uidlist: Uidlist, names: Iterable[tuple[int, str]], mode: int) -> None:
+    """Under the lock. ``names``: uids with full names, ascending."""
     lines = [uidlist.head(), *(uidlist.line(split(name)[0], uid, name) for uid, name in names)]
-    disk.replace(os.path.join(folder, NAME), "".join(lines).encode("utf-8", "surrogateescape"), mode, beside=lock)
+    disk.replace(os.path.join(folder, NAME), "".join(lines).encode("utf-8", "surrogateescape"), mode)

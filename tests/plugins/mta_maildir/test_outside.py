@@ -288,3 +288,17 @@ def test_numbers_of_nobody(backend: Backend) -> None:
             await db.store.read(BlobId(2**62))
 
     backend.run(scenario)
+
+
+def test_locks_that_a_killed_process_left_hold_up_nobody(backend: Backend, alice: Path) -> None:
+    async def scenario(db: Database) -> None:
+        user, inbox = await arrive(db)
+        for name in ("dovecot-uidlist", "dovecot-keywords", "subscriptions"):
+            (alice / f"{name}.lock").write_bytes(b"mta\n")
+        begin = time.monotonic()
+        await append(db, inbox, keywords="k")
+        await db.store.subscribe(user.id, "x", True)
+        assert time.monotonic() - begin < 5
+        assert list(alice.glob("*.lock")) == []
+
+    backend.run(scenario)
