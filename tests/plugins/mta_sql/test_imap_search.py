@@ -181,7 +181,7 @@ WHATEVER = settings(deadline=None, suppress_health_check=[HealthCheck.function_s
 MANY = given(st.lists(messages(), min_size=1, max_size=8), st.lists(QUERY, min_size=3, max_size=6), st.integers(0, 2))
 
 
-@settings(WHATEVER, max_examples=60)
+@settings(WHATEVER, max_examples=50)
 @MANY
 def test_memory(found: list[Made], queries: list[Query], steps: int) -> None:
     async def run() -> None:
@@ -190,7 +190,7 @@ def test_memory(found: list[Made], queries: list[Query], steps: int) -> None:
     asyncio.run(run())
 
 
-@settings(WHATEVER, max_examples=30)
+@settings(WHATEVER, max_examples=15)
 @MANY
 def test_sqlite(found: list[Made], queries: list[Query], steps: int) -> None:
     asyncio.run(in_database("sqlite", found, queries, steps))

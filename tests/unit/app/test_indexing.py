@@ -10,6 +10,7 @@ from mta.app.indexing import MESSAGES, Indexer
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import BlobId
 from mta.model.mailbox import MailboxInfo
+from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.testing.conformance import append, arrive, intake
 from mta.testing.memory import MemoryDatabase
@@ -47,7 +48,7 @@ def run(work: Callable[[Site, MailboxInfo], Awaitable[None]]) -> None:
 
 
 async def caught_up(site: Site) -> None:
-    task = asyncio.create_task(site.indexer.run())
+    task = Tasks(Log()).spawn(site.indexer.run(), "indexer")
     try:
         async with asyncio.timeout(10):
             while (backlog := await site.source.backlog(site.search.data.position, 1)).held or backlog.unheld:
