@@ -39,6 +39,7 @@ from mta.pipeline.refusals import Refusals
 from mta.pluginhost.context import Services
 from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
+from mta.pluginhost.launcher import Launcher
 from mta.pop3d.server import Pop3Server
 from mta.smtpd.server import SmtpServer
 from mta_hooks.backends.database import DatabaseOptions
@@ -74,13 +75,14 @@ class Assembly:
         log: Log,
         old: LoadedConfig | None = None,
         overview: Overview | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
-        """``old``: the config that is in force, when this worker is of a reload; ``overview``: all workers."""
+        """``old``: the config that is in force, when this worker is of a reload; ``overview``: all workers; ``launcher``: of who was root."""
         config = loaded.config
         self._loaded, self._old, self._log, self._tasks = loaded, old, log, tasks
         self.clock = SystemClock()
         self.info = ServerInfo(config.hostname, config.data_dir, int(config.workers), number)
-        self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks))
+        self._services = Services(config.hostname, self.clock, log, dns=DnsResolver(config.dns, tasks), launcher=launcher)
         if overview is not None:
             self._services.metrics = overview.metrics
         self.hooks = HookHost(self._services)

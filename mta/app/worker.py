@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mta.app.accept import Acceptor
+from mta.app.accounts import open_launcher
 from mta.app.board import Board, Line
 from mta.app.build import Assembly
 from mta.app.live import Live, Overview, measure
@@ -29,6 +30,7 @@ from mta.net.tasks import Tasks
 from mta.net.tls import ServerContext
 from mta.obs.log import Log
 from mta.obs.metrics import LAG, OPEN
+from mta.pluginhost.launcher import Launcher
 
 EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 70, 74, 75, 78
 _TOLD_EVERY = 0.5  # seconds between looks at our own numbers
@@ -58,12 +60,14 @@ class Job:
 def main(job: Job) -> int:
     """The whole life of the process. Returns the exit status."""
     faulthandler.enable()
+    launcher = None
     if job.account is not None:
+        launcher = open_launcher(job.loaded.config, job.account, job.log)
         become(job.account)
     gc.set_threshold(50_000, 20, 50)
     try:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            return runner.run(Worker(job).run())
+            return runner.run(Worker(job, launcher).run())
     except ConfigError as exc:
         return _failed(job, exc, EX_CONFIG)
     except StorageDead as exc:
@@ -89,7 +93,9 @@ def _failed(job: Job, exc: Exception, status: int) -> int:
 
 
 class Worker:
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, launcher: Launcher | None = None) -> None:
+        """``launcher``: opened while we were root."""
+        self._launcher = launcher
         self._job = job
         self._log = job.log
         self._tasks = Tasks(job.log)
@@ -106,7 +112,7 @@ class Worker:
         loop.add_reader(self._job.lifeline, self._orphaned)
         job = self._job
         overview = Overview(job.board, job.live, job.slots, int(job.loaded.config.workers))
-        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log, job.old, overview)
+        assembly = Assembly(job.loaded, job.places, job.number, job.tls, self._tasks, self._log, job.old, overview, self._launcher)
         await assembly.open(self._dead)
         acceptor = self._make_acceptor(assembly)
         gc.collect()

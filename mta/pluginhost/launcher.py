@@ -84,7 +84,7 @@ class Launcher:
             "argv": list(command.argv),
             "env": dict(command.env),
             "cwd": command.cwd,
-            "account": command.account,
+            "account": command.account or self._own(),
             "limits": dict(command.limits),
             "counted": command.counted,
         }
@@ -100,6 +100,10 @@ class Launcher:
             raise TemporaryFailure("too many programs are being started") from exc
         self._running[self._last] = _Running(ended)
         return self._last
+
+    def _own(self) -> tuple[int, int, Sequence[int]] | None:
+        """What we are, for a spawner that is still root."""
+        return (os.geteuid(), os.getegid(), [g for g in os.getgroups() if g]) if self.accounts is not None else None
 
     def kill(self, number: int) -> None:
         """End a program and its process group at once; one that has ended is passed over."""
