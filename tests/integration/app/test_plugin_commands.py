@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import json
+import logging
 import os
-import subprocess
+import pwd
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mta.cli.main import main
 from mta.cli.plugins_tables import tell_of_tables
 from mta_hooks.backends import SchemaRecord
 
@@ -60,82 +63,104 @@ QUEUE = "import click\nfrom mta_hooks import hookimpl\n@hookimpl\ndef register(r
 PLAIN = "from mta_hooks import hookimpl\n@hookimpl\ndef smtp_ehlo(session):\n    return None\n"
 
 
+class Installed:
+    """Plugins as distributions on the path, and a config that lists them; ``mta`` runs in this process."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+        for name, text in {"notes": NOTES, "broken": BROKEN, "queue": QUEUE, "plain": PLAIN, "off": NOTES}.items():
+            (folder / f"t_{name}.py").write_text(text)
+            info = folder / f"t_{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: t-{name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[mta.plugins]\n{name} = t_{name}\n")
+        plugins = {"broken": {}, "notes": {"place": "here"}, "queue": {}, "plain": {}, "sql": {}}
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        self.config: dict[str, Any] = {
+            "hostname": "mx.example.test",
+            "data_dir": str(folder / "data"),
+            "user": account,
+            "plugins": plugins,
+        }
+        self.write()
+
+    def write(self) -> None:
+        (self.folder / "mta.yaml").write_text(json.dumps(self.config))
+
+    def mta(self, *words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        out = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out.out, out.err
+
+
 @pytest.fixture
-def installed(tmp_path: Path) -> dict[str, Any]:
-    """Plugins as distributions on the path, and a config that lists them."""
-    for name, text in {"notes": NOTES, "broken": BROKEN, "queue": QUEUE, "plain": PLAIN, "off": NOTES}.items():
-        (tmp_path / f"t_{name}.py").write_text(text)
-        info = tmp_path / f"t_{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: t-{name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[mta.plugins]\n{name} = t_{name}\n")
-    plugins = {"broken": {}, "notes": {"place": "here"}, "queue": {}, "plain": {}, "sql": {}}
-    config = {"hostname": "mx.example.test", "data_dir": str(tmp_path / "data"), "user": "root", "plugins": plugins}
-    (tmp_path / "mta.yaml").write_text(json.dumps(config))
-    return {"PYTHONPATH": str(tmp_path), "MTA_CONFIG": str(tmp_path / "mta.yaml"), "PATH": os.environ["PATH"]}
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Installed]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MTA_CONFIG", str(tmp_path / "mta.yaml"))
+    handlers, level = logging.getLogger("mta").handlers[:], logging.getLogger("mta").level
+    yield Installed(tmp_path, capsys)
+    logging.getLogger("mta").handlers[:] = handlers
+    logging.getLogger("mta").setLevel(level)
+    for name in [name for name in sys.modules if name.startswith("t_")]:
+        del sys.modules[name]
 
 
-def mta(env: dict[str, Any], *words: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-m", "mta.cli.main", *words], env=env, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_commands_work_before_the_first_start_and_keep_what_they_wrote(installed: dict[str, Any], tmp_path: Path) -> None:
-    assert mta(installed, "notes", "where") == (0, "notes at mx.example.test here\n", "")
+def test_commands_work_before_the_first_start_and_keep_what_they_wrote(installed: Installed, tmp_path: Path) -> None:
+    assert installed.mta("notes", "where") == (0, "notes at mx.example.test here\n", "")
     assert not (tmp_path / "data").exists()  # a def asks for no database
     for text in ("milk", "eggs"):
-        assert mta(installed, "notes", "add", text)[0] == 0
-    assert mta(installed, "notes", "list")[:2] == (0, "eggs milk last eggs\n")
-    status, _, problem = mta(installed, "notes", "add", "milk")
+        assert installed.mta("notes", "add", text)[0] == 0
+    assert installed.mta("notes", "list")[:2] == (0, "eggs milk last eggs\n")
+    status, _, problem = installed.mta("notes", "add", "milk")
     assert (status, "notes_all.text" in problem) == (73, True)
-    status, text, _ = mta(installed, "notes", "add", "--help")
+    status, text, _ = installed.mta("notes", "add", "--help")
     assert (status, "Example: mta notes add milk" in text) == (0, True)
 
 
-def test_help_lists_what_is_enabled_and_imports_none_of_it(installed: dict[str, Any], tmp_path: Path) -> None:
+def test_help_lists_what_is_enabled_and_imports_none_of_it(installed: Installed, tmp_path: Path) -> None:
     (tmp_path / "t_notes.py").write_text(NOTES + "\nraise SystemExit('imported')\n")
-    status, text, problem = mta(installed, "--help")
+    status, text, problem = installed.mta("--help")
     assert (status, problem) == (0, "")
     below = text.partition("Commands of plugins:")[2]
     assert [line.split()[0] for line in below.strip().splitlines()] == ["broken", "notes", "queue"]
     assert "notes   Notes: what the operator wants to remember." in below
-    installed["MTA_CONFIG"] = str(tmp_path / "none.yaml")
-    status, text, _ = mta(installed, "--help")
+    (tmp_path / "mta.yaml").unlink()
+    status, text, _ = installed.mta("--help")
     assert (status, "Commands of plugins" in text) == (0, False)
 
 
-def test_what_is_not_there_says_so(installed: dict[str, Any], tmp_path: Path) -> None:
-    status, _, problem = mta(installed, "broken", "list")
+def test_what_is_not_there_says_so(installed: Installed, tmp_path: Path) -> None:
+    status, _, problem = installed.mta("broken", "list")
     assert status == 78
     assert "plugins.broken" in problem
     assert "not_to_be_found" in problem
     assert "t_broken.py:1" in problem
-    status, _, problem = mta(installed, "plain", "list")
+    status, _, problem = installed.mta("plain", "list")
     assert (status, "plugin plain has no commands" in problem) == (64, True)
-    status, _, problem = mta(installed, "off", "list")  # installed, not listed
+    status, _, problem = installed.mta("off", "list")  # installed, not listed
     assert (status, "No such command 'off'" in problem) == (64, True)
-    assert mta(installed, "queue", "stats", "--count")[1] == "0\n"  # the core's, whatever a plugin of that name says
-    assert "mta queue is a command of the server" in mta(installed, "plugins", "list", "--json")[1]
+    assert installed.mta("queue", "stats", "--count")[1] == "0\n"  # the core's, whatever a plugin of that name says
+    assert "mta queue is a command of the server" in installed.mta("plugins", "list", "--json")[1]
 
 
-def test_no_plugin_breaks_the_commands_of_another(installed: dict[str, Any], tmp_path: Path) -> None:
-    config = json.loads((tmp_path / "mta.yaml").read_text())
-    config["plugins"]["broken"] = {"required": True}
-    (tmp_path / "mta.yaml").write_text(json.dumps(config))
-    assert mta(installed, "notes", "add", "milk")[0] == 0
-    config["plugins"]["notes"]["isolate"] = "process"
-    (tmp_path / "mta.yaml").write_text(json.dumps(config))
-    status, _, problem = mta(installed, "notes", "add", "milk")
+def test_no_plugin_breaks_the_commands_of_another(installed: Installed, tmp_path: Path) -> None:
+    installed.config["plugins"]["broken"] = {"required": True}
+    installed.write()
+    assert installed.mta("notes", "add", "milk")[0] == 0
+    installed.config["plugins"]["notes"]["isolate"] = "process"
+    installed.write()
+    status, _, problem = installed.mta("notes", "add", "milk")
     assert (status, "process of its own" in problem) == (64, True)
 
 
-def test_tables_stay_when_their_plugin_goes_and_the_list_says_so(installed: dict[str, Any], tmp_path: Path) -> None:
-    assert mta(installed, "notes", "add", "milk")[0] == 0
-    config = json.loads((tmp_path / "mta.yaml").read_text())
-    config["plugins"] = {"sql": {}}
-    (tmp_path / "mta.yaml").write_text(json.dumps(config))
+def test_tables_stay_when_their_plugin_goes_and_the_list_says_so(installed: Installed, tmp_path: Path) -> None:
+    assert installed.mta("notes", "add", "milk")[0] == 0
+    installed.config["plugins"] = {"sql": {}}
+    installed.write()
     (tmp_path / "t_notes-1.0.dist-info/entry_points.txt").unlink()
-    rows = {row["name"]: row for row in json.loads(mta(installed, "plugins", "list", "--json")[1])}
+    rows = {row["name"]: row for row in json.loads(installed.mta("plugins", "list", "--json")[1])}
     assert (rows["notes"]["state"], rows["notes"]["tables"]) == ("gone", ["notes_all"])
     assert rows["notes"]["reason"] == "not installed; its tables stay in the database: notes_all"
     assert rows["sql"]["tables"] == []
