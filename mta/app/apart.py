@@ -73,7 +73,7 @@ class ApartDatabase:
     """``inner`` is not open yet; everything not named here is its."""
 
     def __init__(self, inner: Database, options: DatabaseOptions, make: MakeStore) -> None:
-        self._inner = inner
+        self._inner, self._events = inner, options.mailbox_events
         tells = "mailbox_event" in options.durable_hooks
         self.apart = make(
             StoreOptions(
@@ -117,7 +117,8 @@ class ApartDatabase:
         return await self._inner.directory.user_by_id(user)
 
     async def _event(self, fields: Mapping[str, Any]) -> None:
-        await self._inner.outbox.add([Notification("mailbox_event", fields)])
+        if self._events is None or fields["event"] in self._events:
+            await self._inner.outbox.add([Notification("mailbox_event", fields)])
 
 
 def apart(inner: Database, options: DatabaseOptions, make: MakeStore) -> Database:

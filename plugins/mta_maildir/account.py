@@ -5,6 +5,7 @@ its dot-locks where it shares a file with us. What a process knows of a folder i
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -38,6 +39,7 @@ class Account:
         self.user, self.root = user, root
         self._registry = registry
         self._lock = threading.Lock()
+        self.turn = asyncio.Lock()
         self._folders: dict[str, tuple[int, Folder]] = {}
         """By folder name, "" for INBOX; with the inode, by which one made anew is told from one that was there."""
         self.mode = 0o600

@@ -78,14 +78,15 @@ class MaildirStore:
             raise
 
     async def _within(self, account: Account, work: Callable[[Account], T]) -> T:
-        """Under the lock; then who wants to know is told."""
+        """Under the lock; then who wants to know is told. One at a time for each account: who waits for its lock keeps no thread."""
 
         def run() -> tuple[T, Sequence[MailboxId], Sequence[Mapping[str, object]]]:
             with account.locked():
                 result = work(account)
                 return result, tuple(account.changed), account.events
 
-        result, changed, events = await self._thread(run)
+        async with account.turn:
+            result, changed, events = await self._thread(run)
         if changed:
             self._options.changed(changed)
         if self._options.event is not None and events:

@@ -42,7 +42,7 @@ class Watch:
     def _run(self) -> None:
         while not self._end.wait(EVERY):
             now = time.monotonic()
-            for mailbox in [mailbox for mailbox, until in list(self._until.items()) if until < now]:
+            for mailbox in [mailbox for mailbox, until in self._until.copy().items() if until < now]:
                 self._until.pop(mailbox, None)
                 self._told.pop(mailbox, None)
             found = [mailbox for account in self._accounts() if self._until for mailbox in self._changed(account)]
