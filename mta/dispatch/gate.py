@@ -15,6 +15,7 @@ from mta.outbound.hosts import Destination
 from mta.outbound.view import envelope_of
 from mta.pipeline.message import MailMessage
 from mta.pluginhost.plan import Decision, Plan
+from mta.pluginhost.said import remember
 from mta_hooks.views import Attempt
 
 _FAILED = "451 4.3.0 temporary failure"
@@ -34,6 +35,7 @@ class Gate:
         last = max(batch.recipients, key=lambda one: one.attempts).last_reply
         attempt = Attempt(envelope.attempts + 1, str(destination), destination.route.transport, last)
         decision = await plan.verdict(envelope=envelope, attempt=attempt)
+        remember(decision.steps)
         verdict = decision.verdict
         if decision.trouble is not None:
             return await self._stays(batch, _FAILED, decision.trouble)

@@ -3,10 +3,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mta.config.sections import Config
-from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.conclude import Concluder, Finding, Settlement
 from mta.dispatch.gate import Gate
 from mta.dispatch.load import Loader
 from mta.dispatch.modify import Edited, Modifier
@@ -24,6 +25,7 @@ from mta.outbound.courier import Courier, HopDown, Outbound, Result
 from mta.outbound.hosts import Destination
 from mta.pipeline.message import MailMessage
 from mta.pluginhost.flight import Recorder
+from mta.pluginhost.said import heard, journal
 
 LOCAL_LANES = 20  # ``deliver`` hooks at work: each may hold a message in memory
 _PRUNE = 10.0
@@ -130,7 +132,14 @@ class Lanes:
         task.add_done_callback(self._running.discard)
 
     async def _conclude(self, message: QueuedMessage, findings: Sequence[Finding]) -> None:
-        self._settler.add(await self._concluder.conclude(message, findings))
+        self._add(await self._concluder.conclude(message, findings))
+
+    def _add(self, settlement: Settlement) -> None:
+        """With what hooks said on the way, for the trace."""
+        if (steps := heard()) and settlement.outcomes:
+            first, *others = settlement.outcomes
+            settlement = settlement._replace(outcomes=(replace(first, steps=(*first.steps, *steps)), *others))
+        self._settler.add(settlement)
 
     # ---- to others
 
@@ -150,7 +159,7 @@ class Lanes:
 
     async def _send(self, site: Site, courier: Courier, batch: Batch) -> bool:
         """Deliver one batch. False: this lane has to end."""
-        with self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
+        with journal(), self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
             return await self._attempt(site, courier, batch)
 
     async def _attempt(self, site: Site, courier: Courier, batch: Batch) -> bool:
@@ -159,7 +168,7 @@ class Lanes:
             if (plan := self._hooks.delivery_attempt) is not None:
                 instead = await self._gate.ask(plan, batch, site.destination)
                 if instead is not None:
-                    self._settler.add(instead)
+                    self._add(instead)
                     return True
             edited = Edited(message)
             if (plan := self._hooks.delivery_modify) is not None:
@@ -226,7 +235,8 @@ class Lanes:
         sites = self._here
         try:
             while (batch := sites.take(site)) is not None:
-                await self._deliver_batch(batch)
+                with journal():
+                    await self._deliver_batch(batch)
         finally:
             sites.ended(site)
 

@@ -94,6 +94,7 @@ class Outcome:
     warned    a delay DSN has been made
     attempted False when nobody was asked (lease returned, destination at its limit): attempts does not grow
     trouble   of a row that stays: what is kept with it, None clears
+    steps     what hooks said before, for the trace
     """
 
     leased: Leased
@@ -106,6 +107,7 @@ class Outcome:
     attempted: bool = True
     notifications: tuple[Notification, ...] = ()
     trouble: Trouble | None = None
+    steps: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from mta.model.verdict import Verdict
@@ -28,12 +30,45 @@ def entry(step: Step, answer: Any) -> Mapping[str, Any]:
     return out
 
 
+_JOURNAL: ContextVar["list[Mapping[str, Any]] | None"] = ContextVar("mta_journal", default=None)
+
+
+@contextmanager
+def journal() -> Iterator[None]:
+    """What hooks say in here, of no message on its way in, is kept until ``heard`` takes it: an attempt of the queue."""
+    token = _JOURNAL.set([])
+    try:
+        yield
+    finally:
+        _JOURNAL.reset(token)
+
+
+def remember(steps: Iterable[Mapping[str, Any]]) -> None:
+    """Steps that a verdict chain brought, for the journal."""
+    if (kept := _JOURNAL.get()) is not None:
+        kept.extend(steps)
+
+
+def heard() -> tuple[Mapping[str, Any], ...]:
+    """What was said in this journal since the last call."""
+    kept = _JOURNAL.get()
+    if not kept:
+        return ()
+    said = tuple(kept)
+    kept.clear()
+    return said
+
+
 def note(step: Step, answer: Any, arguments: Mapping[str, Any]) -> None:
     """Keep the answer of a hook that gives no verdict (edits, results, a placement), or its failure, with the message it is about.
 
-    A call that is about no message on its way in leaves nothing.
+    A call that is about no message on its way in, and in no ``journal``, leaves nothing; nor does the engine's own directory.
     """
+    if step.plugin.kind == "built-in":
+        return
     steps = getattr(arguments.get("transaction") or getattr(arguments.get("message"), "transaction", None), "steps", None)
+    if steps is None:
+        steps = _JOURNAL.get()
     if not isinstance(steps, list) or len(steps) >= MOST:
         return
     out: dict[str, Any] = {"hook": step.spec.name, "plugin": step.plugin.name, "seconds": round(step.seconds, 6)}

@@ -41,7 +41,7 @@ def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions
     changed = [outcome for outcome in outcomes if _apply(tx, core, outcome)]
     if changed:
         now = time.time()
-        tx.executemany(_STEP, [(outcome.leased.message.id, to_json(_step(outcome, now))) for outcome in changed])
+        tx.executemany(_STEP, [(o.leased.message.id, to_json(step)) for o in changed for step in (*_said(o, now), _step(o, now))])
         for outcome in changed:
             if outcome.notifications:
                 notify(tx, core, outcome.notifications)
@@ -93,6 +93,10 @@ def remove_messages(tx: Transaction, messages: Sequence[int]) -> None:
         row: Any = tx.one(_REMOVE_MESSAGE, (message,))
         if row is not None:
             loosen(tx, (row[0],))
+
+
+def _said(outcome: Outcome, now: float) -> list[dict[str, Any]]:
+    return [{"at": now, **step} for step in outcome.steps]
 
 
 def _step(outcome: Outcome, now: float) -> dict[str, Any]:

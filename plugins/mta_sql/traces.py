@@ -7,6 +7,7 @@ bounded rate, and bring their words along. Steps of later events are rows of the
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mta.model.ids import QueueId
@@ -128,13 +129,16 @@ class Search:
         steps: dict[str, list[Any]] = {row[0]: from_json(row[8]) for row in rows}
         for queue_id, step in connection.execute(_STEPS, (connection.array(list(steps)),)).fetchall():
             steps[queue_id].append(from_json(step))
-        return [TraceRecord(QueueId(r[0]), *r[1:8], steps[r[0]], _lines(r[9])) for r in rows]
+        return [_record(row, steps[row[0]]) for row in rows]
 
     def not_taken(self, connection: Connection) -> list[TraceRecord]:
         rows = self._rows(
             connection, _NOT_TAKEN, REFUSED, _BY_PLUGIN if self._plugin else "", [self._plugin] if self._plugin else []
         )
-        return [TraceRecord(QueueId(r[0]), *r[1:8], from_json(r[8]), _lines(r[9]), *r[11:16]) for r in rows]
+        return [
+            replace(_record(row, from_json(row[8])), state=row[11], stage=row[12], reply=row[13], count=row[14], until=row[15])
+            for row in rows
+        ]
 
     def _rows(self, connection: Connection, select: str, kind: int, extra: str, narrowed: list[Any]) -> list[Any]:
         within = f"{_WITHIN}{extra}"
@@ -159,6 +163,11 @@ class Search:
             tail = (bare, f"<{bare}>", bare, bare, f"%\n{like(bare)}\n%", most)
             ids += [row[0] for row in connection.execute(_TAIL, tail).fetchall()]
         return ids
+
+
+def _record(row: Any, steps: list[Any]) -> TraceRecord:
+    queue_id, at, origin, sender, message_id, size, client, login = row[:8]
+    return TraceRecord(QueueId(queue_id), at, origin, sender, message_id, size, client, login, steps, _lines(row[9]))
 
 
 def _lines(recipients: str) -> tuple[str, ...]:

@@ -68,10 +68,12 @@ class TracesConformance:
         async def scenario(db: Database) -> None:
             await db.spool.accept(intake(id="Q1", queued=["far@x.test"], trace=(VERDICT,)))
             [leased] = await db.queue.lease("me", 5, 60.0, now=NOW)
-            await db.queue.settle([Outcome(leased, "deferred", "451 later", due=NOW + 60)])
-            [found] = await db.traces.find("Q1")
-            assert [step.get("result") for step in found.steps] == [None, "deferred"]
-            assert found.steps[1]["recipient"] == "far@x.test"
+            said = {"hook": "mx_lookup", "plugin": "router", "answer": ["mx.x.test"]}
+            await db.queue.settle([Outcome(leased, "deferred", "451 later", due=NOW + 60, steps=(said,))])
+            await db.queue.settle([Outcome(leased, "deferred", "451 later", due=NOW + 60, steps=(said,))])  # written already
+            [found] = await db.traces.find("Q1", plugin="router")
+            assert [step.get("result") for step in found.steps] == [None, None, "deferred"]
+            assert (found.steps[1]["answer"], found.steps[2]["recipient"]) == (["mx.x.test"], "far@x.test")
 
         backend.run(scenario)
 

@@ -144,6 +144,8 @@ class MemoryQueue:
                 message = leased.message
                 date = int(message.received_at)
                 data.place(change, (outcome.delivery,), message.blob, date, message.message_id, message.id)
+        for said in outcome.steps:
+            self._step(leased.message.id, {"at": time.time(), **said})
         step = {"at": time.time(), "stage": "delivery", "recipient": str(leased.address), "result": outcome.result}
         more = {"reply": outcome.reply[:1000], "remote": outcome.remote}
         self._step(leased.message.id, step | {key: value for key, value in more.items() if value})
