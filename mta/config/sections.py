@@ -143,7 +143,7 @@ class Limits(Section):
     ] = 1000
     connections: Annotated[int, Field(ge=1, description="Connections of all protocols in one worker.")] = 10_000
     connections_per_client: Annotated[
-        int, Field(ge=1, description="SMTP connections from one address in one worker; relay networks are exempt.")
+        int, Field(ge=1, description="SMTP connections, and HTTP ones, from one address in one worker; relay networks are exempt.")
     ] = 50
     errors: Annotated[int, Field(ge=1, description="Refused commands on one connection before it is closed.")] = 20
     command_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a command (RFC 5321 §4.5.3.2.7: 5 minutes).")] = (

@@ -58,7 +58,7 @@ class Connection(H11Protocol):
     @property
     def idle(self) -> bool:
         """No request is at work."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+        return self.cycle is None or bool(self.cycle.response_complete)  # type: ignore[redundant-expr]  # None before the first
 
     # ---- asyncio
 

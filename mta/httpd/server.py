@@ -5,6 +5,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 
 from uvicorn.config import Config as UvicornConfig
@@ -21,6 +22,7 @@ from mta.pluginhost.routes import PluginRoute
 from mta_hooks.services import Clock
 
 _TICK = 1.0
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _CLASSES = tuple(f"{n}xx" for n in range(10))
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
@@ -63,6 +65,8 @@ class HttpServer:
         )
         self.uvicorn.load()
         self._connections: set[Connection] = set()
+        self._clients: dict[str, int] = {}
+        self._exempt = (*map(ip_network, config.relay.networks), *_LOOPBACK)
         self._empty = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -75,8 +79,14 @@ class HttpServer:
 
     def join(self, connection: Connection) -> bool:
         """A connection was made. False: there is no room for it."""
-        if self.draining or len(self._connections) >= self.config.limits.connections:
+        limits, client = self.config.limits, connection.client_ip
+        count = self._clients.get(client, 0)
+        if self.draining or len(self._connections) >= limits.connections:
             return False
+        if count >= limits.connections_per_client and not self._is_exempt(client):
+            self.log.info("http.too_many_connections", session=connection.id, client=client)
+            return False
+        self._clients[client] = count + 1
         self._connections.add(connection)
         self._empty.clear()
         if self._timer is None:
@@ -84,9 +94,22 @@ class HttpServer:
         return True
 
     def leave(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        client = connection.client_ip
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
         if not self._connections:
             self._empty.set()
+
+    def _is_exempt(self, client: str) -> bool:
+        """Proxies on this machine, and what may relay, speak for many; so does a Unix socket."""
+        if not client:
+            return True
+        address = ip_address(client.partition("%")[0])
+        return any(address in network for network in self._exempt)
 
     def count(self, status: int) -> None:
         """A request was answered."""

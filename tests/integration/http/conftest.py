@@ -33,7 +33,7 @@ def whoami(request, ctx):
     return HttpAnswer.text(request.user)
 
 def admin(request, ctx):
-    return HttpAnswer.text(f"admin {request.admin}")
+    return HttpAnswer.text(f"admin {request.admin} {request.headers.get('authorization')}")
 
 def broken(request, ctx):
     raise KeyError("a secret of the plugin")

@@ -95,7 +95,7 @@ def test_the_administrator_has_a_token(web):
     assert web.ask("GET", "/plugins/web/admin").status == 401
     assert web.ask("GET", "/plugins/web/admin", Authorization=f"Bearer {TOKEN}x").status == 401
     assert web.ask("GET", "/plugins/web/admin", Authorization=basic(ALICE)).status == 401
-    assert web.ask("GET", "/plugins/web/admin", Authorization=f"Bearer {TOKEN}").body == b"admin True"
+    assert web.ask("GET", "/plugins/web/admin", Authorization=f"Bearer {TOKEN}").body == b"admin True None"
     assert "http.denied" in web.log
     assert TOKEN not in web.log
 
@@ -108,7 +108,7 @@ def test_the_unix_socket_is_the_administrators_for_root_and_the_server(web):
         octets = b""
         while piece := sock.recv(4096):
             octets += piece
-    assert octets.endswith(b"admin True")
+    assert octets.endswith(b"admin True None")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
