@@ -17,6 +17,7 @@ from mta.pluginhost.check import PluginRefused, check_api, check_name
 from mta_hooks import API
 
 _SERVICES = {
+    "db": "has tables of its own",
     "dns": "asks DNS",
     "http": "speaks HTTP",
     "kv": "keeps data of its own",

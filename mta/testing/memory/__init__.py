@@ -7,5 +7,6 @@ the event loop, checked completely before the first change, so nothing is ever h
 
 from mta.testing.memory.data import Data
 from mta.testing.memory.database import MemoryDatabase
+from mta.testing.memory.tables import MemoryTables
 
-__all__ = ["Data", "MemoryDatabase"]
+__all__ = ["Data", "MemoryDatabase", "MemoryTables"]
