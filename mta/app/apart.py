@@ -44,7 +44,8 @@ class ApartSpool:
             user = await self._directory.user_by_id(delivery.user)
             if user is None:  # deleted since RCPT: the peer asks again and is told so
                 raise TemporaryFailure(f"account {delivery.user} is gone")
-            if user.quota and await self._store.used(user.id) + size > user.quota:
+            more = size * len({delivery.placement.folder, *delivery.placement.copies})
+            if user.quota and await self._store.used(user.id) + more > user.quota:
                 full.append(user.id)
         if full:
             raise OverQuota(f"accounts over quota: {full}", tuple(full))
@@ -70,10 +71,10 @@ class ApartDirectory:
 
 
 class ApartDatabase:
-    """``inner`` is not open yet; everything not named here is its."""
+    """``inner`` is not open yet; everything not named here is its. Read only, the store stays closed: nobody delivers, nobody reads mail."""
 
     def __init__(self, inner: Database, options: DatabaseOptions, make: MakeStore) -> None:
-        self._inner, self._events = inner, options.mailbox_events
+        self._inner, self._events, self._closed = inner, options.mailbox_events, options.read_only
         tells = "mailbox_event" in options.durable_hooks
         self.apart = make(
             StoreOptions(
@@ -92,6 +93,8 @@ class ApartDatabase:
 
     async def open(self) -> None:
         await self._inner.open()
+        if self._closed:
+            return
         try:
             await self.apart.open()
         except BaseException:
@@ -102,7 +105,8 @@ class ApartDatabase:
         self.directory = cast(Directory, ApartDirectory(self._inner.directory, self.apart))
 
     async def close(self) -> None:
-        await self.apart.close()
+        if not self._closed:
+            await self.apart.close()
         await self._inner.close()
 
     async def housekeep(self, *, now: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mta.model.address import Address
 from mta.model.delivery import ERROR_HOLD, Leased, Outcome, Trouble
 from mta.model.errors import NoSuchUser, OverQuota
-from mta.model.message import LocalDelivery, Notification, QueuedRecipient
+from mta.model.message import Flags, LocalDelivery, Notification, Placement, QueuedRecipient
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake, rows
 from mta_hooks.backends import Database
 from mta_hooks.backends.queue import QueueFilter
@@ -31,6 +31,19 @@ def addresses(leased: list[Leased]) -> list[str]:
 
 class QueueConformance:
     # ---- lease
+
+    def test_where_it_goes_in_the_mailboxes_is_kept_with_the_row(self, backend: Backend) -> None:
+        placed = Placement("Lists/\u00fc", Flags.SEEN | Flags.FLAGGED, frozenset({"$Junk", "a"}), ("x", "y/z"), drop=False)
+
+        async def write(db: Database) -> None:
+            user, _ = await arrive(db)
+            rows = [QueuedRecipient(user.address, "local", user.id, placement=place) for place in (placed, None)]
+            await db.spool.accept(intake(queued=rows))
+
+        async def read(db: Database) -> None:
+            assert {one.placement for one in await lease(db)} == {placed, None}
+
+        backend.run(write, read)
 
     def test_what_was_queued_is_leased_with_all_its_fields(self, backend: Backend) -> None:
         recipient = to('"odd one"@Example.org', orcpt="rfc822;x+40y", notify=frozenset({"FAILURE", "DELAY"}))

@@ -334,3 +334,12 @@ class SpoolConformance:
             assert await db.kv.get("b", "k", now=NOW) is None
 
         backend.run(write, read)
+
+    def test_notifications_may_come_alone(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            backend.told.noted = 0
+            await db.outbox.add([Notification("delivered", {"n": 1}), Notification("bounced", {"n": 2})])
+            assert backend.told.noted == 1
+            assert [(row.hook, row.payload) for row in await db.outbox.lease("me", 10, 60.0, now=2e9)] == [("delivered", {"n": 1})]
+
+        backend.run(scenario, durable_hooks=frozenset({"delivered"}))
