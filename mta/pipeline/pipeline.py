@@ -126,11 +126,15 @@ class Pipeline:
             octets = _LINE_END.sub(b"\r\n", octets)
         transaction.eightbit = not octets.isascii()
         content = OctetContent(octets)
-        await self.hear(session, transaction, content)
-        intake = await self.prepare(session, transaction, content)
         try:
+            await self.hear(session, transaction, content)
+            intake = await self.prepare(session, transaction, content)
             await self._take(intake, transaction)
+        except Refused as refusal:
+            self._note(session, transaction, content, refusal.reply)
+            raise
         except (OverQuota, NoSuchUser) as exc:
+            self._note(session, transaction, content, reply_for(exc), exc)
             raise Refused(reply_for(exc), str(exc)) from exc
         self._say("message.accepted", session, transaction, content, message_id=intake.message_id)
         return transaction.id

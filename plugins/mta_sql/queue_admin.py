@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mta.model.address import Address
@@ -126,6 +127,7 @@ def flush(tx: Transaction, wanted: QueueFilter, now: float) -> int:
 
 def hold(tx: Transaction, wanted: QueueFilter, reason: str) -> int:
     found = _matching(tx, wanted, time.time(), "q.hold = ''")
+    _note(tx, found, "held", reason)
     tx.execute(
         "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?",
         (clean(reason) or "held", tx.array([row for row, _ in found])),
@@ -135,6 +137,7 @@ def hold(tx: Transaction, wanted: QueueFilter, reason: str) -> int:
 
 def release(tx: Transaction, wanted: QueueFilter, now: float) -> int:
     found = _matching(tx, wanted, now, "q.hold <> ''")
+    _note(tx, found, "released")
     tx.execute(
         "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '', trouble = NULL WHERE id IN ARRAY ?",
         (now, now, tx.array([row for row, _ in found])),
@@ -145,12 +148,18 @@ def release(tx: Transaction, wanted: QueueFilter, now: float) -> int:
 
 def delete(tx: Transaction, wanted: QueueFilter) -> int:
     found = _matching(tx, wanted, time.time())
-    messages = sorted({message for _, message in found})
-    step = to_json({"at": time.time(), "stage": "operator", "result": "deleted"})
-    tx.executemany(_STEP, [(step, message) for message in messages])
+    messages = _note(tx, found, "deleted")
     tx.execute("DELETE FROM queue WHERE id IN ARRAY ?", (tx.array([row for row, _ in found]),))
     remove_messages(tx, messages)
     return len(found)
+
+
+def _note(tx: Transaction, found: Sequence[tuple[int, int]], result: str, reason: str = "") -> list[int]:
+    """A step of the trace for each message; returns the messages."""
+    messages = sorted({message for _, message in found})
+    step = to_json({"at": time.time(), "stage": "operator", "result": result, **({"reason": clean(reason)} if reason else {})})
+    tx.executemany(_STEP, [(step, message) for message in messages])
+    return messages
 
 
 def stats(connection: Connection, now: float) -> dict[str, int]:

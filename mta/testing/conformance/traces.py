@@ -11,6 +11,7 @@ from mta.model.ids import QueueId
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake
 from mta_hooks.backends import Database
 from mta_hooks.backends.database import TraceRecord
+from mta_hooks.backends.queue import QueueFilter
 
 DAY = 86400.0
 MINUTE = 60.0
@@ -74,6 +75,19 @@ class TracesConformance:
             [found] = await db.traces.find("Q1", plugin="router")
             assert [step.get("result") for step in found.steps] == [None, None, "deferred"]
             assert (found.steps[1]["answer"], found.steps[2]["recipient"]) == (["mx.x.test"], "far@x.test")
+
+        backend.run(scenario)
+
+    def test_what_operators_do_extends_it(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            await db.spool.accept(intake(id="Q1", queued=["a@x.test", "b@x.test"]))
+            wanted = QueueFilter(ids=("Q1",))
+            await db.queue.hold(wanted, "look")
+            await db.queue.release(wanted, now=NOW)
+            await db.queue.delete(wanted)
+            [found] = await db.traces.find("Q1")
+            assert [step["result"] for step in found.steps] == ["held", "released", "deleted"]
+            assert found.steps[0]["reason"] == "look"
 
         backend.run(scenario)
 

@@ -195,21 +195,26 @@ class MemoryQueue:
         found = [q for q in self._matching(wanted, time.time()) if not q.hold]
         for queued in found:
             queued.hold, queued.owner = reason or "held", ""
+        self._operator(found, "held", {"reason": reason} if reason else {})
         return len(found)
 
     async def release(self, wanted: QueueFilter, *, now: float) -> int:
         found = [q for q in self._matching(wanted, now) if q.hold]
         for queued in found:
             queued.trouble = None
+        self._operator(found, "released", {})
         return self._make_due(found, now)
 
     async def delete(self, wanted: QueueFilter) -> int:
         found = self._matching(wanted, time.time())
         for queued in found:
             del self._data.queue[queued.row]
-        for queue_id in {queued.message.id for queued in found}:
-            self._step(queue_id, {"at": time.time(), "stage": "operator", "result": "deleted"})
+        self._operator(found, "deleted", {})
         return len(found)
+
+    def _operator(self, found: Sequence[Queued], result: str, more: Mapping[str, str]) -> None:
+        for queue_id in {queued.message.id for queued in found}:
+            self._step(queue_id, {"at": time.time(), "stage": "operator", "result": result, **more})
 
     async def stats(self, *, now: float) -> Mapping[str, int]:
         states = Counter(_listed(queued, now).state for queued in self._data.queue.values())

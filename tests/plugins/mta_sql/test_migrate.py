@@ -124,3 +124,12 @@ def test_an_old_database_becomes_what_a_new_one_is(tmp_path: Path, monkeypatch: 
     connection.close()
     Backend(lambda options: open_database("sqlite", options), tmp_path / "old").run(fill)
     assert shape(tmp_path / "old") == shape(tmp_path / "new")
+
+
+def test_a_look_at_nothing_makes_nothing(sql: Backend) -> None:
+    async def look() -> None:
+        with pytest.raises(FileNotFoundError):
+            await sql.open(read_only=True)
+
+    asyncio.run(look())
+    assert list(sql.data_dir.iterdir()) == []
