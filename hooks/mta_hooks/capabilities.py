@@ -1,13 +1,14 @@
 """Commands and capabilities of IMAP, ESMTP and POP3 that a plugin brings with ``registry.capability``.
 
-    async def ping(session, arguments, ctx):
+    async def ping(session):
         return ImapReply("pong", lines=("XPING " + session.user,))
 
     registry.capability("imap", "XPING", commands={"XPING": ping})
     registry.capability("smtp", "XCOST", params="EUR", mail={"XCOST": check_cost})
     registry.capability("pop3", "XQUOTA", commands={"XQUOTA": quota})
 
-A handler may be ``def`` or ``async def``; it has ten seconds, and an exception answers "try again later".
+A handler names what it wants of ``session``, ``arguments`` and ``ctx``. ``arguments`` is a list of tokens over IMAP, the rest of the line
+over SMTP and POP3. It may be ``def`` or ``async def``, has ten seconds, and an exception answers "try again later"; None: no such command.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -18,8 +19,6 @@ from typing import Any, Literal
 
 from mta.model.reply import Reply
 from mta.wire.imap.other import Argument, ImapCommand
-from mta_hooks.services import Context
-from mta_hooks.views import Session
 
 __all__ = ["Argument", "ImapCommand", "ImapHandler", "ImapReply", "ParamCheck", "Pop3Handler", "Pop3Reply", "SmtpHandler"]
 
@@ -64,9 +63,9 @@ class Pop3Reply:
             raise ValueError("no lines follow -ERR")
 
 
-ImapHandler = Callable[[Session, Sequence[Argument], Context], ImapReply | Awaitable[ImapReply]]
-SmtpHandler = Callable[[Session, str, Context], Reply | Awaitable[Reply]]
-Pop3Handler = Callable[[Session, str, Context], Pop3Reply | Awaitable[Pop3Reply]]
+ImapHandler = Callable[..., ImapReply | Awaitable[ImapReply] | None]
+SmtpHandler = Callable[..., Reply | Awaitable[Reply] | None]
+Pop3Handler = Callable[..., Pop3Reply | Awaitable[Pop3Reply] | None]
 ParamCheck = Callable[[str | None], str | None]
 """A parameter's value as sent, None when it has none; answers what is wrong with it (501 5.5.4), or None. ``def``, and quick."""
 

@@ -178,7 +178,7 @@ class Registry(Protocol):
         """Advertise ``keyword`` over "imap", "smtp" (EHLO) or "pop3" (CAPA), and answer what goes with it; see mta_hooks.capabilities.
 
         params        behind the keyword, over smtp and pop3
-        commands      handlers by verb in upper case: ``handler(session, arguments, ctx)``
+        commands      handlers by verb in upper case, which name what they want of session, arguments and ctx
         mail, rcpt    over smtp: parameters of MAIL and RCPT; a check of the value, None takes any; hooks see them in ``params``
         before_login  over imap and pop3: before login too
         """

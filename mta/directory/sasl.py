@@ -150,7 +150,7 @@ class Brought:
         self._run: Any = None
 
     async def step(self, response: bytes | None) -> Outcome | Denied:
-        answer = await self._offered.call(self._advance, response)
+        answer = await self._offered.call(run=self._advance, response=response)
         if isinstance(answer, SaslError):
             raise answer
         return answer  # type: ignore[no-any-return]  # checked below

@@ -14,7 +14,7 @@ async def brought(session: Session, command: ImapCommand) -> bytes:
     if (offer := hooks.offering.commands.get(("imap", command.verb))) is not None:
         if session.user is None and not offer.before_login:
             raise bad(b"log in first")
-        reply = await offer.call(session.peer, list(command.arguments))
+        reply = await offer.call(session=session.peer, arguments=list(command.arguments))
     elif (plan := hooks.imap_command) is not None:
         reply = await plan.first(session=session.peer, command=command)
     if reply is None:

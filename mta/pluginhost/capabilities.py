@@ -1,6 +1,7 @@
 """``registry.capability``: what may be offered, checked while loading."""
 # SPDX-License-Identifier: Apache-2.0
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from mta.wire.pop3.command import VERBS as POP3_VERBS
 from mta.wire.smtp.command import VERBS as SMTP_VERBS
 
 Protocol = Literal["imap", "smtp", "pop3"]
+
+ARGUMENTS = ("session", "arguments")
+"""What a command's handler may name, beside ``ctx``."""
 
 _VERBS: Mapping[str, frozenset[str]] = {
     "imap": IMAP_VERBS,
@@ -63,7 +67,7 @@ def make_capability(
         if check is not None and not callable(check):
             raise PluginRefused(f"capability {keyword}: the check of {name} must be a function, or None")
     line = f"{keyword} {params}" if params else keyword
-    return Capability(protocol, line, dict(commands), dict(mail), dict(rcpt), before_login)
+    return Capability(protocol, line, dict(commands), dict(mail), dict(rcpt), before_login or protocol == "smtp")
 
 
 def _check_commands(protocol: str, keyword: str, commands: Mapping[Any, Any]) -> None:
@@ -73,3 +77,11 @@ def _check_commands(protocol: str, keyword: str, commands: Mapping[Any, Any]) ->
             raise PluginRefused(f"capability {keyword}: {verb!r:.80} is a command of {protocol.upper()}'s own, or none at all")
         if not callable(handler):
             raise PluginRefused(f"capability {keyword}: the command {verb} must be a function")
+        _check_arguments(f"capability {keyword}: the command {verb}", handler)
+
+
+def _check_arguments(what: str, handler: Callable[..., Any]) -> None:
+    for parameter in inspect.signature(handler).parameters.values():
+        named = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name in (*ARGUMENTS, "ctx")
+        if not named and parameter.default is parameter.empty:
+            raise PluginRefused(f"{what} has no argument {parameter}; it has {', '.join(ARGUMENTS)}, ctx")

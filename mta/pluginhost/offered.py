@@ -10,11 +10,10 @@ from mta.model.errors import TemporaryFailure
 from mta.pluginhost.call import Dispatcher, Failure, Step, place_of_code
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.specs import Spec
-from mta_hooks.services import Context
 
 
 class Offered:
-    """One function of one plugin. ``label`` names it in health and log ("sasl SCRAM-SHA-256")."""
+    """One function of one plugin. It names what it wants of ``arguments``, and ``ctx``."""
 
     __slots__ = ("_dispatcher", "_step")
 
@@ -24,28 +23,26 @@ class Offered:
         plugin: Plugin,
         label: str,
         function: Callable[..., Any],
-        answers: tuple[type, ...],
+        arguments: tuple[str, ...],
+        answers: tuple[type, ...] = (),
         *,
         timeout: float = 10.0,
         written: Callable[..., Any] | None = None,
     ) -> None:
-        """``function`` takes positional arguments, then ``ctx``; ``written``: the plugin's own code, when ``function`` is ours."""
-        spec = Spec(label, ("values",), "first", frozenset(), "defer", timeout, answers, False, "")
-
-        def call(values: tuple[Any, ...], ctx: Context) -> Any:
-            return function(*values, ctx)
-
+        """``label`` names it in the log; ``written``: the plugin's own code, when ``function`` is ours."""
+        spec = Spec(label, arguments, "first", frozenset(), "defer", timeout, answers, False, "")
         self._dispatcher = dispatcher
-        self._step = step = Step(spec, plugin, call)
-        step.file, step.line = place_of_code(written or function)
+        self._step = Step(spec, plugin, function)
+        if written is not None:
+            self._step.file, self._step.line = place_of_code(written)
 
     @property
     def plugin(self) -> str:
         return self._step.plugin.name
 
-    async def __call__(self, *values: Any) -> Any:
+    async def __call__(self, **arguments: Any) -> Any:
         """Raises TemporaryFailure when the plugin failed, took too long, or answered what it may not."""
-        answer = await self._dispatcher.call(self._step, {"values": values})
+        answer = await self._dispatcher.call(self._step, arguments)
         if answer.__class__ is Failure:
             raise TemporaryFailure(f"{self._step.spec.name} of plugin {self.plugin}: {answer.error}")
         return answer

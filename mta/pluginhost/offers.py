@@ -8,7 +8,7 @@ from typing import Any
 from mta.model.errors import TemporaryFailure
 from mta.model.reply import Reply
 from mta.pluginhost.call import Dispatcher, describe
-from mta.pluginhost.capabilities import Protocol
+from mta.pluginhost.capabilities import ARGUMENTS, Protocol
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.offered import Offered
 from mta.pluginhost.plugin import Plugin
@@ -25,7 +25,7 @@ _ANSWERS: Mapping[str, type] = {"imap": ImapReply, "smtp": Reply, "pop3": Pop3Re
 
 @dataclass(frozen=True, slots=True)
 class OfferedMechanism:
-    """``call(function, response)`` calls ``function(response, ctx)`` as the plugin's."""
+    """``call(run=function, response=octets)`` calls ``function(octets, ctx)`` as the plugin's."""
 
     mechanism: type[Mechanism]
     call: Offered
@@ -33,7 +33,7 @@ class OfferedMechanism:
 
 @dataclass(frozen=True, slots=True)
 class OfferedCommand:
-    """``call(session, arguments)`` answers an ImapReply, Reply or Pop3Reply, or None: no such command, for this session."""
+    """``call(session=…, arguments=…)`` answers an ImapReply, Reply or Pop3Reply, or None: no such command, for this session."""
 
     call: Offered
     before_login: bool
@@ -79,7 +79,15 @@ class _Gathered:
     def add(self, plugin: Plugin) -> None:
         for name, mechanism in plugin.offers.mechanisms.items():
             self._own(plugin, f"the SASL mechanism {name}")
-            call = Offered(self._dispatcher, plugin, f"sasl {name}", _advance, (), timeout=_SASL_TIMEOUT, written=mechanism.step)
+            call = Offered(
+                self._dispatcher,
+                plugin,
+                f"sasl {name}",
+                _advance,
+                ("run", "response"),
+                timeout=_SASL_TIMEOUT,
+                written=mechanism.step,
+            )
             self.mechanisms[name] = OfferedMechanism(mechanism, call)
         for capability in plugin.offers.capabilities:
             protocol = capability.protocol
@@ -87,7 +95,7 @@ class _Gathered:
             self.lines.setdefault(protocol, []).append((capability.line, capability.before_login))
             for verb, handler in capability.commands.items():
                 self._own(plugin, f"the {protocol} command {verb}")
-                call = Offered(self._dispatcher, plugin, f"{protocol} {verb}", handler, (_ANSWERS[protocol],))
+                call = Offered(self._dispatcher, plugin, f"{protocol} {verb}", handler, ARGUMENTS, (_ANSWERS[protocol],))
                 self.commands[protocol, verb] = OfferedCommand(call, capability.before_login)
             for command, checks, into in (("MAIL", capability.mail, self.mail), ("RCPT", capability.rcpt, self.rcpt)):
                 for name, check in checks.items():
@@ -100,8 +108,8 @@ class _Gathered:
         self._owners[what] = plugin.name
 
 
-async def _advance(function: Advance, response: bytes | None, ctx: Any) -> Any:
-    return await function(response, ctx)
+async def _advance(run: Advance, response: bytes | None, ctx: Any) -> Any:
+    return await run(response, ctx)
 
 
 def _guarded(plugin: Plugin, dispatcher: Dispatcher, name: str, check: Check | None) -> Check:

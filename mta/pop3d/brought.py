@@ -8,7 +8,7 @@ from mta_hooks.capabilities import Pop3Reply
 
 
 async def brought(session: Session, offer: OfferedCommand, argument: bytes) -> bytes:
-    reply: Pop3Reply | None = await offer.call(session, argument.decode("utf-8", "replace"))
+    reply: Pop3Reply | None = await offer.call(session=session, arguments=argument.decode("utf-8", "replace"))
     if reply is None:
         raise Refusal("command not known")
     if not reply.ok:

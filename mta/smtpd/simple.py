@@ -57,7 +57,7 @@ async def _run(link: SmtpProtocol, offer: OfferedCommand, command: Unknown) -> R
     _count(link)
     if not link.peer.esmtp:
         return replies.NEED_EHLO
-    reply: Reply | None = await offer.call(link.peer, command.args)
+    reply: Reply | None = await offer.call(session=link.peer, arguments=command.args)
     return replies.UNKNOWN if reply is None else reply if 200 <= reply.code <= 599 and reply.code not in (334, 354) else replies.BUG
 
 

@@ -14,11 +14,14 @@ from mta.model.delivery import Deferred, Delivered, DeliveryRecord, Failed
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import QueueId
 from mta.model.message import Flags, Placement
+from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.durable import payload_of
 from mta.pluginhost.http import HttpClient
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, host_with
+from mta_hooks import ImapReply
+from mta_hooks.capabilities import Pop3Reply
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "hooks/examples"
 BOB = Address("bob", "example.org")
@@ -162,3 +165,39 @@ def test_the_gatekeeper(tmp_path) -> None:
     assert rcpt("staff@example.org", user="bob@example.org") is None
     assert rcpt("old@example.org").target == ("new@example.com",)
     assert rcpt("bob@example.org") is None
+
+
+def offered(host, protocol, verb, session, arguments):
+    return asyncio.run(host.offering.commands[protocol, verb].call(session=session, arguments=arguments))
+
+
+def test_session_info_over_each_protocol(tmp_path) -> None:
+    host = drop_in(tmp_path, "session_info")
+    session = FakeSession(client_ip="192.0.2.7")
+    seen = f"id={session.id} client=192.0.2.7 tls=no user=-"
+    assert offered(host, "imap", "XSESSION", session, []) == ImapReply(lines=[f"XSESSION {seen}"])
+    assert offered(host, "imap", "XSESSION", session, ["x"]).status == "BAD"
+    assert offered(host, "smtp", "XSESSION", session, "") == Reply(250, "2.0.0", seen)
+    assert offered(host, "pop3", "XSES", session, "") == Pop3Reply(seen)
+    assert list(host.offering.advertised("imap", logged_in=False)) == ["XSESSION"]
+
+
+def test_no_soliciting(tmp_path) -> None:
+    host = drop_in(tmp_path, "no_soliciting", {"config": {"refused": ["net.example:ADV"]}})
+    assert list(host.offering.advertised("smtp", logged_in=False)) == ["NO-SOLICITING"]
+    check = host.offering.mail["SOLICIT"]
+    assert check("net.example:ADV,org.example:ADV:ADLT") is None
+    assert [bool(check(wrong)) for wrong in (None, "", "ADV", "net.example:ADV,", "a b:c")] == [True] * 5
+
+    async def verdict(hook, **arguments):
+        return (await getattr(host, hook).verdict(session=None, transaction=None, **arguments)).verdict
+
+    async def main():
+        assert await verdict("smtp_mail", sender=None, params={}) is None
+        assert await verdict("smtp_mail", sender=None, params={"SOLICIT": "org.example:ADV"}) is None
+        refused = await verdict("smtp_mail", sender=None, params={"SOLICIT": "org.example:ADV,NET.example:ADV"})
+        assert (refused.action, refused.code, refused.enhanced) == (Action.REJECT, 550, "5.7.1")
+        assert await verdict("message_headers", headers=[("Subject", "net.example:ADV")]) is None
+        assert (await verdict("message_headers", headers=[("Solicitation", "net.example:ADV")])).code == 550
+
+    asyncio.run(main())

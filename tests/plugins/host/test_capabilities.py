@@ -34,8 +34,12 @@ async def echo(session, arguments, ctx):
     return ImapReply("echoed", code="XMORE 7", lines=[f"XECHO {arguments!r}", session.user.encode()])
 
 
-def ehlo_verb(session, args, ctx):
-    return Reply(250, "2.0.0", f"{session.helo} said {args}")
+def early():
+    return ImapReply()
+
+
+def ehlo_verb(session, arguments):
+    return Reply(250, "2.0.0", f"{session.helo} said {arguments}")
 
 
 def cost(value):
@@ -44,15 +48,15 @@ def cost(value):
     return None if value is not None and value.isdigit() else "XCOST takes a number"
 
 
-def lines(session, argument, ctx):
-    return Pop3Reply("all of it", lines=[argument, ".hidden", ""]) if argument else Pop3Reply("say what", ok=False)
+def lines(ctx, arguments):
+    return Pop3Reply("all of it", lines=[arguments, ".hidden", ""]) if arguments else Pop3Reply("say what", ok=False)
 
 
 class Bringer:
     @hookimpl
     def register(self, registry):
         registry.capability("imap", "XECHO", commands={"XECHO": echo})
-        registry.capability("imap", "XEARLY=1", commands={"XEARLY": lambda session, arguments, ctx: ImapReply()}, before_login=True)
+        registry.capability("imap", "XEARLY=1", commands={"XEARLY": early}, before_login=True)
         registry.capability(
             "smtp", "XCOST", params="EUR USD", commands={"XSAY": ehlo_verb}, mail={"XCOST": cost}, rcpt={"XNICK": None}
         )
@@ -211,6 +215,8 @@ def test_pop3_has_a_line_and_a_verb():
         (("smtp", "XA"), {"commands": {"MAIL": echo}}, "SMTP's own"),
         (("pop3", "XA"), {"commands": {"RETR": lines}}, "POP3's own"),
         (("pop3", "XA"), {"commands": {"XTND": 7}}, "must be a function"),
+        (("imap", "XA"), {"commands": {"XA": lambda session, line: None}}, "has no argument line; it has session, arguments, ctx"),
+        (("imap", "XA"), {"commands": {"XA": lambda *args: None}}, r"has no argument \*args"),
         (("imap", "XA"), {"mail": {"XA": None}}, "only smtp"),
         (("smtp", "XA"), {"mail": {"SIZE": None}}, "SMTP's own"),
         (("smtp", "XA"), {"rcpt": {"XA": "yes"}}, "must be a function"),

@@ -15,7 +15,19 @@ from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
 from mta.wire.mime import parse
-from mta_hooks import Attempt, AuthOk, DsnReport, Envelope, LogRecord, MailboxEvent, RecipientReport, Tls, UserChange, reject
+from mta_hooks import (
+    Attempt,
+    AuthOk,
+    DsnReport,
+    Envelope,
+    ImapCommand,
+    LogRecord,
+    MailboxEvent,
+    RecipientReport,
+    Tls,
+    UserChange,
+    reject,
+)
 from mta_hooks.services import HttpReply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,6 +118,7 @@ ARGUMENTS = {
 
 OF_ONE = {
     ("smtp_command", "verb"): "XPING",
+    ("imap_command", "command"): ImapCommand("XPING", ("a", b"b")),
     ("log_event", "record"): LogRecord(1.0, "error", "storage.full"),
     ("user_change", "change"): UserChange("password", password="long enough to pass"),
     ("mailbox_store", "change"): "add",

@@ -14,7 +14,7 @@ from mta.model.verdict import Action, Verdict, accept, reject
 from mta.net.tasks import Tasks
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction, RecordingLog, host_with, plugin_of
-from mta_hooks import Attempt, DsnReport, Envelope, hookimpl
+from mta_hooks import Attempt, DsnReport, Envelope, ImapCommand, hookimpl
 
 A = Address("a", "example.org")
 EVERYTHING = {
@@ -108,6 +108,8 @@ def call(host, hook):
     arguments = {name: EVERYTHING.get(name) for name in spec.arguments}
     if hook == "smtp_command":
         arguments["verb"] = "EHLO2"
+    if hook == "imap_command":
+        arguments["command"] = ImapCommand("EHLO2")
     if spec.mode == "pipeline":
         return plan.pipeline(spec.arguments[-1], **arguments)
     return {"verdict": plan.verdict, "first": plan.first, "all": plan.all, "durable": plan.notify, "notify": plan.notify}[
@@ -116,7 +118,7 @@ def call(host, hook):
 
 
 def mark(hook, **options):
-    return hookimpl(verbs="EHLO2" if hook == "smtp_command" else (), **options)
+    return hookimpl(verbs="EHLO2" if hook in ("smtp_command", "imap_command") else (), **options)
 
 
 CHECKED_OTHERWISE = {"smtp_capabilities"}
