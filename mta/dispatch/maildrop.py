@@ -2,7 +2,7 @@
 
 Everybody may write into the folder, so nothing in it is trusted: only regular files that are nobody's second name are
 read, without following links, up to the size of a message; the file's owner is the submitter. A file is one line of JSON
-(``{"sender": …, "recipients": […]}``) and the message. Its queue id is made from its name and inode: a crash between
+(``{"sender": …, "recipients": […]}``, and as MAIL and RCPT have them ``notify``, ``ret``, ``envid``) and the message. Its queue id is made from its name and inode: a crash between
 commit and unlink doubles nothing. Unknown recipients bounce to the sender; what hooks refuse, and what is no message, is
 kept in data_dir/maildrop-bad and logged.
 """
@@ -28,6 +28,7 @@ from mta.model.ids import QueueId
 from mta.obs.log import Log
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.flight import Recorder
+from mta.wire.smtp.params import read_envid, read_notify, read_ret
 
 POLL = 2.0
 _AT_ONCE = 100
@@ -50,6 +51,9 @@ class Drop:
     sender: Address | None
     recipients: tuple[Address, ...]
     octets: bytes
+    notify: frozenset[str] = frozenset()
+    ret: str | None = None
+    envid: str | None = None
 
 
 def read_drop(path: Path, largest: int) -> Drop:
@@ -69,12 +73,15 @@ def read_drop(path: Path, largest: int) -> Drop:
         envelope: Any = json.loads(head)
         sender = Address.parse(envelope["sender"]) if envelope["sender"] else None
         recipients = tuple(Address.parse(text) for text in envelope["recipients"])
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        notify = read_notify(envelope["notify"]) if "notify" in envelope else frozenset[str]()
+        ret = read_ret(envelope["ret"]) if "ret" in envelope else None
+        envid = read_envid(envelope["envid"]) if "envid" in envelope else None
+    except (Refused, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise Malformed(f"malformed envelope: {exc}") from exc
     if not recipients:
         raise Malformed("no recipients")
     digest = hashlib.sha256(f"{path.name} {found.st_ino}".encode()).hexdigest()
-    return Drop(QueueId(f"drop-{digest[:40]}"), found.st_uid, sender, recipients, octets)
+    return Drop(QueueId(f"drop-{digest[:40]}"), found.st_uid, sender, recipients, octets, notify, ret, envid)
 
 
 class Maildrop:
@@ -138,6 +145,9 @@ class Maildrop:
                     user=user,
                     id=drop.id,
                     bounce=True,
+                    notify=drop.notify,
+                    ret=drop.ret,
+                    envid=drop.envid,
                 )
         except TemporaryFailure as exc:
             self._log.warning("maildrop.waiting", file=path.name, reason=str(exc))

@@ -29,7 +29,7 @@ from mta.pipeline.enqueue import enqueue
 from mta.pipeline.header import build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
-from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, split_off, to_queue
+from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, in_place_of, split_off, to_queue
 from mta.pipeline.refusals import Refusals
 from mta.pipeline.results import strip_forged
 from mta.pipeline.rewriting import rewrite, rewrite_header
@@ -103,12 +103,16 @@ class Pipeline:
         user: str = "",
         id: QueueId | None = None,
         bounce: bool = False,
+        notify: frozenset[str] = frozenset(),
+        ret: str | None = None,
+        envid: str | None = None,
     ) -> QueueId:
         """Take a message that comes without a session (maildrop, hooks, reports). Durable on return.
 
         id      the same again is accepted once
         octets  any line ends; they become CRLF
         bounce  nobody is there to be told: it is taken even when nobody receives it
+        notify, ret, envid  as in RCPT and MAIL (RFC 3461 §4); ``notify`` for all recipients
         A recipient that nobody receives bounces to the sender; when all are such, only with ``bounce``.
         Raises  Refused (nobody receives it, or a hook said no), TemporaryFailure.
         """
@@ -118,7 +122,8 @@ class Pipeline:
             if sender is not None:
                 transaction.sender = await rewrite(plan, sender, "envelope_sender", transaction)
             recipients = [await rewrite(plan, one, "envelope_recipient", transaction) for one in recipients]
-        transaction.accepted = await self._resolved(recipients, bounce=bounce)
+        transaction.ret, transaction.envid = ret, envid
+        transaction.accepted = await self._resolved(recipients, bounce=bounce, notify=notify)
         if b"\0" in octets:
             raise Refused(Reply(550, "5.6.0", "NUL in the message"))
         pairs = octets.count(b"\r\n")
@@ -235,7 +240,8 @@ class Pipeline:
             raise ruling.refusal()
         verdict = ruling.verdict
         if verdict is not None and verdict.action is Action.REDIRECT:
-            transaction.accepted = await self._resolved([_address(text) for text in verdict.target])
+            moved = await self._resolved([_address(text) for text in verdict.target])
+            transaction.accepted = in_place_of(transaction.recipients, moved)
         elif verdict is not None:
             transaction.keep(verdict, ruling.plugin)
 
@@ -255,7 +261,8 @@ class Pipeline:
                 step = {"hook": "mixed_verdict", "plugin": ruling.plugin, "verdict": ruling.verdict.to_json()}
                 transaction.steps.append({**step, "recipient": str(one.recipient.address)})
             if ruling.verdict is not None and ruling.verdict.action is Action.REDIRECT:
-                accepted.extend(await self._resolved([_address(text) for text in ruling.verdict.target]))
+                moved = await self._resolved([_address(text) for text in ruling.verdict.target])
+                accepted.extend(in_place_of([one.recipient], moved))
             else:
                 accepted.append(settle(one, ruling))
         transaction.accepted = accepted
@@ -308,6 +315,9 @@ class Pipeline:
             await self._database.spool.accept(intake)
             _AT_ONCE.value += len(intake.deliveries)
         except (OverQuota, NoSuchUser) as exc:
+            if isinstance(exc, OverQuota) and "mailbox_event" in self._hooks.durable:
+                for user in exc.users or [d.user for d in intake.deliveries]:
+                    self._hooks.occurrences.tell("QuotaExceed", user, queue_id=intake.id)
             if len(intake.deliveries) + len(intake.queued) < 2:
                 raise
             users = exc.users if isinstance(exc, OverQuota) else ()
@@ -347,7 +357,9 @@ class Pipeline:
             message.notes.pop("detail", None)
             dispositions.deliveries[user] = replace(delivery, placement=placement)
 
-    async def _resolved(self, addresses: Sequence[Address], *, bounce: bool = False) -> list[Accepted]:
+    async def _resolved(
+        self, addresses: Sequence[Address], *, bounce: bool = False, notify: frozenset[str] = frozenset()
+    ) -> list[Accepted]:
         """Resolve addresses that were not asked for by RCPT. Raises Refused when nobody receives any of them, unless they shall bounce."""
         accepted: list[Accepted] = []
         refusal = Reply(550, "5.1.1", "no recipients")
@@ -359,7 +371,7 @@ class Pipeline:
                 resolution = Resolution(local=(HookTarget(address),))  # a deliver hook takes it, or it bounces
             else:
                 found = True
-            accepted.append(Accepted(Recipient(address, address), resolution))
+            accepted.append(Accepted(Recipient(address, address, notify=notify), resolution))
         if not found and not (bounce and accepted):
             raise Refused(refusal)
         return accepted

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mta.model.address import Address
@@ -10,6 +10,7 @@ from mta.model.directory import MailboxTarget
 from mta.model.ids import UserId
 from mta.model.message import Flags, LocalDelivery, Placement, QueuedRecipient, Recipient
 from mta.pipeline.transaction import Accepted
+from mta.wire.smtp.params import encode_xtext
 from mta_hooks.views import Envelope
 
 JUNK = Placement(folder="Junk")
@@ -65,7 +66,8 @@ def dispose(
         for address in one.resolution.remote:
             reason = held or (doubt and f"quarantine: {doubt}")
             out.queued.setdefault(
-                ("remote", address), QueuedRecipient(address, "remote", None, recipient.orcpt, recipient.notify, reason)
+                ("remote", address),
+                QueuedRecipient(address, "remote", None, orcpt_of(recipient, address), recipient.notify, reason),
             )
     return out
 
@@ -104,4 +106,25 @@ def split_off(deliveries: Sequence[LocalDelivery], users: Collection[UserId]) ->
 
 
 def _row(recipient: Recipient, address: Address, user: UserId | None, hold: str) -> QueuedRecipient:
-    return QueuedRecipient(address, "local", user, recipient.orcpt, recipient.notify, hold)
+    return QueuedRecipient(address, "local", user, orcpt_of(recipient, address), recipient.notify, hold)
+
+
+def orcpt_of(recipient: Recipient, address: Address) -> str | None:
+    """Whom the peer meant, when mail for ``recipient`` goes to ``address`` (RFC 3461 §4.2): its own word, or the address it named."""
+    if recipient.orcpt is not None or address == recipient.original or not recipient.original.is_ascii:
+        return recipient.orcpt
+    return f"rfc822;{encode_xtext(str(recipient.original))}"
+
+
+def in_place_of(old: Sequence[Recipient], new: Sequence[Accepted]) -> list[Accepted]:
+    """Recipients that somebody redirected others to: they report as those would have (RFC 3461 §5.2.7.3)."""
+    notify = frozenset().union(*(one.notify for one in old))
+    if len(notify) > 1:
+        notify -= {"NEVER"}
+    only = old[0] if len(old) == 1 else None
+    out = []
+    for one in new:
+        was = one.recipient
+        orcpt, original = (only.orcpt, only.original) if only is not None else (None, was.original)
+        out.append(replace(one, recipient=Recipient(was.address, original, orcpt, notify, was.params)))
+    return out

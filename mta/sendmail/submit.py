@@ -153,7 +153,10 @@ def by_maildrop(folder: str, envelope: Envelope, message: bytes) -> None:
     """Leave it for the server's next start. Durable when it returns. Raises Refused (75) when the folder does not take it."""
     import json
 
-    head = json.dumps({"sender": envelope.sender or None, "recipients": envelope.recipients}).encode() + b"\n"
+    fields = {"sender": envelope.sender or None, "recipients": envelope.recipients}
+    options = {"notify": envelope.notify, "ret": envelope.ret, "envid": _xtext(envelope.envid)}
+    fields |= {name: value for name, value in options.items() if value}
+    head = json.dumps(fields).encode() + b"\n"
     name = os.urandom(16).hex()
     path, final = os.path.join(folder, "tmp-" + name), os.path.join(folder, name)
     try:

@@ -77,6 +77,15 @@ def test_what_the_command_leaves_is_taken_once(box: Box) -> None:
     assert box.collect() == 0
 
 
+def test_what_the_sender_wants_reported_is_kept(box: Box) -> None:
+    envelope = Envelope("a@b.test", ["alice@example.test"], "DELAY,FAILURE", "HDRS", "my id+1")
+    by_maildrop(str(box.folder), envelope, b"Subject: x\r\n\r\nhi\r\n")
+    box.drop()
+    assert box.collect() == 2
+    given = {(i.notify, i.ret, i.envid) for i in box.pipeline.injected}
+    assert given == {(frozenset({"DELAY", "FAILURE"}), "HDRS", "my+20id+2B1"), (frozenset(), None, None)}
+
+
 def test_a_crash_between_commit_and_unlink_gives_the_same_id(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     path = box.drop()
     with monkeypatch.context() as patch:
@@ -141,8 +150,11 @@ def test_nothing_is_read_through_links(box: Box, tmp_path: Path) -> None:
         b'{"sender": null, "recipients": ["a@b.test"]}\n' + b"x" * 100_001,
         b"x" * 2_000_000,
         b'{"sender": null, "recipients": ["a@b.test"]}',
+        b'{"sender": null, "recipients": ["a@b.test"], "notify": "SOMETIMES"}\nx',
+        b'{"sender": null, "recipients": ["a@b.test"], "ret": 5}\nx',
+        b'{"sender": null, "recipients": ["a@b.test"], "envid": "a\\nb"}\nx',
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_nonsense_is_set_aside(box: Box, octets: bytes) -> None:
     (box.folder / ("e" * 32)).write_bytes(octets)
