@@ -5,10 +5,11 @@ import json
 import os
 import re
 import signal
+from http.client import HTTPConnection
 
 import pytest
 
-from mta.testing.server import MailServer, wait_until
+from mta.testing.server import HOST, MailServer, wait_until
 
 LETTER = b"Subject: numbers\r\n\r\nhi\r\n"
 
@@ -95,7 +96,7 @@ def test_a_hostile_plugin_is_named_with_its_errors_and_its_health(tmp_path):
     hooks = tmp_path / "hooks"
     hooks.mkdir(mode=0o755)
     (hooks / "sulker.py").write_text(HOSTILE)
-    server = MailServer({"hooks_dir": str(hooks)}, protocols=("smtp",), directory=tmp_path)
+    server = MailServer({"hooks_dir": str(hooks)}, protocols=("smtp", "http"), directory=tmp_path)
     with server:
 
         def row():
@@ -115,6 +116,10 @@ def test_a_hostile_plugin_is_named_with_its_errors_and_its_health(tmp_path):
         listed = next(line for line in server.cli("plugins").stdout.decode().splitlines() if line.startswith("sulker"))
         assert "failed" in listed
         assert "sulking" in listed
+        link = HTTPConnection(HOST, server.ports["http"], timeout=5)
+        link.request("GET", "/readyz")
+        got = link.getresponse()
+        assert (got.status, json.loads(got.read())["problems"]) == (503, ["plugin sulker has failed"])
         assert re.search(r"^plugins +\d+ errors, sulker suspended$", server.cli("status").stdout.decode(), re.MULTILINE)
         server.stop()
         assert "errors" not in row()  # as before when no server runs
