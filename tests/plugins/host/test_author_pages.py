@@ -75,7 +75,7 @@ def test_services() -> None:
         assert await reader.read() == b"hello\n"
         writer.close()
         await host.stop_services(5.0)
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", plugin.PORT)
 
     asyncio.run(asyncio.wait_for(work(), 20))
