@@ -94,6 +94,19 @@ def test_idle_hears_of_deliveries_and_of_other_programs(server):
     client.logout()
 
 
+def test_a_report_for_a_sender_of_ours_comes_by_the_queue(server):
+    user = "sender@example.test"
+    server.add_users(user)
+    with server.smtp(user) as submission:
+        submission.mail(user)
+        submission.rcpt(ALICE, ["NOTIFY=SUCCESS"])
+        submission.data(compose("<notify@client.test>", ALICE))
+    client = imap(server, user)
+    arrived(client, 1)
+    client.select_folder("INBOX")
+    assert b"report-type=delivery-status" in next(iter(client.fetch(client.search(), ["BODY[]"]).values()))[b"BODY[]"]
+
+
 def test_a_full_account_is_told_at_once(server):
     server.cli("user", "quota", BOB, "20000")
     try:
