@@ -18,6 +18,13 @@ _LEXEME = re.compile(
     rb'|(?P<comment>\()|(?P<special>[<>@,;:.)\]\\])|(?P<atom>[^\x00-\x20\x7f()<>@,;:.\\"\[\]]++)',
     re.DOTALL,
 )
+_ATOM = rb'[^\x00-\x20\x7f()<>@,;:.\\"\[\]]++'
+_DOTTED = _ATOM + rb"(?:\." + _ATOM + rb")*+"
+_USUAL = re.compile(
+    rb'[ \t]*+(?:(?:"([^"\\\x00-\x1f\x7f]*+)"|(' + _ATOM + rb"(?: " + _ATOM + rb")*+))? ?<(" + _DOTTED + rb")@(" + _DOTTED + rb")>"
+    rb"|(" + _DOTTED + rb")@(" + _DOTTED + rb"))[ \t]*+(?:,|\Z)"
+)
+"""An entry as nearly all are: ``"Name" <local@host>``, ``Two Words <local@host>``, ``local@host``."""
 
 
 class Mailbox(NamedTuple):
@@ -37,6 +44,23 @@ GROUP_END = Mailbox(None, None, None, None)
 
 def addresses(value: bytes) -> tuple[Mailbox, ...]:
     """Return the entries of an unfolded field value (To, Cc, From …)."""
+    entries: list[Mailbox] = []
+    at, end = 0, len(value)
+    while at < end:
+        match = _USUAL.match(value, at)
+        if match is None or len(entries) >= MAX_ADDRESSES:
+            return _read(value)
+        quoted, phrase, local, host, bare, domain = match.groups()
+        if bare is not None:
+            entries.append(Mailbox(None, None, bare, domain))
+        else:
+            entries.append(Mailbox((quoted.strip() if quoted is not None else phrase) or None, None, local, host))
+        at = match.end()
+    return tuple(entries)
+
+
+def _read(value: bytes) -> tuple[Mailbox, ...]:
+    """Whatever stands there, lexeme by lexeme."""
     reader = _Reader()
     at = 0
     while (match := _LEXEME.match(value, at)) and len(reader.entries) < MAX_ADDRESSES:

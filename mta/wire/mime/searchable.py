@@ -15,6 +15,7 @@ from mta.wire.mime.text import text
 from mta.wire.mime.words import decode_words
 
 _BREAK = re.compile(r"\r?\n")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BLANK_FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
@@ -27,7 +28,11 @@ def fold(value: str) -> str:
 
 def header_lines(octets: bytes, end: int) -> list[str]:
     """The lines of the header section that ends at ``end``, unfolded."""
-    lines = _BLANK_FOLD.sub(b"", octets[:end]).split(b"\n")
+    header = _BLANK_FOLD.sub(b"", octets[:end])
+    if header.isascii() and b"=?" not in header:  # most: in one step
+        plain = header.decode("ascii").replace("\r\n", "\n").lower()
+        return [line for line in _CONTROL.sub(" ", plain).split("\n") if line]
+    lines = header.split(b"\n")
     return [fold(decode_words(line.rstrip(b"\r"))) for line in lines if line not in (b"", b"\r")]
 
 

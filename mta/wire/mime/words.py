@@ -19,7 +19,7 @@ def decode_words(value: bytes | str) -> str:
     """Return the text of an unfolded header value; octets outside words are UTF-8, or Latin-1 when they are not."""
     text = value if isinstance(value, str) else _plain(value)
     if "=?" not in text:
-        return _CONTROL.sub(" ", text)
+        return text if text.isprintable() else _CONTROL.sub(" ", text)
     out: list[str] = []
     pending: list[bytes] = []
     charset = ""
