@@ -4,6 +4,7 @@
 import base64
 import imaplib
 import poplib
+import shutil
 import smtplib
 import ssl
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import trustme
 
 from mta.testing.server import HOST, MailServer
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "hooks/examples/session_info.py"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,11 @@ def authority() -> trustme.CA:
 def server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("external")
     authority.cert_pem.write_to_path(folder / "ca.pem")
+    hooks = folder / "hooks"
+    hooks.mkdir(mode=0o755)
+    shutil.copyfile(EXAMPLE, hooks / EXAMPLE.name)
     config = {
+        "hooks_dir": str(hooks),
         "tls": {"client_ca": str(folder / "ca.pem")},
         "auth": {"plaintext_without_tls": False, "failure_delay": 0, "external": "email"},
     }
@@ -96,3 +103,23 @@ def test_a_wrong_file_is_named(tmp_path: Path) -> None:
     done = server.cli("serve", check=False, timeout=30)
     assert done.returncode == 78
     assert b"tls.client_ca" in done.stderr
+
+
+def test_a_drop_in_brings_a_command_to_each_protocol(server: MailServer) -> None:
+    """hooks/examples/session_info.py."""
+    box = imaplib.IMAP4(HOST, server.ports["imap"], timeout=15)
+    box.starttls(context())
+    box.capability()
+    assert "XSESSION" in box.capabilities
+    imaplib.Commands["XSESSION"] = ("NONAUTH",)
+    assert box.xatom("XSESSION")[0] == "OK"
+    assert b"client=127.0.0.1 tls=yes user=-" in box.response("XSESSION")[1][0]
+    box.shutdown()
+    with smtplib.SMTP(HOST, server.ports["submission"], timeout=15) as smtp:
+        smtp.ehlo()
+        assert smtp.has_extn("XSESSION")
+        assert b"client=127.0.0.1 tls=no" in smtp.docmd("XSESSION")[1]
+    pop = poplib.POP3(HOST, server.ports["pop3"], timeout=15)
+    assert "XSES" in pop.capa()
+    assert b"client=127.0.0.1" in pop._shortcmd("XSES")  # type: ignore[attr-defined]
+    pop.quit()

@@ -9,7 +9,8 @@ from types import ModuleType
 from mta.model.address import Address
 from mta.model.delivery import Delivered
 from mta.pluginhost.dropin import DropIns
-from mta.testing.plugins import FakeHttp, FakeMessage, host_with
+from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, host_with
+from mta_hooks.sasl import Challenge, Rejected
 
 DOCS = Path(__file__).resolve().parents[3] / "docs/plugin-authors"
 
@@ -51,3 +52,29 @@ def test_the_package_and_its_test() -> None:
         names["test_a_stranger_waits"]()
     finally:
         del sys.modules["mta_patience"]
+
+
+def test_a_mechanism_and_capabilities(tmp_path) -> None:
+    """protocols.md, both blocks, as drop-in hooks."""
+    tmp_path.chmod(0o755)
+    for name, text in zip(("mechanism", "commands"), blocks("protocols.md", "python"), strict=True):
+        (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / f"{name}.py").chmod(0o644)
+    host = host_with()
+    DropIns(host, str(tmp_path)).scan()
+    assert host.failed == {}
+    session = FakeSession()
+
+    async def answers():
+        run = host.offering.mechanisms["X-ONE-TIME"].mechanism(None, host.plugins["mechanism"].context)
+        assert await run.step(b"bob@example.org") == Challenge(b"code?")
+        assert await run.step(b"1234") == Rejected("bob@example.org")
+        commands = host.offering.commands
+        assert (await commands["imap", "XQUOTA"].call(session=session, arguments=["ME"])).lines == [b"XQUOTA 0"]
+        assert (await commands["imap", "XQUOTA"].call(session=session, arguments=[])).status == "BAD"
+        assert (await commands["smtp", "XBILL"].call(session=session, arguments="")).code == 250
+        assert (await commands["pop3", "XLAST"].call(session=session, arguments="")).lines == ["one", "two"]
+
+    asyncio.run(answers())
+    assert host.offering.mail["XCOST"]("x") == "XCOST takes a number"
+    assert host.offering.mail["XCOST"]("7") is None
