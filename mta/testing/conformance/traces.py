@@ -81,7 +81,7 @@ class TracesConformance:
     def test_what_operators_do_extends_it(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             await db.spool.accept(intake(id="Q1", queued=["a@x.test", "b@x.test"]))
-            wanted = QueueFilter(ids=("Q1",))
+            wanted = QueueFilter(ids=(QueueId("Q1"),))
             await db.queue.hold(wanted, "look")
             await db.queue.release(wanted, now=NOW)
             await db.queue.delete(wanted)

@@ -68,6 +68,15 @@ HOOKS = (
     "@hookimpl\ndef delivered(record): pass\n",
     "@hookimpl\ndef message_accepted(message, envelopes): pass\n",
 )  # fmt: skip
+APART = """
+@hookimpl
+async def message_check(message, ctx):
+    await ctx.kv.set('apart', b'1')
+    try:
+        await ctx.http.request('GET', 'http://127.0.0.1:9/')
+    except OSError:
+        return add_score(1.0, 'apart')
+"""
 SCRIPT = '#!/bin/sh\ncase $(cat) in *win*) echo \'{"action": "accept", "score": 2.5}\';; esac\n'
 
 
@@ -95,6 +104,11 @@ def make_config(rng: random.Random, folder: Path) -> None:
         program = hooks / "message_check.d" / "50-words"
         program.write_text(SCRIPT, encoding="utf-8")
         program.chmod(0o755)
+    if rng.random() < 0.08:
+        (hooks / "apart.py").write_text(HEAD + APART, encoding="utf-8")
+        (hooks / "apart.yaml").write_text("isolate: process\n", encoding="utf-8")
+        for name in ("apart.py", "apart.yaml"):
+            (hooks / name).chmod(0o644)
     config = {
         "hostname": "mx.example.test",
         "data_dir": str(folder / "var"),
