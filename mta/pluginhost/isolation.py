@@ -6,7 +6,7 @@
 
 Here is the server's side: the plugin is loaded over there and never imported here; what the host registers are stand-ins that
 send each call across (jsonlines). ``ctx.kv``, ``ctx.dns`` and ``ctx.send`` come back here as calls; ``ctx.http``, ``ctx.clock`` and
-``ctx.threads`` are the process's own. Backends cannot be offered from there.
+``ctx.threads`` are the process's own. Backends, tables, commands and services cannot be offered from there.
 """
 # SPDX-License-Identifier: Apache-2.0
 

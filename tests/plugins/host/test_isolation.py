@@ -307,6 +307,11 @@ def test_settings_are_checked_there_and_told_here(shared, settings, problem) -> 
             "a backend cannot run in a process of its own",
             0,
         ),
+        (
+            "from mta_hooks import *\n@hookimpl\ndef register(registry):\n    registry.service('x', print)\n",
+            "registry.service does not work from a process of its own: leave out isolate",
+            0,
+        ),
         ("print('x' * 100_000)\nimport sys; sys.stdout.flush()\nraise KeyError('after print')\n", "after print", 3),
     ],
 )
