@@ -17,7 +17,7 @@ class Breaker:
 
     __slots__ = ("_count", "_limit", "_pause", "_probe_ends", "_since", "_window", "open_until", "opened", "troubled")
 
-    def __init__(self, errors: int, window: float, pause: float) -> None:
+    def __init__(self, errors: float, window: float, pause: float) -> None:
         self._limit = errors or math.inf
         self._window = window
         self._pause = pause
@@ -27,6 +27,10 @@ class Breaker:
         self.open_until = 0.0
         self.troubled = False
         self.opened = 0
+
+    def like(self) -> "Breaker":
+        """Another one with the same bounds, closed."""
+        return Breaker(self._limit, self._window, self._pause)
 
     def may_call(self, now: float) -> bool:
         """Asked while open: True for the one probe after the pause. A probe that never reports back expires after a pause."""

@@ -32,7 +32,7 @@ class PluginHealth:
     """One plugin.
 
     state   "failed": not running, see ``reason``; "suspended": its circuit breaker is open; "degraded": it blocked the
-            loop and runs in threads, its process failed, or it is missing what an optional plugin may miss
+            loop and runs in threads, one of its routes is suspended, its process failed, or it is missing what an optional plugin may miss
     """
 
     name: str
@@ -66,6 +66,8 @@ def health_of(plugin: Plugin, steps: Mapping[str, Sequence[Step]]) -> PluginHeal
     reason = ""
     if plugin.breaker.open_until > monotonic():
         state, reason = "suspended", "circuit breaker open"
+    elif away := [name for name, breaker in plugin.aside.items() if breaker.open_until > monotonic()]:
+        state, reason = "degraded", f"circuit breaker open: {', '.join(away)}"
     elif plugin.process is not None and plugin.process.trouble:
         state, reason = "degraded", plugin.process.trouble
     elif plugin.troubles:

@@ -369,3 +369,5 @@ class HookHost:
             for step in plan.steps:
                 if step.plugin is plugin:
                     step.move_to_threads()
+        for step in (*(route.step for route in self.routes if route.step.plugin is plugin), *plugin.metric_steps):
+            step.move_to_threads()

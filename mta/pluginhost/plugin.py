@@ -72,6 +72,8 @@ class Plugin:
     place        rank in the config's list; drop-ins come after all listed, built-ins last
     troubles     of its services, by name: why each one is not running
     wishes       durable notifications that it wants; None: all that it implements
+    aside        circuit breakers of what is not on the road of mail, its routes and metrics: a stranger who makes a route fail does
+                 not switch off the hooks
     on_error, timeout, before, after, when   what the config or NAME.yaml says; None or empty: ask the function, then the hook
     """
 
@@ -99,6 +101,7 @@ class Plugin:
     counters: dict[str, Counter] = field(default_factory=dict)
     process: Process | None = None
     metric_steps: tuple[Any, ...] = ()
+    aside: dict[str, Breaker] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
 
     @property

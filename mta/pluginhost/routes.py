@@ -1,4 +1,5 @@
-"""Routes and metrics of plugins, called by the same dispatcher as hooks: so they have its deadlines, breaker and counters.
+"""Routes and metrics of plugins, called by the same dispatcher as hooks: so they have its deadlines and counters, and a circuit
+breaker each, apart from that of the hooks: who makes a route fail must not stop the mail.
 
 A route's path is below /plugins/NAME/ unless it begins with "/"; two plugins cannot have the same, nor one what is the server's.
 """
@@ -100,6 +101,10 @@ def _step(plugin: Plugin, route: HttpRoute, path: str) -> Step:
 
 
 def _prepared(step: Step, run: Callable[..., Any]) -> Step:
+    aside = step.plugin.aside
+    if (breaker := aside.get(step.spec.name)) is None:
+        breaker = aside[step.spec.name] = step.plugin.breaker.like()
+    step.breaker = breaker
     step.file, step.line = place_of_code(run)
     step.timeout = step.spec.timeout  # the plugin's own timeout in the config is for its hooks
     step.on_error = "continue"

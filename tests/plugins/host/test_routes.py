@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -106,15 +107,32 @@ def test_what_is_no_answer_counts_as_an_error(answer):
     assert [hooks[f"GET /plugins/one/{name}"].errors for name in "ab"] == [1, 1]
 
 
-def test_errors_in_a_row_open_the_breaker():
+def test_errors_in_a_row_close_the_route_and_nothing_else():
     def broken(request, ctx):
         raise RuntimeError("broken")
 
-    host = host_with(offering("one", get("a", broken)), options=HostOptions(breaker_errors=3), log=RecordingLog())
+    host = host_with(offering("one", get("a", broken), get("b")), options=HostOptions(breaker_errors=3), log=RecordingLog())
     assert ask(host, 3) == [None] * 3
-    assert host.health()[0].state == "suspended"
+    assert (host.health()[0].state, host.health()[0].reason) == ("degraded", "circuit breaker open: GET /plugins/one/a")
     with pytest.raises(Away):
         ask(host)
+    assert ask(host, route=1)[0].body == b"one"
+    assert host.plugins["one"].breaker.open_until == 0.0  # its hooks are asked as ever
+
+
+def test_metrics_that_fail_are_not_asked_for_a_while_and_harm_nothing_else():
+    asked = []
+
+    def broken(ctx):
+        asked.append(1)
+        raise RuntimeError("broken")
+
+    host = host_with(offering("one", get("a"), metrics=broken), options=HostOptions(breaker_errors=3), log=RecordingLog())
+    for _ in range(10):
+        assert asyncio.run(host.metrics()) == []
+    assert len(asked) == 3
+    assert ask(host)[0].status == 200
+    assert host.plugins["one"].breaker.open_until == 0.0
 
 
 def test_a_handler_that_waits_too_long_is_given_up():
@@ -126,6 +144,19 @@ def test_a_handler_that_waits_too_long_is_given_up():
     assert ask(host) == [None]
     assert time.monotonic() - began < 5
     assert "0.2 s" in host.health()[0].hooks[0].last_error
+
+
+def test_a_def_that_blocks_the_loop_again_and_again_runs_in_a_thread():
+    threads = []
+
+    def heavy(request, ctx):
+        threads.append(threading.current_thread())
+        time.sleep(0.15)
+        return HttpAnswer()
+
+    host = host_with(offering("one", get("a", heavy)), options=HostOptions(block_seconds=0.01, block_limit=2))
+    assert [answer.status for answer in ask(host, 3)] == [200] * 3
+    assert [thread is threading.main_thread() for thread in threads] == [True, True, False]
 
 
 def test_query_values():
