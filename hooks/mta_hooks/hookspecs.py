@@ -573,6 +573,8 @@ def mailbox_event(event: MailboxEvent) -> None:
     FlagsClear; of these four ``details["changed"]`` names the flags, and ``flags`` is what the messages have now. MailboxCreate
     (missing parents too), MailboxDelete, MailboxRename (``details["from"]``), MailboxSubscribe, MailboxUnSubscribe.
 
-    Never told: QuotaExceed, since the transaction that was refused leaves nothing behind; Login and Logout, which have none
-    (``auth_result`` hears of logins); the mailboxes that a new account comes with; the messages of a mailbox that is deleted.
+    QuotaExceed, Login and Logout have no transaction of their own: their row is written right after it happened, beside the session,
+    which waits for nothing. QuotaExceed has ``queue_id`` (mail for a full account) or ``details["command"]``; Login and Logout, of
+    IMAP, POP3 and SMTP, ``details`` with "protocol", "client" and "session". Never told: the mailboxes that a new account
+    comes with; the messages of a mailbox that is deleted.
     """

@@ -151,6 +151,8 @@ class Assembly:
         if self._search is not None:
             self._indexer = Indexer(store=self.database.store, search=self._search, clock=self.clock, log=log)
         self._services.kv = self.database.kv
+        self._services.outbox = self.database.outbox
+        self._services.account = self.database.directory.user_by_id
         self._services.tables = getattr(self.database, "tables", None)
 
     def _dispatch(self, resolver: Resolver, pipeline: Pipeline, dead: Callable[[StorageDead], None]) -> None:

@@ -22,6 +22,10 @@ from mta_hooks.views import Session
 MAX_USERNAME = 320  # 64 + "@" + 255 octets of an address
 
 
+EVENTFUL = frozenset({"smtp", "imap", "pop3"})
+"""Services with sessions: a request over HTTP brings its password every time."""
+
+
 class LoginHooks(Protocol):
     @property
     def auth_policy(self) -> Any | None: ...
@@ -35,6 +39,10 @@ class LoginHooks(Protocol):
     def session_login(self) -> Any | None: ...
     @property
     def auth_result(self) -> Any | None: ...
+    @property
+    def mailbox_event(self) -> Any | None: ...
+    @property
+    def occurrences(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,15 @@ class Login:
         found: StoredKeys | None = await plan.first(service=attempt.service, username=username)
         return found
 
+    def left(self, service: str, session: Session) -> None:
+        """A connection has ended: the mailbox event Logout, where somebody was logged in."""
+        if self._hooks.mailbox_event is not None and session.user:
+            self._event("Logout", session.user, service, session)
+
+    def _event(self, event: str, user: str, service: str, session: Session) -> None:
+        if service in EVENTFUL:
+            self._hooks.occurrences.tell(event, user, protocol=session.protocol, client=session.client_ip, session=session.id)
+
     async def _judged(self, attempt: Attempt, claim: Claim) -> AuthOk | Denied:
         service, username, session = attempt.service, claim.username, attempt.session
         if (denied := await self._consider(attempt, username)) is not None:
@@ -179,7 +196,9 @@ class Login:
         return verdict
 
     async def tell(self, attempt: Attempt, username: str, answer: AuthOk | Denied) -> None:
-        """``auth_result``; ``log_in`` does it by itself."""
+        """``auth_result``, and the mailbox event Login; ``log_in`` does it by itself."""
+        if self._hooks.mailbox_event is not None and isinstance(answer, AuthOk):
+            self._event("Login", answer.user, attempt.service, attempt.session)
         if (plan := self._hooks.auth_result) is None:
             return
         reason = answer.reason if isinstance(answer, Denied) else ""

@@ -25,6 +25,7 @@ from mta.dispatch.sites import FULL, Batch, Site
 from mta.local.transport import LocalTransport
 from mta.model.delivery import Leased, Route, Trouble
 from mta.model.errors import TemporaryFailure
+from mta.model.ids import QueueId, UserId
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.courier import Outbound
@@ -78,7 +79,7 @@ class Runner:
         schedule = Schedule(config.queue, self._clock)
         bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log, direct=not local.deposits)
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
-        self._settler = Settler(self._queue, self._concluder, log, self._settled)
+        self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded)
         loader = Loader(config, self._queue)
         redirector = Redirector(hostname, resolver, config.limits.received)
         self._lanes = Lanes(
@@ -195,6 +196,11 @@ class Runner:
         finally:
             timer.cancel()
         self._lanes.prune()
+
+    def _exceeded(self, users: Sequence[UserId], id: QueueId) -> None:
+        if self._hooks.mailbox_event is not None:
+            for user in users:
+                self._hooks.occurrences.tell("QuotaExceed", user, queue_id=id)
 
     def _settled(self, leased: Leased) -> None:
         self._hand.discard(leased.row)

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mta.dispatch.conclude import Concluder, Finding, Settlement
 from mta.model.delivery import Leased
 from mta.model.errors import MailError, NoSuchUser, OverQuota, StorageDead, TemporaryFailure
+from mta.model.ids import QueueId, UserId
 from mta.obs.log import Log
 from mta_hooks.backends.queue import Queue
 
@@ -15,8 +16,16 @@ _RETRY = 1.0
 
 
 class Settler:
-    def __init__(self, queue: Queue, concluder: Concluder, log: Log, settled: Callable[[Leased], None]) -> None:
-        """``settled`` is told of each row that is out of our hands."""
+    def __init__(
+        self,
+        queue: Queue,
+        concluder: Concluder,
+        log: Log,
+        settled: Callable[[Leased], None],
+        exceeded: Callable[[Sequence[UserId], QueueId], None] = lambda _users, _id: None,
+    ) -> None:
+        """``settled`` is told of each row that is out of our hands; ``exceeded``: whose mailboxes are full."""
+        self._exceeded = exceeded
         self._queue = queue
         self._concluder = concluder
         self._log = log
@@ -94,6 +103,8 @@ class Settler:
 
     async def _refused(self, one: Settlement, exc: MailError) -> None:
         """A mailbox is full or gone: that of a sender who was to be told, else that of a recipient, who fails."""
+        if isinstance(exc, OverQuota) and len(one.outcomes) == 1:
+            self._exceeded(exc.users, one.outcomes[0].leased.message.id)
         if one.submissions:
             self._log.warning("dsn.undeliverable", ids=" ".join(intake.id for intake in one.submissions), reason=str(exc))
             await self._alone(Settlement(one.outcomes))

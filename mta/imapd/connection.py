@@ -17,7 +17,7 @@ from mta.imapd import answer
 from mta.imapd.incoming import Incoming
 from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import VERBS, greeting
-from mta.model.errors import MailError, TemporaryFailure
+from mta.model.errors import MailError, OverQuota, TemporaryFailure
 from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
@@ -139,6 +139,7 @@ class Connection(asyncio.Protocol):
         self.session.leave()
 
     def _tell_end(self) -> None:
+        self.server.login.left("imap", self.session.peer)
         if (plan := self.server.hooks.smtp_disconnect) is not None:
             session = self.session
             reason = session.reason or ("shutdown" if self.server.draining else "closed" if session.ending else "lost")
@@ -314,6 +315,8 @@ class Connection(asyncio.Protocol):
             raise
         except MailError as exc:
             reply = answer.of_error(exc, target=command.verb in _TARGETS)
+            if isinstance(exc, OverQuota) and (hooks := self.server.hooks).mailbox_event is not None:
+                hooks.occurrences.tell("QuotaExceed", self.session.peer.user, command=command.verb)
             if reply is answer.SERVERBUG or isinstance(exc, TemporaryFailure):
                 self.server.log.warning("imap.refused", session=session.peer.id, command=command.verb, detail=str(exc))
         except Exception:  # noqa: BLE001  # a bug: logged with its traceback, the connection survives

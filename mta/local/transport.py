@@ -37,6 +37,10 @@ class LocalHooks(Protocol):
     def deliver(self) -> DeliverPlan | None: ...
     @property
     def mailbox_deliver(self) -> PlacePlan | None: ...
+    @property
+    def mailbox_event(self) -> object | None: ...
+    @property
+    def occurrences(self) -> Any: ...
     def deliver_wants(self, recipient: Address) -> bool: ...
 
 
@@ -114,6 +118,8 @@ class LocalTransport:
         try:
             await self._depositor.deposit(delivery, leased.message)
         except OverQuota:
+            if self._hooks.mailbox_event is not None:
+                self._hooks.occurrences.tell("QuotaExceed", user, queue_id=leased.message.id)
             return LocalResult(leased, "552 5.2.2 mailbox is full")
         except NoSuchUser:
             return LocalResult(leased, "550 5.1.1 no such user here")

@@ -315,10 +315,10 @@ class Pipeline:
             await self._database.spool.accept(intake)
             _AT_ONCE.value += len(intake.deliveries)
         except (OverQuota, NoSuchUser) as exc:
-            if isinstance(exc, OverQuota) and "mailbox_event" in self._hooks.durable:
-                for user in exc.users or [d.user for d in intake.deliveries]:
-                    self._hooks.occurrences.tell("QuotaExceed", user, queue_id=intake.id)
             if len(intake.deliveries) + len(intake.queued) < 2:
+                if isinstance(exc, OverQuota) and "mailbox_event" in self._hooks.durable:
+                    for user in exc.users or [d.user for d in intake.deliveries]:
+                        self._hooks.occurrences.tell("QuotaExceed", user, queue_id=intake.id)
                 raise
             users = exc.users if isinstance(exc, OverQuota) else ()
             others, failed = split_off(intake.deliveries, users)

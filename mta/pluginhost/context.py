@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mta.model.directory import User
 from mta.model.errors import TemporaryFailure
+from mta.model.ids import UserId
 from mta.obs.log import Log
 from mta.pluginhost.http import HttpClient
 from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.tables import OwnTables
 from mta.pluginhost.threads import Pool
-from mta_hooks.backends.database import KeyValues
+from mta_hooks.backends.database import KeyValues, Outbox
 from mta_hooks.backends.tables import Schema, Tables
 from mta_hooks.metrics import Metric
 from mta_hooks.services import Clock, Dns, Http
@@ -37,7 +39,7 @@ class NoDns:
 
 @dataclass(slots=True)
 class Services:
-    """What all contexts share. ``kv``, ``tables`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
+    """What all contexts share. ``kv``, ``tables``, ``outbox``, ``account`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
 
     sealed  plugins are only tried: those in a process of their own get no network either
     """
@@ -49,6 +51,8 @@ class Services:
     http: Http = HttpClient()
     kv: KeyValues | None = None
     tables: Tables | None = None
+    outbox: Outbox | None = None
+    account: Callable[[UserId], Awaitable[User | None]] | None = None
     send: Send | None = None
     launcher: Launcher | None = None
     sealed: bool = False

@@ -22,6 +22,7 @@ from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
 from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.load import Find, adopt, find, guarded, load_package
+from mta.pluginhost.occurrences import Occurrences
 from mta.pluginhost.offers import Offering
 from mta.pluginhost.order import arrange
 from mta.pluginhost.orders import Order, read_orders
@@ -118,6 +119,7 @@ class HookHost:
         self.options = options or HostOptions()
         self.orders: dict[str, Order] = {}
         self.durable: frozenset[str] = frozenset()
+        self.occurrences = Occurrences(services)
         self.mailbox_events: frozenset[str] | None = None
         self.failed: dict[str, Failed] = {}
         self.plugins: dict[str, Plugin] = {}
@@ -297,6 +299,7 @@ class HookHost:
         """In the running loop of a worker: watchdogs, and the jobs that every worker runs."""
         self._dispatcher.watchdog.start()
         tasks.spawn(self._dispatcher.watchdog.run(), "plugin-watchdog")
+        self.occurrences.tasks = tasks
         if jobs:
             self.start_jobs(tasks, single=False)
 

@@ -145,6 +145,8 @@ class Connection(asyncio.Protocol):
     def _tell_end(self) -> None:
         """Once, though a handshake that failed may end the connection twice."""
         told, self._told = self._told, True
+        if not told:
+            self.server.login.left("pop3", self.session)
         if (plan := self.server.hooks.smtp_disconnect) is not None and not told:
             session = self.session
             reason = session.reason or ("shutdown" if self.server.draining else "closed" if session.ending else "lost")

@@ -201,6 +201,8 @@ class SmtpServer:
     def closed(self, link: SmtpProtocol) -> None:
         if link in self._links:
             link.end_transaction("disconnect")
+            if link.peer.user and not link.spec.local:
+                self.login.left("smtp", link.peer)
             if (plan := self.hooks.smtp_disconnect) is not None:
                 self.tell(plan, session=link.peer, reason=link.reason or "lost")
         self._links.discard(link)

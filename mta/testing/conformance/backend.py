@@ -132,7 +132,7 @@ async def deliver(database: Database, intake: Intake) -> None:
 
 
 class NoHooks:
-    deliver = mailbox_deliver = None
+    deliver = mailbox_deliver = mailbox_event = occurrences = None
 
     def deliver_wants(self, recipient: Address) -> bool:
         return False

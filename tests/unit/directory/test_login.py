@@ -131,7 +131,12 @@ def whole(*, policy=None, session=None, password="secret", mailbox=True, user=BO
         return user if credential == "secret" else AuthFail("wrong password")
 
     hooks = SimpleNamespace(
-        auth_policy=Hook(policy), auth_verify=Plan(verify), user_lookup=None, session_login=Hook(session), auth_result=Hook()
+        auth_policy=Hook(policy),
+        auth_verify=Plan(verify),
+        user_lookup=None,
+        session_login=Hook(session),
+        auth_result=Hook(),
+        mailbox_event=None,
     )
 
     async def run():
