@@ -22,6 +22,8 @@ from mta.wire.imap.search import And, Key, Search, exactly, has_fuzzy, loosely
 
 _SLICE = 64
 _SLICE_OCTETS = 2**20
+_LARGE = 2**18
+"""Octets of a message that is looked into in a thread."""
 _LOOKS = 200_000
 """Keys times messages looked at before others get their turn."""
 
@@ -123,7 +125,13 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
             stop += 1
         part = rest[start:stop]
         for at, message in zip(part, await _read_part(session, columns, part), strict=True):
-            if message is not None and reader.matches(at, message):
+            if message is None:
+                continue
+            if len(message) <= _LARGE:
+                matches = reader.matches(at, message)
+            else:
+                matches = await asyncio.get_running_loop().run_in_executor(None, reader.matches, at, message)
+            if matches:
                 found.append(at)
         await asyncio.sleep(0)
         await session.out.drain()

@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from mta.wire.mime.entity import Entity
 from mta.wire.mime.headers import unfold
-from mta.wire.mime.text import text
+from mta.wire.mime.text import MAX_TEXT, text
 from mta.wire.mime.words import decode_words
 
 _BREAK = re.compile(r"\r?\n")
@@ -36,13 +36,19 @@ def header_lines(octets: bytes, end: int) -> list[str]:
     return [fold(decode_words(line.rstrip(b"\r"))) for line in lines if line not in (b"", b"\r")]
 
 
-def readable_parts(root: Entity, octets: bytes) -> Iterator[str]:
-    """What the body says, line breaks as spaces: what a reader sees as one phrase is one phrase."""
-    for part in text(root, octets):
+def readable_parts(root: Entity, octets: bytes, limit: int = MAX_TEXT) -> Iterator[str]:
+    """What the body says, line breaks as spaces: what a reader sees as one phrase is one phrase. At most ``limit`` octets are decoded."""
+    for part in text(root, octets, limit):
         yield fold(_BREAK.sub(" ", part))
     for entity in root.walk():
         if entity is not root and entity.raw and (name := entity.filename):
             yield fold(_BREAK.sub(" ", name))
+
+
+def readable_size(root: Entity) -> int:
+    """Octets that ``readable_parts`` has to decode."""
+    sizes = [part.message.body_start - part.message.header_start for part in root.walk() if part.message is not None]
+    return sum(sizes) + sum([part.body_size for part in root.walk() if part.maintype == "text"])
 
 
 def field_pattern(name: str) -> "re.Pattern[bytes]":
