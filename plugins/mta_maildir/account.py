@@ -29,6 +29,8 @@ from mta_maildir.sync import sync
 LOCK = "mta-lock"
 SPECIAL = "mta-special-use"
 MARK = "maildirfolder"
+MAKING = "mta-making"
+GOING = "mta-deleted-"
 _VALIDITY = "dovecot-uidvalidity"
 _KNOWN_USES = {**dict(STANDARD), "Sent Messages": "\\Sent", "Sent Items": "\\Sent", "Spam": "\\Junk", "Deleted Messages": "\\Trash"}
 _log = logging.getLogger("mta.maildir")
@@ -164,10 +166,13 @@ class Account:
     def folder(self, name: str) -> Folder:
         """Up to date. Raises NoSuchMailbox."""
         try:
-            folder = self.folders()[normalise_name(name)]
+            name = normalise_name(name)
+            try:
+                return self.current(self.folders()[name])
+            except NoSuchMailbox:  # given new uids by somebody else
+                return self.current(self.folders()[name])
         except (KeyError, MailboxNotAllowed):
             raise NoSuchMailbox(name) from None
-        return self.current(folder)
 
     def by_id(self, mailbox: MailboxId) -> Folder:
         """Up to date. Raises NoSuchMailbox."""
@@ -200,19 +205,19 @@ class Account:
     # ---- making
 
     def _make_account(self) -> None:
-        """INBOX; and, unless somebody's folders are there already, what every new account has."""
-        ours = not any(name.startswith(".") for name in os.listdir(self.root))
+        """What every new account has, INBOX last: by its ``cur`` a finished one is known."""
         self.mode = os.stat(self.root).st_mode & 0o666
-        self._make_folder("")
-        if ours:
-            for name, use in STANDARD[1:]:
+        for name, use in STANDARD[1:]:
+            if not os.path.isdir(f"{self.root}/{folder_of(name)}"):
                 self._make_folder(folder_of(name), use)
+        if not os.path.exists(f"{self.root}/{subscriptions.NAME}"):
             subscriptions.write(self.root, [name for name, _ in STANDARD], self.mode)
+        self._make_folder("")
 
     def _make_folder(self, name: str, special_use: str = "") -> None:
         """Under a name that no reader shows, until it is whole."""
         path = f"{self.root}/{name}" if name else self.root
-        building = f"{self.root}/mta-making-{os.getpid()}-{threading.get_ident()}" if name else self.root
+        building = f"{self.root}/{MAKING}" if name else self.root
         folder_mode = self.mode | (self.mode & 0o444) >> 2
         if name:
             shutil.rmtree(building, ignore_errors=True)
@@ -290,7 +295,7 @@ class Account:
         if folder.path == self.root:
             raise MailboxNotAllowed("INBOX cannot be deleted")
         self.note("MailboxDelete", folder)
-        going = f"{self.root}/mta-deleted-{os.getpid()}-{time.monotonic_ns()}"
+        going = f"{self.root}/{GOING}{os.getpid()}-{time.monotonic_ns()}"
         os.rename(folder.path, going)
         disk.flush_folder(self.root)
         shutil.rmtree(going, ignore_errors=True)

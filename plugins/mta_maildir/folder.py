@@ -105,6 +105,11 @@ class Folder:
         for record in records:
             if first:
                 first, self.table = False, keyword_file.read(self.path)
+            if record[0] == "H" and record[1:4] != [VERSION, self.guid, str(self.validity)]:
+                self._clear()  # of the mailbox that was here before
+                self.stamp = ()
+                self.journal.forget()
+                return
             try:
                 self._take(record)
             except (ValueError, IndexError):
@@ -137,8 +142,6 @@ class Folder:
         elif kind == "R":
             self.recent = int(record[1])
         elif kind == "H":
-            if record[1] != VERSION or (record[2], int(record[3])) != (self.guid, self.validity):
-                raise ValueError(record[2])
             self.forgotten = int(record[4])
 
     def put(self, message: Message, base: str) -> None:

@@ -58,6 +58,10 @@ class Journal:
         self.lines += len(lines)
         return again, (line.split("\t") for line in lines)
 
+    def forget(self) -> None:
+        """It is of no use: the next write makes it anew."""
+        self._inode = self._offset = 0
+
     @property
     def exists(self) -> bool:
         return self._inode != 0

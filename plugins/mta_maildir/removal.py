@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from mta_maildir import disk
-from mta_maildir.account import Account
+from mta_maildir.account import GOING, Account
 
 _LEFT_OVER = 36 * 3600.0
 """Seconds after which a file in ``tmp`` is nobody's (https://cr.yp.to/proto/maildir.html)."""
@@ -43,8 +43,17 @@ def sweep(accounts: Sequence[Account], ledger: str, now: float, undelete: float)
     if len(kept) < len(entries):
         disk.replace(ledger, "".join(json.dumps(entry) + "\n" for entry in kept).encode(), 0o600)
     for account in accounts:
+        _remove_left(account.root, now - _LEFT_OVER)
         for path in {account.root, *(folder.path for folder in account.loaded())}:
             _empty(os.path.join(path, "tmp"), now - _LEFT_OVER)
+
+
+def _remove_left(root: str, before: float) -> None:
+    """Folders whose removal a crash cut short."""
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            if entry.name.startswith(GOING) and entry.stat(follow_symlinks=False).st_ctime < before:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _empty(folder: str, before: float) -> None:
