@@ -131,6 +131,8 @@ class Assembly:
             self._services.metrics = self._overview.metrics
         self._tls.chooser = Chooser(hooks, self._tls, lambda *files: context_with(config.tls, Pair(*files)), log)
         self._serve(login, resolver, pipeline)
+        for name in self.smtp.sasl.unknown():
+            log.warning("auth.mechanism_unknown", mechanism=name, fix="correct auth.mechanisms, or list the plugin that brings it")
         self.bus.open()
         hooks.start(self._tasks)
         self._shipper = Shipper(hooks, log)

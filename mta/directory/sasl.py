@@ -22,6 +22,7 @@ from mta.wire.sasl import Login as LoginMechanism
 from mta_hooks.views import Session
 
 _MOST_STEPS = 10
+_PASSWORDS = frozenset({"PLAIN", "LOGIN"})
 
 
 class Hooks(Protocol):
@@ -62,6 +63,15 @@ class Sasl:
         self.login = login
         self._hooks = hooks
         self._auth = auth
+
+    @property
+    def passwords(self) -> bool:
+        """Passwords are taken at all: by IMAP's LOGIN and POP3's USER too, which are PLAIN in other words."""
+        return not self._auth.mechanisms or not _PASSWORDS.isdisjoint(self._auth.mechanisms)
+
+    def unknown(self) -> list[str]:
+        """What the config names and nobody brings."""
+        return [name for name in self._auth.mechanisms if name not in self._hooks.offering.mechanisms and self._own(name) is None]
 
     def offered(self, door: Door) -> tuple[str, ...]:
         """Names in the order to show: strong ones first, as the config has them."""

@@ -28,7 +28,7 @@ def capabilities(session: Session) -> bytes:
     out = [_ALWAYS]
     if session.server.tls is not None and not session.peer.tls:
         out.append(b"STARTTLS")
-    if not session.secure:
+    if not (session.secure and session.server.sasl.passwords):
         out.append(b"LOGINDISABLED")
     out += [b"AUTH=" + name.encode("ascii") for name in session.server.sasl.offered(session.door)]
     return _shown([*out, *_brought(session)], hidden)

@@ -14,6 +14,8 @@ from mta.wire.sasl import MAX_RESPONSE, Challenge, Credentials, SaslError
 async def login(session: Session, command: Login) -> bytes:
     if not session.secure:
         raise no(b"use STARTTLS first", b"PRIVACYREQUIRED")
+    if not session.server.sasl.passwords:
+        raise no(b"not possible here, use AUTHENTICATE")
     try:
         claim = Credentials(command.username.decode("utf-8"), command.password.decode("utf-8"))
     except UnicodeDecodeError:

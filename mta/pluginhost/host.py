@@ -361,6 +361,8 @@ class HookHost:
         for plan in self._plans():
             for step in plan.steps:
                 steps[step.plugin.name].setdefault(plan.spec.name, []).append(step)
+        for offered in self.offering.calls():
+            steps[offered.plugin].setdefault(offered.step.spec.name, []).append(offered.step)
         running = sorted(self.plugins.values(), key=lambda p: (p.place, p.name))
         return [health_of(p, steps[p.name]) for p in running] + [f.health() for f in self.failed.values()]
 

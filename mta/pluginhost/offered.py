@@ -37,6 +37,11 @@ class Offered:
             self._step.file, self._step.line = place_of_code(written)
 
     @property
+    def step(self) -> Step:
+        """For the plugin's health."""
+        return self._step
+
+    @property
     def plugin(self) -> str:
         return self._step.plugin.name
 

@@ -56,6 +56,11 @@ class Offering:
     def advertised(self, protocol: Protocol, *, logged_in: bool) -> Iterator[str]:
         return (line for line, before in self.lines.get(protocol, ()) if logged_in or before)
 
+    def calls(self) -> Iterator[Offered]:
+        """Everything that is called like a hook."""
+        yield from (mechanism.call for mechanism in self.mechanisms.values())
+        yield from (command.call for command in self.commands.values())
+
     @classmethod
     def of(cls, plugins: Mapping[str, Plugin], dispatcher: Dispatcher) -> "Offering":
         """Raises PluginRefused for something that two plugins bring."""

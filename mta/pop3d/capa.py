@@ -7,7 +7,7 @@ from mta.pop3d.session import Session
 def capa(session: Session, _argument: bytes) -> bytes:
     lines = ["+OK capabilities follow", "TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER"]
     if session.maildrop is None:
-        if session.secure:
+        if session.secure and session.server.sasl.passwords:
             lines.append("USER")
         if mechanisms := session.server.sasl.offered(session.door):
             lines.append("SASL " + " ".join(mechanisms))

@@ -8,6 +8,8 @@ from mta.wire.pop3 import ok
 def user(session: Session, argument: bytes) -> bytes:
     if not session.secure:
         raise Refusal("use STLS first")
+    if not session.server.sasl.passwords:
+        raise Refusal("not possible here, use AUTH")
     name = argument.strip()
     if not name:
         raise Refusal("name missing")

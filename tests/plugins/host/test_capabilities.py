@@ -6,6 +6,7 @@ import asyncio
 import pytest
 
 from mta.config.sections import Imap, Listener
+from mta.model.errors import TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.clock import SystemClock
 from mta.net.listener import ListenerSpec
@@ -244,3 +245,18 @@ def test_verbs_of_the_hook_are_checked():
 
     with pytest.raises(PluginRefused, match="a verb of IMAP's own"):
         host_with(Wrong())
+
+
+def test_health_counts_commands_like_hooks():
+    host = host_with(Bringer())
+
+    async def scenario():
+        await host.offering.commands["smtp", "XSAY"].call(session=None, arguments="x")
+
+    with pytest.raises(TemporaryFailure):
+        asyncio.run(scenario())
+    (health,) = host.health()
+    say = next(hook for hook in health.hooks if hook.hook == "smtp XSAY")
+    assert (say.calls, say.errors) == (1, 1)
+    assert "helo" in say.last_error
+    assert {"imap XECHO", "imap XEARLY", "pop3 XLINES"} <= {hook.hook for hook in health.hooks}

@@ -250,3 +250,11 @@ def test_two_plugins_with_the_same_name():
     with pytest.raises(PluginRefused, match="X-KNOCK, and so does first"):
         host.change(add=[host.make("second", Plugin(Knock), "drop-in", 2)])
     assert list(host.offering.mechanisms) == ["X-KNOCK"]
+
+
+def test_without_plain_no_command_takes_a_password():
+    for names, taken, unknown in (((), True, []), (("PLAIN",), True, []), (("X-KNOCK", "PLAN"), False, ["PLAN"])):
+        host = HookHost(Services("mx.here.test", SystemClock(), Log()))
+        host.change(add=[host.make("knocking", Plugin(Knock), "drop-in")])
+        sasl = Sasl("imap", host, Login(host, Log()), Auth(mechanisms=names))
+        assert (sasl.passwords, sasl.unknown()) == (taken, unknown)
