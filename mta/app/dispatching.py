@@ -23,7 +23,7 @@ from mta.model.errors import StorageDead, TemporaryFailure
 from mta.net.dialer import Dialer
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
-from mta.obs.metrics import QUEUE
+from mta.obs.metrics import OUTBOX, QUEUE
 from mta.outbound.courier import Outbound
 from mta.pipeline.pipeline import Pipeline
 from mta.pluginhost.context import Services
@@ -188,12 +188,15 @@ class Dispatching:
         """How much waits, for the metrics: we hold the lock, so we alone say it."""
         while True:
             try:
-                found = await self._database.queue.stats(now=self._services.clock.now())
+                found = dict(await self._database.queue.stats(now=self._services.clock.now()))
+                notes = await self._database.outbox.count()
             except TemporaryFailure:
                 pass  # the log says it elsewhere
             else:
-                for state in ("due", "waiting", "leased", "held"):
-                    QUEUE[state].value = found.get(state, 0)
+                found["held"] -= found["error"]
+                for state in ("due", "waiting", "leased", "held", "error"):
+                    QUEUE[state].value = found[state]
+                OUTBOX["waiting"].value, OUTBOX["dead"].value = notes["total"] - notes["dead"], notes["dead"]
             await asyncio.sleep(_COUNT)
 
     async def stop(self, grace: float) -> None:

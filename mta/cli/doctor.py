@@ -1,6 +1,7 @@
 """``mta doctor``: everything that can be looked at before it hurts. Changes nothing."""
 # SPDX-License-Identifier: Apache-2.0
 
+import asyncio
 import os
 import shutil
 import socket
@@ -16,10 +17,12 @@ import click
 from mta.app.control import ask
 from mta.app.health import read_health
 from mta.app.places import Places
+from mta.app.rehearsal import look_on
 from mta.cli.access import host_of
 from mta.cli.output import json_option, show
 from mta.config.load import LoadedConfig, load
-from mta.model.errors import ConfigError
+from mta.model.errors import ConfigError, TemporaryFailure
+from mta.pluginhost.host import HookHost
 
 Finding = tuple[str, str, str]
 """("ok" | "warn" | "fail", what, text)"""
@@ -51,7 +54,13 @@ def _findings(file: str | None) -> Iterator[Finding]:
     yield from _name(loaded)
     yield from _disk(loaded)
     yield from _certificate(loaded)
-    yield from _plugins(loaded)
+    try:
+        host = host_of(loaded)
+    except ConfigError as exc:
+        yield "fail", "plugins", str(exc)
+    else:
+        yield from _plugins(host)
+        yield from _kept(loaded, host)
     yield from _library()
     yield from _running(loaded)
 
@@ -96,17 +105,31 @@ def _certificate(loaded: LoadedConfig) -> Iterator[Finding]:
     yield ("fail" if left < 0 else "warn" if left < 14 else "ok"), "tls", f"{tls.certificate}: {left:.0f} days left"
 
 
-def _plugins(loaded: LoadedConfig) -> Iterator[Finding]:
-    try:
-        host = host_of(loaded)
-    except ConfigError as exc:
-        yield "fail", "plugins", str(exc)
-        return
+def _plugins(host: HookHost) -> Iterator[Finding]:
     for plugin in host.health():
         if plugin.state == "failed":
             yield "fail", f"plugin {plugin.name}", plugin.reason
         else:
             yield "ok", f"plugin {plugin.name}", plugin.version or plugin.kind
+
+
+def _kept(loaded: LoadedConfig, host: HookHost) -> Iterator[Finding]:
+    """What plugins failed for good."""
+
+    async def look() -> tuple[int, int]:
+        async with look_on(loaded, host) as database:
+            stats = await database.queue.stats(now=time.time())
+            return stats["error"], (await database.outbox.count())["dead"]
+
+    try:
+        held, dead = asyncio.run(look())
+    except (ConfigError, TemporaryFailure) as exc:
+        yield "warn", "database", f"cannot be looked at: {exc}"
+        return
+    text = f"{held} recipients that a plugin failed: mta queue list --state error"
+    yield ("warn", "error hold", text) if held else ("ok", "error hold", "empty")
+    text = f"{dead} notifications were given up: mta hooks dead"
+    yield ("warn", "notifications", text) if dead else ("ok", "notifications", "none was given up")
 
 
 def _library() -> Iterator[Finding]:

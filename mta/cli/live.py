@@ -107,7 +107,8 @@ def main_numbers(answer: Answer) -> list[tuple[str, str]]:
     return [
         ("messages", line("mta_messages_total", ("accepted", "refused", "deferred"))),
         ("deliveries", line("mta_deliveries_total", ("delivered", "relayed", "deferred", "failed"))),
-        ("queue", line("mta_queue_recipients", ("due", "waiting", "leased", "held"))),
+        ("queue", line("mta_queue_recipients", ("due", "waiting", "leased", "held", "error"))),
+        ("notifications", line("mta_notifications", ("waiting", "dead"))),
         ("logins", line("mta_logins_total", ("ok", "failed", "refused", "unavailable"))),
         ("plugins", ", ".join([f"{int(errors)} errors", *troubled])),
         *(("problem", problem) for problem in answer["problems"]),

@@ -21,7 +21,7 @@ CRASHES, WAITED = 2, 5
 """Deaths in a row that are too many: of work whose hook was on the processor, and of work whose hook waited."""
 DIED = "the worker died"
 _REMEMBERED = 7 * 86400.0
-_AGAIN = 10.0
+_AGAIN = 2.0
 _ROWS = 1000
 KEYS = "mta/crashes"
 """Whose keys count crashes of outbox rows and maildrop files: no plugin has such a name."""

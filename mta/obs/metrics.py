@@ -106,7 +106,12 @@ DELIVERIES = _counter(
     "transport",
     "result",
 )
-QUEUE = _gauge("mta_queue_recipients", "Recipients in the queue: due, waiting (deferred), leased (at work), held.", "state")
+QUEUE = _gauge(
+    "mta_queue_recipients",
+    "Recipients in the queue: due, waiting (deferred), leased (at work), held, error (held for a plugin's).",
+    "state",
+)
+OUTBOX = _gauge("mta_notifications", "Durable notifications of plugins: waiting, dead (given up).", "state")
 DELAY = _histogram(
     "mta_delivery_delay_seconds",
     "From acceptance until a recipient in the queue was delivered or relayed.",

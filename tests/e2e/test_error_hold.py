@@ -83,9 +83,31 @@ def test_a_hook_that_goes_on_failing_is_named_with_its_traceback(hooks):
         assert f"{hooks}/ticket.py:8" in shown
         assert "no such ticket" not in row["last_reply"] + row["hold"]
         assert b'"error": 1' in server.cli("queue", "stats", "--json").stdout
+        assert b"1 recipients that a plugin failed" in server.cli("doctor", check=False).stdout
         assert b"1 recipient will be tried" in server.cli("queue", "retry", "--hook", "deliver").stdout
         wait_until(lambda: queue(server, "--state", "error"), 20, "it is held again")
         (hooks / "ticket.py").unlink()
         server.wait_for_log("plugin.unloaded")
         server.cli("queue", "retry", row["id"])
         wait_until(lambda: not queue(server), 10, "it is delivered")
+
+
+def test_notifications_that_kill_are_given_up_and_replayed(hooks):
+    (hooks / "chat.py").write_text(
+        "import os\nfrom mta_hooks import hookimpl\n@hookimpl\ndef delivered(record):\n    os._exit(3)\n"
+    )
+    with MailServer({"hooks_dir": str(hooks), "workers": 1}, protocols=("smtp", "imap")) as server:
+        send(server, 1, b"fine")
+
+        def dead():
+            return json.loads(server.cli("hooks", "dead", "--json").stdout)
+
+        wait_until(dead, 40, "it is given up", pause=0.5)
+        [row] = dead()
+        assert (row["hook"], row["payload"]["recipient"]) == ("delivered", ALICE)
+        assert "died 2 times in delivered of plugin chat" in row["error"]
+        (hooks / "chat.py").write_text("from mta_hooks import hookimpl\n@hookimpl\ndef delivered(record):\n    pass\n")
+        server.wait_for_log(r"plugin\.loaded .*again=True")
+        assert b"1 notification will be called again" in server.cli("hooks", "replay", str(row["id"])).stdout
+        wait_until(lambda: not dead(), 10, "it is told")
+        assert server.cli("hooks", "discard", "--yes", check=False).returncode == 64
