@@ -9,6 +9,7 @@ sender and recipient. Left out: lists of large providers, whose hosts all send b
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mta.model.message import Recipient
 from mta.model.network import is_private, parse_client
@@ -22,6 +23,8 @@ from mta_hooks.services import Registry
 
 SPF_WAIT = 5.0
 EVERY = 3600.0
+COUNTED = 3600.0
+"""Seconds in which further mail of one who is known is not written down: a commit less for each."""
 
 
 class Greylist:
@@ -64,9 +67,14 @@ class Greylist:
             return None
         now = ctx.clock.now()
         network = network_of(client, config.ipv4_prefix, config.ipv6_prefix)
-        triplet = await memory.bounded(Triplet.of(network, transaction.sender, recipient), config.most_waiting)
-        decision = decide(await memory.seen(triplet), now, delay=config.delay, window=config.window)
-        await memory.note(triplet, decision, now)
+        triplet = Triplet.of(network, transaction.sender, recipient)
+        seen = await memory.seen(triplet)
+        if seen is None and await memory.is_crowded(network, config.most_waiting):
+            triplet = replace(triplet, sender="*", recipient="*")  # the one that stands for all further strangers
+            seen = await memory.seen(triplet)
+        decision = decide(seen, now, delay=config.delay, window=config.window)
+        if decision.reason != "known" or (seen is not None and now - seen.last > COUNTED):
+            await memory.note(triplet, decision, now)
         if decision.wait:
             self._counts["deferred"] += 1
             seconds = -int(-decision.wait // 1)

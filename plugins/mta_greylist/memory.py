@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -31,14 +30,12 @@ class Memory:
         rows = await self._db.read(sa.select(t.first, t.last, t.passes).where(_is(triplet)))
         return Seen(*rows[0]) if rows else None
 
-    async def bounded(self, triplet: Triplet, most: int) -> Triplet:
-        """The triplet, or the one that stands for all further strangers of a network that has very many of them waiting."""
+    async def is_crowded(self, network: str, most: int) -> bool:
+        """Does the network have so many strangers waiting?"""
         t = TRIPLETS.c
-        waiting = sa.select(t.id).where(t.client == triplet.client, t.passes == 0).limit(most).subquery()
+        waiting = sa.select(t.id).where(t.client == network, t.passes == 0).limit(most).subquery()
         [row] = await self._db.read(sa.select(sa.func.count()).select_from(waiting))
-        if row[0] < most or await self.seen(triplet) is not None:
-            return triplet
-        return replace(triplet, sender="*", recipient="*")
+        return bool(row[0] >= most)
 
     async def note(self, triplet: Triplet, decision: Decision, now: float) -> None:
         match decision.reason:

@@ -261,3 +261,21 @@ def test_two_connections_at_once_are_one_stranger() -> None:
 
     ground.run(both())
     assert len(ground.run(ground.ctx.db.read(TRIPLETS.select()))) == 1
+
+
+def test_mail_of_the_known_is_written_down_once_an_hour() -> None:
+    ground = Ground()
+    ground.rcpt()
+    ground.clock.advance(300)
+    ground.rcpt()
+
+    def passes() -> int:
+        [row] = ground.run(ground.ctx.db.read(TRIPLETS.select()))
+        return int(row.passes)
+
+    for _ in range(3):
+        assert ground.rcpt() is None
+    assert passes() == 1
+    ground.clock.advance(3601)
+    assert ground.rcpt() is None
+    assert passes() == 2
