@@ -292,6 +292,8 @@ async def look_on(loaded: LoadedConfig, hooks: HookHost) -> AsyncIterator[Databa
         except FileNotFoundError:
             database = hooks.backend("database", "sqlite")("sqlite", DatabaseOptions(data_dir=folder, reserve=0))
             await database.open()
+            hooks.services.tables = getattr(database, "tables", None)
+            await hooks.migrate(loaded.where)
         try:
             yield database
         finally:

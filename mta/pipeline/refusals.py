@@ -2,8 +2,8 @@
 
 An attacker decides how often this is called, so nothing here waits, and everything is bounded: what is alike within a second is
 counted in one record, a record has at most 4 KiB of steps, at most ``MOST`` records wait, and new ones spend from an allowance
-that fills at ``RATE`` a second. What is above it is counted by stage in one record without names. What cannot be written
-is lost; mail is not.
+that fills at ``RATE`` a second. What is above it is counted by stage in one record without names; what one client has too much of,
+in one with its address. What cannot be written is lost; mail is not.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -26,6 +26,8 @@ RATE = 20.0
 """Records a second that one worker writes in the long run: with the records' bounds at most 7 MiB a minute."""
 BURST = 500.0
 MOST = 1000
+MOST_OF_ONE = 50
+"""Records of one client between two batches: others shall be seen beside it."""
 PAUSE = 1.0
 LARGEST_STEPS = 4096
 _LONGEST = 500
@@ -40,6 +42,7 @@ class Refusals:
     def __init__(self, traces: Traces | None, clock: Clock, log: Log) -> None:
         self._traces, self._clock, self._log = traces, clock, log
         self._pending: dict[Key, TraceRecord] = {}
+        self._clients: dict[str, int] = {}
         self._allowance, self._filled = BURST, clock.monotonic()
         self._woken = asyncio.Event()
 
@@ -72,9 +75,15 @@ class Refusals:
         if (known := self._pending.get(key)) is not None:
             self._pending[key] = replace(known, count=known.count + 1, until=now)
             return
-        if not self._may():
-            self._overflow(stage, reply, now)
+        client = session.client_ip
+        mine = self._clients.get(client, 0)
+        if mine >= MOST_OF_ONE and self._traces is not None:
+            self._overflow(stage, reply, now, client)
             return
+        if not self._may():
+            self._overflow(stage, reply, now, "")
+            return
+        self._clients[client] = mine + 1
         self._pending[key] = TraceRecord(
             id=transaction.id if transaction is not None else QueueId(""),
             at=now,
@@ -106,20 +115,20 @@ class Refusals:
         self._allowance -= 1.0
         return True
 
-    def _overflow(self, stage: str, reply: Reply, now: float) -> None:
+    def _overflow(self, stage: str, reply: Reply, now: float, client: str) -> None:
         state = "deferred" if reply.temporary else "refused"
-        known = self._pending.get((stage, state))
+        known = self._pending.get((stage, state, client))
         if known is None:
-            known = TraceRecord(
-                QueueId(""), now, "", "", "", 0, "", "", state=state, stage=stage, reply="more than can be kept", count=0
-            )
+            about = {"state": state, "stage": stage, "reply": "more than is kept", "count": 0}
+            known = TraceRecord(QueueId(""), now, "", "", "", 0, client, "", **about)  # type: ignore[arg-type]
             self._woken.set()
-        self._pending[stage, state] = replace(known, count=known.count + 1, until=now)
+        self._pending[stage, state, client] = replace(known, count=known.count + 1, until=now)
 
     def take(self) -> list[TraceRecord]:
         """What was noted since the last call."""
         records = list(self._pending.values())
         self._pending = {}
+        self._clients = {}
         return records
 
     async def run(self) -> None:

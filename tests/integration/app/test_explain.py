@@ -92,6 +92,7 @@ def eventually(server: MailServer, *words: str) -> list[Any]:
 
 
 def test_explained_and_then_sent(server: MailServer) -> None:
+    wanted = {}
     for name, folder in (("plain", "INBOX"), ("spam", "Junk"), ("list", "Lists")):
         said = explain(server, name)
         assert [one["folder"] for one in said["deliveries"]] == [folder]
@@ -99,9 +100,11 @@ def test_explained_and_then_sent(server: MailServer) -> None:
         replies = send(server, name, "alice@example.test")
         expected = [turn["reply"] for turn in said["dialogue"] if turn["said"].split()[0] in ("MAIL", "RCPT", "(message)")]
         assert [reply.rpartition(" ")[0] for reply in replies] == [reply.rpartition(" ")[0] for reply in expected]
-        [record] = eventually(server, f"{name}@far.test")
-        assert [step.get("folder") for step in record["steps"]][-1] == folder
+        wanted[f"<{name}@far.test>"] = folder
+    for record in eventually(server, "x@far.test"):
+        assert [step.get("folder") for step in record["steps"]][-1] == wanted.pop(record["message_id"])
         assert {step["plugin"] for step in record["steps"] if "plugin" in step} == {"guard"}
+    assert not wanted
 
 
 def test_refusals_are_traced(server: MailServer) -> None:
@@ -139,16 +142,10 @@ def test_a_new_hook_is_tried_on_stored_mail(server: MailServer, tmp_path: Path) 
     )
     tmp_path.chmod(0o755)
     hook.chmod(0o644)
-    said = json.loads(mta(server, "hooks", "replay", "--json", "--with", str(hook), "--since", "1h"))
-    assert said["replayed"] >= 4
+    said = json.loads(mta(server, "hooks", "replay", "--json", "--with", str(hook), "--since", "1h", "--to", "alice@example.test"))
+    assert said["replayed"] == 3
     assert [one["differs"]["outcome"] for one in said["differing"]] == [["accepted", "refused"]]
     assert said["differing"][0]["folder"] == "Lists"
-    assert (
-        json.loads(mta(server, "hooks", "replay", "--json", "--with", str(hook), "--since", "1h", "--to", "bob@example.test"))[
-            "differing"
-        ]
-        == []
-    )
     same = mta(server, "hooks", "replay", "--with", str(server.directory / "hooks" / "guard.py"), "--since", "1h")
     assert " 0 would differ" in same
 

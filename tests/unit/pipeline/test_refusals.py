@@ -10,7 +10,7 @@ from mta.model.errors import StorageFull
 from mta.model.ids import QueueId
 from mta.model.reply import Reply
 from mta.obs.log import Log
-from mta.pipeline.refusals import BURST, LARGEST_STEPS, MOST, RATE, Refusals, bounded
+from mta.pipeline.refusals import BURST, LARGEST_STEPS, MOST, MOST_OF_ONE, RATE, Refusals, bounded
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
 from mta.testing.plugins import FakeClock
@@ -89,17 +89,35 @@ def test_messages_are_never_one_record() -> None:
 def test_a_flood_is_counted_and_not_kept() -> None:
     async def scenario(refusals: Refusals, traces: FakeTraces, clock: FakeClock) -> None:
         for number in range(10_000):
-            refusals.add("rcpt", NO, session(), transaction=transaction(), recipients=[f"u{number}@a.test"])
+            refusals.add(
+                "rcpt", NO, session(f"192.0.2.{number % 200}"), transaction=transaction(), recipients=[f"u{number}@a.test"]
+            )
         await refusals.flush()
         assert len(traces.kept) == BURST + 1
-        assert traces.kept[-1].count == 10_000 - BURST
-        assert (traces.kept[-1].client, traces.kept[-1].recipients) == ("", ())
+        [rest] = [record for record in traces.kept if not record.client]
+        assert (rest.count, rest.recipients) == (10_000 - BURST, ())
         traces.kept.clear()
         clock.advance(1.0)
         for number in range(1000):
-            refusals.add("rcpt", NO, session(), transaction=transaction(), recipients=[f"v{number}@a.test"])
+            refusals.add(
+                "rcpt", NO, session(f"192.0.2.{number % 200}"), transaction=transaction(), recipients=[f"v{number}@a.test"]
+            )
         await refusals.flush()
         assert len(traces.kept) == RATE + 1
+
+    run(scenario)
+
+
+def test_one_client_does_not_hide_the_others() -> None:
+    async def scenario(refusals: Refusals, traces: FakeTraces, _clock: FakeClock) -> None:
+        for number in range(5000):
+            refusals.add("rcpt", NO, session("192.0.2.66"), transaction=transaction(), recipients=[f"u{number}@a.test"])
+        refusals.add("rcpt", NO, session("192.0.2.7"), transaction=transaction(), recipients=["one@a.test"])
+        await refusals.flush()
+        assert len(traces.kept) == MOST_OF_ONE + 2
+        assert [record.recipients for record in traces.kept if record.client == "192.0.2.7"] == [("one@a.test",)]
+        [rest] = [record for record in traces.kept if record.count > 1]
+        assert (rest.client, rest.count) == ("192.0.2.66", 5000 - MOST_OF_ONE)
 
     run(scenario)
 
@@ -108,7 +126,8 @@ def test_what_waits_is_bounded() -> None:
     def scenario(refusals: Refusals, _traces: FakeTraces, clock: FakeClock) -> None:
         for number in range(5 * MOST):
             clock.advance(1.0)
-            refusals.add("rcpt", NO, session(), transaction=transaction(), recipients=[f"u{number}@a.test"])
+            one = session(f"10.0.{number % 250}.{number % 7}")
+            refusals.add("rcpt", NO, one, transaction=transaction(), recipients=[f"u{number}@a.test"])
         assert len(refusals.take()) == MOST + 1
 
     run(scenario)
