@@ -152,7 +152,8 @@ class Registry(Protocol):
         ...
 
     def backend(self, kind: str, scheme: str, factory: BackendFactory) -> None:
-        """Offer a backend. kind "database": ``factory(url, options) -> mta_hooks.backends.Database``."""
+        """Offer a backend. Kind "database": ``factory(url, options) -> mta_hooks.backends.Database``; "store":
+        ``-> SeparateStore``. All kinds: docs/plugin-authors/backends.md."""
         ...
 
     def job(self, name: str, every: float, run: Job, *, single: bool = True) -> None:
