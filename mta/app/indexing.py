@@ -61,7 +61,6 @@ class Indexer:
 
     async def run(self) -> None:
         if self._source is None:
-            self._log.info("search.not_indexable")
             return
         while True:
             try:

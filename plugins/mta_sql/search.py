@@ -11,6 +11,7 @@ or longer than what is indexed.
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,8 +57,9 @@ _MATCH = "SELECT rowid FROM grams WHERE grams MATCH ? AND rowid BETWEEN ? AND ?"
 class SqliteSearch:
     """See ``mta_hooks.backends.search.Search``."""
 
-    def __init__(self, path: Path, about: About) -> None:
-        self._path, self._about = path, about
+    def __init__(self, path: Path, about: About, reserve: int = 0) -> None:
+        """``reserve``: octets of free disk below which nothing is indexed; mail comes first."""
+        self._path, self._about, self._reserve = path, about, reserve
         self._identity, self._newest = "", 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="mta-search-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="mta-search")
@@ -134,6 +136,7 @@ class SqliteSearch:
 
     async def index(self, documents: Sequence[Document], *, after: int, upto: int, unheld: Sequence[BlobId] = ()) -> bool:
         def run() -> bool:
+            self._check_room()
             if self._own.execute("UPDATE state SET position = ? WHERE position = ?", (upto, after)).rowcount != 1:
                 return False
             self._put(documents)
@@ -141,6 +144,11 @@ class SqliteSearch:
             return True
 
         return await self._write(lambda: self._transact(run))
+
+    def _check_room(self) -> None:
+        state = os.statvfs(self._path.parent)
+        if state.f_bavail * state.f_frsize < self._reserve:
+            raise TemporaryFailure("search: the disk is nearly full, and nothing is indexed")
 
     async def add(self, documents: Sequence[Document]) -> None:
         await self._write(lambda: self._transact(lambda: self._put(documents)))

@@ -24,7 +24,7 @@ def make_search(url: str, database: Any, options: DatabaseOptions) -> Search:
         )
     path = Path(options.data_dir) / FILE
     if not isinstance(database, SqlDatabase):
-        return SqliteSearch(path, _unknown)
+        return SqliteSearch(path, _unknown, options.reserve)
     core = database.core
     if database.url.startswith("postgresql"):
         from mta_sql.search_postgres import PostgresSearch
@@ -37,7 +37,7 @@ def make_search(url: str, database: Any, options: DatabaseOptions) -> Search:
     async def about() -> tuple[str, int]:
         return await core.read(look)
 
-    return SqliteSearch(path, about)
+    return SqliteSearch(path, about, options.reserve)
 
 
 async def _unknown() -> tuple[str, int]:

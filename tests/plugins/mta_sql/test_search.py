@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mta.model.errors import TemporaryFailure
 from mta.model.ids import BlobId
 from mta.model.search import Document
 from mta.testing import conformance
@@ -75,6 +76,18 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
         search = await opened(tmp_path)
         assert await search.position() == 0
         await search.index([document(1, "needle")], after=0, upto=1)
+        await search.close()
+
+    asyncio.run(run())
+
+
+def test_nothing_is_indexed_on_a_full_disk(tmp_path: Path) -> None:
+    async def run() -> None:
+        search = await opened(tmp_path)
+        search._reserve = 2**62
+        with pytest.raises(TemporaryFailure):
+            await search.index([document(1, "needle")], after=0, upto=1)
+        assert await search.position() == 0
         await search.close()
 
     asyncio.run(run())
