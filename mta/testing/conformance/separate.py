@@ -18,8 +18,7 @@ NOBODY: frozenset[str] = frozenset()
 async def _put(db: Database, user: UserId, id: str = "Q1", size: int = 6, placement: Placement | None = None) -> None:
     store = separate(db)
     assert store is not None
-    [account] = [one for one in await db.directory.users() if one.id == user] or [None]
-    assert account is not None
+    [account] = [one for one in await db.directory.users() if one.id == user]
     delivery = LocalDelivery(user, account.address, placement or Placement())
     await store.deliver(delivery, OctetContent(b"x" * size), id=QueueId(id), date=1_700_000_000, message_id="<m>")
 
