@@ -6,7 +6,6 @@ Everything is iterative: a thread of 100,000 replies costs no recursion. Loops i
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from mta.wire.imap.sort_keys import SortKeys
 
@@ -14,18 +13,27 @@ ALGORITHMS = ("ORDEREDSUBJECT", "REFERENCES")
 _DEEPEST = 500
 
 
-@dataclass(slots=True, eq=False)
 class Node:
     """A message, or the place of one that is not here (``number`` 0). ``sent``: for sorting; ``order`` breaks ties; ``claims``: how many
     have it as parent while they are linked, before ``children`` are known."""
 
-    number: int = 0
-    sent: int = 0
-    order: int = 0
-    keys: SortKeys | None = None
-    parent: "Node | None" = None
-    claims: int = 0
-    children: list["Node"] = field(default_factory=list)
+    __slots__ = ("children", "claims", "keys", "number", "order", "parent", "sent")
+
+    def __init__(self, number: int = 0, sent: int = 0, order: int = 0, keys: SortKeys | None = None) -> None:
+        self.number = number
+        self.sent = sent
+        self.order = order
+        self.keys = keys
+        self.parent: Node | None = None
+        self.claims = 0
+        self.children: Sequence[Node] = ()
+        """A list once there are some: most have none."""
+
+    def add(self, child: "Node") -> None:
+        if isinstance(self.children, list):
+            self.children.append(child)
+        else:
+            self.children = [child]
 
 
 Message = tuple[int, int, SortKeys]
@@ -40,7 +48,7 @@ def ordered_subject(messages: Sequence[Message]) -> list[Node]:
     for order, (number, sent, keys) in ordered:
         node = Node(number, sent, order, keys)
         if roots and keys.subject == last:
-            roots[-1].children.append(node)
+            roots[-1].add(node)
         else:
             roots.append(node)
         last = keys.subject
@@ -91,7 +99,7 @@ def _link(messages: Sequence[Message]) -> list[Node]:
             _adopt(before, node)
     for node in nodes:
         if node.parent is not None:
-            node.parent.children.append(node)
+            node.parent.add(node)
     return [node for node in nodes if node.parent is None]
 
 
@@ -121,6 +129,8 @@ def _would_loop(parent: Node, child: Node) -> bool:
 def _prune(roots: list[Node]) -> list[Node]:
     """Without placeholders that have no children, or that need not be there."""
     for node in reversed(list(_walk(roots))):  # from the leaves
+        if all([child.number for child in node.children]):  # noqa: C419
+            continue
         kept: list[Node] = []
         for child in node.children:
             if child.number:
@@ -157,7 +167,7 @@ def _when(node: Node) -> tuple[int, int]:
 def _sort_children(roots: Iterable[Node]) -> None:
     for node in reversed(list(_walk(roots))):
         if len(node.children) > 1:
-            node.children.sort(key=_when)
+            node.children = sorted(node.children, key=_when)
 
 
 def _shown(node: Node) -> SortKeys:
@@ -186,11 +196,13 @@ def _gather_subjects(roots: list[Node]) -> list[Node]:
             continue
         there = merged.get(id(there), there)
         if not node.number and not there.number:
-            there.children += node.children
+            for child in node.children:
+                there.add(child)
         elif not there.number or (keys.reply and not _shown(there).reply):
-            there.children.append(node)
+            there.add(node)
         else:
-            both = Node(order=there.order, children=[there, node])
+            both = Node(order=there.order)
+            both.children = [there, node]
             merged[id(table[keys.subject])] = both
     return [merged.get(id(node), node) for node in out]
 
