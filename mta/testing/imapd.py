@@ -61,12 +61,15 @@ class ImapSite:
         database: Callable[[DatabaseOptions], Database] | None = None,
         proxies: Sequence[Any] = (),
         data_dir: str = "/nonexistent",
+        hooks: Any = None,
         **limits: Any,
     ) -> None:
         self.clock = FakeClock(1_700_000_000.0)
         self.log = Log()
         self.tasks = Tasks(self.log)
-        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering())
+        self.hooks: Any = hooks or SimpleNamespace(
+            **{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering()
+        )
         options = DatabaseOptions(data_dir, changed=self._changed)
         self.memory = MemoryDatabase(options)
         self.memory.data.uid_validity = 100

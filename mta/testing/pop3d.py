@@ -86,6 +86,7 @@ class Pop3Site:
         user: UserId | None = None,
         plaintext: bool = True,
         tls: ssl.SSLContext | None = None,
+        hooks: Any = None,
         **limits: Any,
     ) -> None:
         self.user = UserId(1) if user is None else user
@@ -93,7 +94,9 @@ class Pop3Site:
         self.clock = FakeClock()
         self.log = Log()
         self.tasks = Tasks(self.log)
-        self.hooks: Any = SimpleNamespace(**{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering())
+        self.hooks: Any = hooks or SimpleNamespace(
+            **{**dict.fromkeys(SPECS), "auth_verify": FakePlan(self._verify)}, offering=Offering()
+        )
         self.server = Pop3Server(
             config=Config(auth=Auth(plaintext_without_tls=plaintext), limits=Limits(**limits)),
             hooks=self.hooks,
