@@ -29,6 +29,22 @@ def test_architecture_is_short_and_its_files_exist() -> None:
     assert [n for n in sorted(named) if not (ROOT / n).exists()] == []
 
 
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["hooks", "operators", "plugin-authors"])
+def test_every_page_can_be_found_from_its_folder_s_index(folder: str) -> None:
+    index = (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8")
+    pages = {p.name for p in (ROOT / "docs" / folder).glob("*.md")} - {"README.md"}
+    assert sorted(name for name in pages if f"]({name})" not in index) == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_are_small_and_say_what_they_are(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
