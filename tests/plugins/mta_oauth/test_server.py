@@ -3,7 +3,6 @@
 
 import base64
 import json
-import shutil
 import socket
 import subprocess
 
@@ -78,8 +77,7 @@ def test_failures_are_told_in_json_and_then_answered_like_all_others(server: Mai
     assert issuer.token()[:20] not in server.log
 
 
-@pytest.mark.peer
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.peer("curl")
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("protocol", ["imap", "pop3", "smtp"])
 def test_curl(server: MailServer, issuer, tmp_path, mechanism: str, protocol: str) -> None:
