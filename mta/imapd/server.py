@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mta.config.sections import Config
 from mta.directory.login import Login
 from mta.directory.sasl import Sasl
+from mta.imapd.columns import Columns
 from mta.imapd.connection import Connection
 from mta.imapd.view import View
 from mta.model.errors import MailError, NoSuchMailbox
@@ -104,6 +105,8 @@ class ImapServer:
         self.search = search
         self.sort_keys: tuple[MailboxId, dict[int, SortKeys]] = (MailboxId(0), {})
         """Of the mailbox that was sorted last; replaced, never changed."""
+        self.threads: tuple[tuple[Columns, int, str, bool] | None, bytes] = (None, b"")
+        """The last answer to THREAD … ALL, which holds as long as the same messages are there: columns, how many, algorithm, by uid."""
         self.clock = clock
         self.log = log
         self.tls = tls

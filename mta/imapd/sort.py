@@ -18,6 +18,7 @@ from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.session import Session
 from mta.model.errors import MailError
 from mta.model.ids import BlobId
+from mta.wire.imap.search import All
 from mta.wire.imap.sort import Sort, Thread
 from mta.wire.imap.sort_keys import SortKeys, decode_keys, sort_keys
 from mta.wire.imap.thread import encode_threads, ordered_subject, references
@@ -120,6 +121,10 @@ async def thread(session: Session, command: Thread) -> bytes:
     columns = selected.columns or await selected.rows()
     if mentions_modseq(search.key):
         session.use_condstore()
+    key = (columns, selected.count, command.algorithm, search.uid)
+    if isinstance(search.key, All) and session.server.threads[0] == key:
+        await _tell_threads(session, session.server.threads[1])
+        return ok(b"THREAD done")
     found, _ = await find_for(session, selected, columns, search)
     keys = await _keys(session, columns, found)
     numbers: Sequence[int] = selected.uids(found) if search.uid else [at + 1 for at in found]
@@ -129,12 +134,18 @@ async def thread(session: Session, command: Thread) -> bytes:
         return encode_threads(references(messages) if command.algorithm == "REFERENCES" else ordered_subject(messages))
 
     threads = await _beside(len(found), make)
+    if isinstance(search.key, All) and len(found) <= _KEPT:
+        session.server.threads = (key, threads)
+    await _tell_threads(session, threads)
+    return ok(b"THREAD done")
+
+
+async def _tell_threads(session: Session, threads: bytes) -> None:
     session.out.write(b"* THREAD")
     for start in range(0, len(threads), _PIECE):
         session.out.write((b"" if start else b" ") + threads[start : start + _PIECE])
         await session.out.drain()
     session.out.write(b"\r\n")
-    return ok(b"THREAD done")
 
 
 async def _beside(count: int, work: Callable[[], T]) -> T:
