@@ -8,6 +8,7 @@ from mta.cli.output import json_option, show
 from mta.model.address import Address
 from mta.model.directory import Alias
 from mta.model.domain import normalise
+from mta.model.pipe import program_of
 
 
 def _source(text: str) -> str:
@@ -33,13 +34,13 @@ def alias() -> None:
 @click.argument("targets", nargs=-1, required=True)
 @click.pass_context
 def add(ctx: click.Context, source: str, targets: tuple[str, ...]) -> None:
-    """Add an alias: one source, any number of targets.
+    """Add an alias: one source, any number of targets: addresses, or "|name" for the program hooks_dir/pipe.d/name.
 
     Example: mta alias add @example.org alice@example.org
     """
     known = _source(source)
     try:
-        parsed = tuple(str(Address.parse(target)) for target in targets)
+        parsed = tuple(f"|{program_of(t)}" if t.startswith("|") else str(Address.parse(t)) for t in targets)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from exc
     with_database(ctx, lambda db: db.directory.add_alias(Alias(known, parsed)), "directory")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from mta.model.address import Address
 from mta.model.directory import AliasTarget, Domain, HookTarget, MailboxTarget, NotFound, RelayTarget, Target
 from mta.model.errors import TemporaryFailure
+from mta.model.pipe import pipe_address, program_of
 from mta.model.reply import Reply
 from mta.obs.log import Log
 
@@ -165,6 +166,9 @@ class _Expansion:
             self._refuse("alias.too_deep", limit=MAX_DEPTH)
         path = (*path, key)
         for text in alias.targets:
+            if text.startswith("|"):
+                self._program(text, address)
+                continue
             try:
                 target = Address.parse(text if "@" in text else f"{text}@{address.domain}")
             except ValueError as exc:
@@ -177,6 +181,14 @@ class _Expansion:
                 await self.add(target, domain, path)
             if self.found > MAX_TARGETS:
                 self._refuse("alias.too_many_targets", limit=MAX_TARGETS)
+
+    def _program(self, text: str, address: Address) -> None:
+        try:
+            target = HookTarget(pipe_address(program_of(text), address))
+        except ValueError as exc:
+            self._log.warning("alias.target_malformed", address=str(self._origin), target=text, problem=str(exc))
+            return
+        self._local.setdefault(target.address, target)
 
     def _refuse(self, event: str, limit: int) -> None:
         """A mistake of ours, which the operator can mend while the peer keeps the message."""

@@ -11,6 +11,7 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.model.delivery import ERROR_HOLD, DeliveryPolicy, Leased, Outcome, QueuedMessage, Result, Trouble
 from mta.model.errors import HookFailed, TemporaryFailure
 from mta.model.message import Intake, LocalDelivery, Notification
+from mta.model.pipe import shown
 from mta.obs.log import Log
 from mta.obs.metrics import DELAY, DELIVERIES
 from mta.wire.dsn import RecipientReport
@@ -175,7 +176,7 @@ class Concluder:
     def _report(self, outcome: Outcome, action: Action, policy: DeliveryPolicy | None) -> RecipientReport:
         leased = outcome.leased
         return RecipientReport(
-            address=leased.address,
+            address=shown(leased.address),
             action=action,
             orcpt=leased.orcpt,
             diagnostic=outcome.reply,

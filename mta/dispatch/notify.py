@@ -8,6 +8,7 @@ from mta.model.address import Address
 from mta.model.delivery import DeliveryRecord, Leased, Result
 from mta.model.ids import QueueId
 from mta.model.message import Notification
+from mta.model.pipe import shown
 from mta.pluginhost.durable import payload_of
 from mta.pluginhost.plan import Plan
 
@@ -43,7 +44,7 @@ def notification(leased: Leased, result: Result, reply: str, remote: str, now: f
         message_id=message.message_id,
         origin=message.origin,
         sender=str(message.sender or ""),
-        recipient=str(leased.address),
+        recipient=str(shown(leased.address)),
         orcpt=leased.orcpt,
         result=result,
         reply=reply,

@@ -16,6 +16,7 @@ from mta.model.delivery import Deferred, Delivered, Failed, Leased, Trouble
 from mta.model.errors import HookFailed, NoSuchUser, OverQuota, TemporaryFailure
 from mta.model.ids import UserId
 from mta.model.message import LocalDelivery, Placement
+from mta.model.pipe import read_pipe
 from mta.obs.log import Log
 from mta_hooks.backends.directory import Directory
 from mta_hooks.views import Message
@@ -42,6 +43,7 @@ class LocalHooks(Protocol):
     @property
     def occurrences(self) -> Any: ...
     def deliver_wants(self, recipient: Address) -> bool: ...
+    def pipe(self, name: str) -> DeliverPlan | None: ...
 
 
 class LocalResult(NamedTuple):
@@ -73,6 +75,8 @@ class LocalTransport:
         try:
             if leased.placement is not None and leased.user is not None:
                 return await self._place(leased, leased.user, leased.placement)
+            if leased.user is None and (program := read_pipe(leased.address)) is not None:
+                return await self._pipe(leased, *program, load)
             return await self._hook(leased, load) or await self._mailbox(leased, load)
         except TemporaryFailure as exc:
             self._log.warning("local.failed", id=leased.message.id, recipient=str(leased.address), reason=str(exc))
@@ -83,15 +87,16 @@ class LocalTransport:
         plan = self._hooks.deliver
         if plan is None or not self._hooks.deliver_wants(leased.address):
             return None
-        answer = await plan.first(recipient=leased.address, sender=leased.message.sender, message=await load())
-        match answer:
-            case Delivered(text=text):
-                return LocalResult(leased, f"250 2.0.0 {text}")
-            case Deferred(text=text, enhanced=enhanced, delay=delay):
-                return LocalResult(leased, f"451 {_of_class('4', enhanced)} {text}", delay=delay)
-            case Failed(text=text, enhanced=enhanced):
-                return LocalResult(leased, f"554 {_of_class('5', enhanced)} {text}")
-        return None
+        return _result(leased, await plan.first(recipient=leased.address, sender=leased.message.sender, message=await load()))
+
+    async def _pipe(self, leased: Leased, name: str, alias: Address, load: Load) -> LocalResult:
+        """The program that an alias names; nobody else is asked."""
+        plan = self._hooks.pipe(name)
+        if plan is None:
+            self._log.error("local.no_program", id=leased.message.id, recipient=str(alias), program=name)
+            return LocalResult(leased, "451 4.3.5 the program for this address is away")
+        answer = await plan.first(recipient=alias, sender=leased.message.sender, message=await load())
+        return _result(leased, answer) or LocalResult(leased, "250 2.0.0 delivered")
 
     async def _mailbox(self, leased: Leased, load: Load) -> LocalResult:
         if leased.user is None:
@@ -124,6 +129,17 @@ class LocalTransport:
         except NoSuchUser:
             return LocalResult(leased, "550 5.1.1 no such user here")
         return LocalResult(leased, reply)
+
+
+def _result(leased: Leased, answer: Any) -> LocalResult | None:
+    match answer:
+        case Delivered(text=text):
+            return LocalResult(leased, f"250 2.0.0 {text}")
+        case Deferred(text=text, enhanced=enhanced, delay=delay):
+            return LocalResult(leased, f"451 {_of_class('4', enhanced)} {text}", delay=delay)
+        case Failed(text=text, enhanced=enhanced):
+            return LocalResult(leased, f"554 {_of_class('5', enhanced)} {text}")
+    return None
 
 
 def _detail(recipient: Address, owner: Address) -> str:

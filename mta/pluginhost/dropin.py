@@ -24,6 +24,7 @@ from typing import Any
 
 from mta.config.yaml import Tree, read
 from mta.model.errors import ConfigError
+from mta.model.pipe import NAME
 from mta.pluginhost import executables
 from mta.pluginhost.check import PluginRefused, check_name, implementations, nearest
 from mta.pluginhost.confine import Confinement
@@ -98,7 +99,8 @@ class DropIns:
         """Names of files like 50-archive.sh; others, such as README and what editors leave, are nobody's business."""
         try:
             _refuse_foreign(os.stat(self._folder / folder), str(self._folder / folder))
-            names = [n for n in os.listdir(self._folder / folder) if executables.NAME.match(n) and not n.endswith(".yaml")]
+            wanted = NAME if f"{folder}/" == executables.PIPES else executables.NAME
+            names = [n for n in os.listdir(self._folder / folder) if wanted.match(n) and not n.endswith(".yaml")]
         except PluginRefused as exc:
             self._complain(folder, exc)
             return []

@@ -1,6 +1,6 @@
 """``hooks_dir/<hook>.d/NN-name``: programs in any language as hooks, in the order of NN; docs/plugin-authors/executables.md.
 
-Each is a plugin called ``<hook>.d/NN-name``, with settings in ``NN-name.yaml`` beside it (those of a drop-in hook, and ``process:``). A line
+``hooks_dir/pipe.d/name`` are those that aliases name as ``|name``. Each is a plugin called ``<hook>.d/NN-name``, with settings in ``NN-name.yaml`` beside it (those of a drop-in hook, and ``process:``). A line
 ``# mta: persistent`` at the top of the file keeps it running and speaks JSON lines with it. Loaded, reloaded and dropped with
 the drop-in hooks; never a link, and never a file or folder that somebody else than root and ourselves could change.
 """
@@ -30,6 +30,8 @@ from mta.pluginhost.specs import SPECS, Spec
 from mta_hooks.markers import hookimpl
 
 NAME = re.compile(r"\d\d-[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+PIPES = "pipe.d/"
+"""Where the programs lie that aliases name: called like ``deliver`` hooks, each for its aliases only."""
 _HEAD = 1024
 _PERSISTENT = re.compile(rb"\W{1,4}\s*mta:\s*persistent\s*\Z")
 Answer = Callable[[Mapping[str, Any]], Coroutine[Any, Any, Any]]
@@ -46,7 +48,7 @@ class Found(NamedTuple):
 
 def look_at(name: str, path: str, refuse: Callable[[os.stat_result, str], None]) -> Found:
     """Raises PluginRefused. ``refuse`` raises for what a stranger could have written."""
-    hook = name.partition(".d/")[0]
+    hook = "deliver" if name.startswith(PIPES) else name.partition(".d/")[0]
     spec = SPECS.get(hook)
     if spec is None:
         raise PluginRefused(f"there is no hook {hook}{nearest(hook, SPECS)}", path)

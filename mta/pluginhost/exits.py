@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mta.model.delivery import Deferred, Delivered, Failed
 from mta.model.errors import TemporaryFailure
 from mta.model.message import Placement
@@ -114,6 +116,8 @@ def _output(spec: Spec, out: bytes, arguments: Mapping[str, Any]) -> Any:
     stripped = out.strip()
     if stripped.startswith(b"{"):
         return _object(spec, stripped, arguments)
+    if stripped.startswith(b"[") and spec.listed:
+        return _list(spec, stripped, arguments)
     if spec.name == "deliver":
         return Delivered(_first_line(out) or "delivered")
     if not stripped:
@@ -144,6 +148,15 @@ def _object(spec: Spec, out: bytes, arguments: Mapping[str, Any]) -> Any:
         raise Outside(f"answered {exc}") from None
     keep_notes(notes, arguments)
     return answer
+
+
+def _list(spec: Spec, out: bytes, arguments: Mapping[str, Any]) -> Any:
+    """Several answers, of a hook that takes several."""
+    try:
+        said = msgspec.json.decode(out)
+        return answer_in(spec, said, arguments)
+    except (BadAnswer, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Outside(f"answered {exc}") from None
 
 
 def _folder_and_flags(spec: Spec, out: bytes, placement: Placement) -> Placement:

@@ -16,11 +16,12 @@ from mta.pluginhost.confine import Account
 LONGEST = 1000
 """Characters of one value."""
 _CENSORED = re.compile(r"[^0-9A-Za-z!@%_=+:,./\\-]")  # Postfix: command_expansion_filter
+_RESULT = re.compile(r";\s*([A-Za-z0-9-]+)=([A-Za-z]+)")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def environment(hook: str, arguments: Mapping[str, Any], account: Account) -> dict[str, str]:
-    """``account`` is the one that the program runs as."""
+def environment(hook: str, arguments: Mapping[str, Any], account: Account, hostname: str = "") -> dict[str, str]:
+    """``account`` is the one that the program runs as; ``hostname``: whose Authentication-Results fields are ours."""
     recipient, original = _recipients(arguments)
     session, holder = arguments.get("session"), arguments.get("message") or arguments.get("transaction")
     local = recipient.local if recipient is not None else ""
@@ -43,12 +44,34 @@ def environment(hook: str, arguments: Mapping[str, Any], account: Account) -> di
         "SASL_USERNAME": getattr(session, "user", ""),
         "SASL_SENDER": "",
         "MTA_ID": getattr(holder, "id", "") or getattr(arguments.get("record"), "id", ""),
-        "MTA_SPAM_SCORE": "",
-        "MTA_AUTH_RESULTS": ",".join(f"{r.method}={r.result}" for r in arguments.get("results", ())),
+        "MTA_SPAM_SCORE": _score(arguments, holder),
+        "MTA_AUTH_RESULTS": _results(arguments, hostname),
     }
     censored = {name: _CENSORED.sub("_", str(value)[:LONGEST]) for name, value in values.items()}
     fixed = {"MTA_HOOK": hook, "HOME": account.home or "/", "SHELL": account.shell or "/bin/sh", "PATH": _PATH, "LANG": "C.UTF-8"}
     return censored | fixed
+
+
+def _score(arguments: Mapping[str, Any], holder: Any) -> str:
+    """What hooks have added up so far; empty once the message is in the queue, and where there is none."""
+    scores: Mapping[str, float] | None = arguments.get("scores")
+    if scores is not None:
+        return f"{sum(scores.values()):g}"
+    score = getattr(getattr(holder, "transaction", None) or arguments.get("transaction"), "score", None)
+    return "" if score is None else f"{score:g}"
+
+
+def _results(arguments: Mapping[str, Any], hostname: str) -> str:
+    """``spf=pass,dkim=fail``: those of this call, else those of our own field in the message's header (RFC 8601)."""
+    message = arguments.get("message")
+    if "results" in arguments:
+        found = [(r.method, r.result) for r in arguments["results"]]
+    elif message is not None and hostname:
+        ours = (text for text in message.header_all("Authentication-Results") if text.partition(";")[0].split()[:1] == [hostname])
+        found = _RESULT.findall(next(ours, ""))
+    else:
+        found = []
+    return ",".join(f"{method}={result}" for method, result in found)
 
 
 def _recipients(arguments: Mapping[str, Any]) -> tuple[Address | None, Address | None]:

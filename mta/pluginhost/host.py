@@ -18,6 +18,7 @@ from mta.pluginhost.call import Dispatcher, Step
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.durable import arguments_of
+from mta.pluginhost.executables import PIPES
 from mta.pluginhost.health import Failed, PluginHealth, health_of
 from mta.pluginhost.jobs import jobs_of, run_job
 from mta.pluginhost.launcher import Launcher
@@ -118,6 +119,7 @@ class HookHost:
         self.launcher = services.launcher = services.launcher or Launcher(services.log)
         self.options = options or HostOptions()
         self.orders: dict[str, Order] = {}
+        self.pipes: dict[str, Plan] = {}
         self.durable: frozenset[str] = frozenset()
         self.occurrences = Occurrences(services)
         self.mailbox_events: frozenset[str] | None = None
@@ -199,6 +201,7 @@ class HookHost:
                 self._registrations.check_pending()
                 self.plugins[plugin.name] = plugin
             plans = {hook: self._compile(hook) for hook, spec in SPECS.items() if spec.mode != "load"}
+            pipes = self._pipes()
             offering = Offering.of(self.plugins, self._dispatcher)
             routes = guarded(routes_of, self.plugins, self._dispatcher)
         except (pluggy.PluginValidationError, ValueError) as exc:
@@ -209,6 +212,7 @@ class HookHost:
             raise
         for hook, plan in plans.items():
             setattr(self, hook, plan)
+        self.pipes = pipes
         self.offering = offering
         self.routes = routes
         self._dispatcher.override = plans["verdict_override"]
@@ -246,10 +250,16 @@ class HookHost:
             plugin = self.plugins[found.plugin_name]
             if plugin.when is not None:
                 plugin.when.refuse_for(spec)
-            if spec.mode == "durable" and not hears(plugin.wishes, hook):
+            if (spec.mode == "durable" and not hears(plugin.wishes, hook)) or plugin.name.startswith(PIPES):
                 continue
             steps.append(Step(spec, plugin, found.function))
         return Plan(spec, arrange(hook, steps, self.orders.get(hook)), self._dispatcher) if steps else None
+
+    def _pipes(self) -> dict[str, Plan]:
+        """Programs that aliases name: a plan for each, so that none is asked for another's mail."""
+        spec = SPECS["deliver"]
+        steps = {n: Step(spec, p, p.object.deliver) for n, p in self.plugins.items() if n.startswith(PIPES)}
+        return {name.removeprefix(PIPES): Plan(spec, arrange("deliver", [step]), self._dispatcher) for name, step in steps.items()}
 
     # ---- what plugins bring
 
@@ -277,6 +287,10 @@ class HookHost:
             return False
         text = str(recipient)
         return any(step.when is None or step.when.wants(text) for step in self.deliver.steps)
+
+    def pipe(self, name: str) -> Plan | None:
+        """The program that an alias names as ``|name``."""
+        return self.pipes.get(name)
 
     async def call_durable(self, hook: str, payload: Mapping[str, Any], plugin: str = "") -> dict[str, str]:
         """Call a durable hook with its record rebuilt from the outbox (at least once); ``plugin``: only this one's.
@@ -367,7 +381,7 @@ class HookHost:
         return [health_of(p, steps[p.name]) for p in running] + [f.health() for f in self.failed.values()]
 
     def _plans(self) -> list[Plan]:
-        return [plan for hook in SPECS if (plan := getattr(self, hook, None)) is not None]
+        return [*(plan for hook in SPECS if (plan := getattr(self, hook, None)) is not None), *self.pipes.values()]
 
     def _moved(self, plugin: Plugin) -> None:
         for plan in self._plans():

@@ -88,11 +88,14 @@ class OneShot:
             files = [octets_file(encode_line(context))]
             try:
                 files.append(await message_file(message, self._plugin.pool) if message is not None else octets_file(b""))
-                done = await self._run(files[1], files[0], environment(self._spec.name, arguments, account), account, message)
+                done = await self._run(files[1], files[0], self._environment(arguments, account), account, message)
             finally:
                 for fd in files:
                     os.close(fd)
         return answer_of(self._spec, done, arguments)
+
+    def _environment(self, arguments: Mapping[str, Any], account: Account) -> dict[str, str]:
+        return environment(self._spec.name, arguments, account, self._plugin.context.hostname)
 
     async def _account_for(self, arguments: Mapping[str, Any]) -> Account:
         """The recipient's own account where the recipient is one of this machine's people, else the one for hooks."""

@@ -17,6 +17,7 @@ HOOKS = {
     "deliver.d/50-script": '#!/bin/sh\n[ "$EXTENSION" = script ] || { echo \'{"action": "failed", "text": "only +script"}\'; exit; }\n'
     'cat > "FILES/$MTA_ID"\n',
     "deliver.d/50-script.yaml": 'when: {recipient: ["*+script@*", "*+other@*"]}\n',
+    "pipe.d/ticket": '#!/bin/sh\necho "$RECIPIENT" > "FILES/ticket"\n',
     "message_check.d/10-stays": "#!/usr/bin/env -S python3 -IS\n# mta: persistent\nimport json, os, sys\n"
     "for line in sys.stdin:\n    asked = json.loads(line)\n"
     "    spam = any(v == 'spam' for k, v in asked['args']['message']['headers'] if k == 'Subject')\n"
@@ -54,7 +55,13 @@ def refusal(client, recipient):
 
 def test_programs_and_isolated_plugins_in_the_daemon(folder) -> None:
     with MailServer({"hooks_dir": str(folder / "hooks"), "workers": 1}) as server:
+        server.cli("alias", "add", "support@example.test", "|ticket")
+        assert server.cli("alias", "add", "evil@example.test", "|sh -c x", check=False).returncode != 0
         with server.smtp() as client:
+            client.sendmail("x@client.test", ["support@example.test"], compose("<s@client.test>", "support@example.test"))
+            assert client.mail("x@client.test")[0] == 250
+            assert client.rcpt("|ticket@example.test")[0] == 550
+            client.rset()
             client.sendmail("x@client.test", ["alice+script@example.test"], compose("<m@client.test>", ALICE))
             with pytest.raises(smtplib.SMTPDataError, match="spam, says"):
                 client.sendmail("x@client.test", [ALICE], "Subject: spam\r\n\r\nx\r\n")
@@ -69,6 +76,8 @@ def test_programs_and_isolated_plugins_in_the_daemon(folder) -> None:
         wait_until(
             lambda: [f for f in (folder / "files").iterdir() if b"<m@client.test>" in f.read_bytes()], 10, "the script's file"
         )
+        ticket = folder / "files" / "ticket"
+        wait_until(lambda: ticket.exists() and ticket.read_text() == "support@example.test\n", 10, "the alias's program ran")
         listed = server.cli("plugins", "list").stdout.decode()
         assert "deliver.d/50-script" in listed
         assert "executable" in listed
