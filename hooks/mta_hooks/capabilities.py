@@ -22,7 +22,7 @@ from mta.wire.imap.other import Argument, ImapCommand
 
 __all__ = ["Argument", "ImapCommand", "ImapHandler", "ImapReply", "ParamCheck", "Pop3Handler", "Pop3Reply", "SmtpHandler"]
 
-_LINE = re.compile(rb"[^\r\n\0]{1,65536}\Z")
+_LINE = re.compile(r"[^\r\n\0]{1,65536}\Z")
 _TEXT = re.compile(r"[ -~]{1,1000}\Z")
 _CODE = re.compile(r"[A-Z][A-Z0-9-]*(?: [ -Z\\^-~]{1,200})?\Z")
 
@@ -31,36 +31,37 @@ _CODE = re.compile(r"[A-Z][A-Z0-9-]*(?: [ -Z\\^-~]{1,200})?\Z")
 class ImapReply:
     """The tagged answer, after untagged ones.
 
-    lines  without "* " and CRLF; octets or text
+    lines  without "* " and CRLF; octets that are no UTF-8 as in ``ImapCommand``
     code   response code without brackets (RFC 9051 §7.1)
-    Raises ValueError for what is no answer.
     """
 
     text: str = "done"
     status: Literal["OK", "NO", "BAD"] = "OK"
     code: str = ""
-    lines: Sequence[str | bytes] = ()
+    lines: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
+    def problem(self) -> str:
+        """Why it is no answer; "" when it is one."""
         if self.status not in ("OK", "NO", "BAD"):
-            raise ValueError(f"a status is OK, NO or BAD, not {self.status!r}")
+            return f"a status is OK, NO or BAD, not {str(self.status)[:20]!r}"
         if self.code and not _CODE.match(self.code):
-            raise ValueError(f"{self.code[:80]!r} is no response code")
-        _check(self.text, self.lines)
+            return f"{str(self.code)[:80]!r} is no response code"
+        return _problem(self.text, self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Pop3Reply:
-    """+OK or -ERR with ``text``; ``lines``: a multi-line answer follows, None: none does. Raises ValueError for what is no answer."""
+    """+OK or -ERR with ``text``; ``lines``: a multi-line answer follows, None: none does."""
 
     text: str = ""
     ok: bool = True
-    lines: Sequence[str | bytes] | None = None
+    lines: Sequence[str] | None = None
 
-    def __post_init__(self) -> None:
-        _check(self.text or "-", self.lines or (), empty=True)
+    def problem(self) -> str:
+        """Why it is no answer; "" when it is one."""
         if self.lines is not None and not self.ok:
-            raise ValueError("no lines follow -ERR")
+            return "no lines follow -ERR"
+        return _problem(self.text or "-", [line or "-" for line in self.lines or ()])
 
 
 ImapHandler = Callable[..., ImapReply | Awaitable[ImapReply] | None]
@@ -70,10 +71,9 @@ ParamCheck = Callable[[str | None], str | None]
 """A parameter's value as sent, None when it has none; answers what is wrong with it (501 5.5.4), or None. ``def``, and quick."""
 
 
-def _check(text: str, lines: Any, *, empty: bool = False) -> None:
-    if not _TEXT.match(text):
-        raise ValueError("a text is one line of at most 1000 printable ASCII characters")
-    for line in lines:
-        octets = line.encode("utf-8") if isinstance(line, str) else line
-        if not (empty and not octets) and not _LINE.match(octets):
-            raise ValueError("a line is 1 to 65536 octets without CR, LF and NUL")
+def _problem(text: Any, lines: Any) -> str:
+    if not isinstance(text, str) or not _TEXT.match(text):
+        return "a text is one line of at most 1000 printable ASCII characters"
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and _LINE.match(line) for line in lines):
+        return "lines are a list of str without CR, LF and NUL, each of 1 to 65536 characters"
+    return ""

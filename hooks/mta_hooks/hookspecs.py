@@ -250,8 +250,8 @@ def smtp_command(session: Session, verb: str, args: str) -> Reply | None:
 def imap_command(session: Session, command: ImapCommand) -> ImapReply | None:
     """The client sent a command that IMAP does not know and this implementation registered: ``@hookimpl(verbs=("XPING",))``.
 
-    ``command.arguments``: an atom is str, a string or literal bytes, NIL None, a list in parentheses a list. Asked before login too:
-    look at ``session.user``. None: BAD, as for every unknown command. To advertise it, ``registry.capability``.
+    ``command.arguments``: atoms, strings and literals are str, NIL is None, a list in parentheses a list. Asked before login too: look at
+    ``session.user``. None: BAD, as for every unknown command. To advertise it, ``registry.capability``.
     """
 
 

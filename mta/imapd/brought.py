@@ -20,5 +20,5 @@ async def brought(session: Session, command: ImapCommand) -> bytes:
     if reply is None:
         raise bad(b"no such command")
     for line in reply.lines:
-        session.out.write(b"* %b\r\n" % (line.encode("utf-8") if isinstance(line, str) else line))
+        session.out.write(b"* %b\r\n" % line.encode("utf-8", "surrogateescape"))
     return status_line(reply.status.encode("ascii"), reply.code.encode("ascii"), reply.text.encode("ascii"))

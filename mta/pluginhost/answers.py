@@ -10,6 +10,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.pluginhost.specs import SPECS, Spec
 from mta.wire.dsn.report import RecipientReport
+from mta_hooks.capabilities import ImapReply, Pop3Reply
 from mta_hooks.views import Envelope
 
 LONGEST_TEXT = 1000
@@ -32,6 +33,8 @@ def problem_of(answer: Any, spec: Spec, arguments: Mapping[str, Any]) -> str:
     if spec.answers and not isinstance(answer, spec.answers) and not (spec.listed and _all_of(answer, spec.answers)):
         names = " or ".join(a.__name__ for a in spec.answers)
         return f"must answer {names} or None, not {type(answer).__name__}"
+    if isinstance(answer, ImapReply | Pop3Reply):
+        return answer.problem()
     further = _FURTHER.get(spec.name)
     return further(answer, arguments) if further is not None else ""
 

@@ -16,5 +16,5 @@ async def brought(session: Session, offer: OfferedCommand, argument: bytes) -> b
     first = ok(reply.text)
     if reply.lines is None:
         return first
-    lines = [line.encode("utf-8") if isinstance(line, str) else line for line in reply.lines]
+    lines = [line.encode("utf-8", "surrogateescape") for line in reply.lines]
     return first + b"".join(b"%b%b\r\n" % (b"." if line.startswith(b".") else b"", line) for line in lines) + b".\r\n"

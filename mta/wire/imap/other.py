@@ -3,12 +3,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Union
+from typing import Any
 
 from mta.wire.imap.scanner import Malformed, Scanner
 
-Argument = Union[str, bytes, None, list["Argument"]]  # noqa: UP007  # names itself
-"""An atom is str, a quoted string or literal bytes, NIL None, a parenthesised list a list."""
+Argument = str | None | list[Any]
+"""An atom, a quoted string or a literal is str, NIL None, a parenthesised list a list of these. What is no UTF-8 comes as surrogates:
+``encode("utf-8", "surrogateescape")`` gives the octets."""
 
 _WORD = re.compile(rb'[^\x00-\x20\x7f-\xff(){"]+')
 
@@ -34,7 +35,7 @@ def _argument(scan: Scanner) -> Argument:
     if first == 0x28:
         return scan.parenthesised(_argument)
     if first in (0x22, 0x7B, 0x7E):
-        return scan.string()
+        return scan.string().decode("utf-8", "surrogateescape")
     if first < 0:
         raise Malformed("command too short")
     word = scan.match(_WORD, "an argument")[0].decode("ascii")

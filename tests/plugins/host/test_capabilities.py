@@ -32,7 +32,7 @@ async def echo(session, arguments, ctx):
         return "yes"
     if arguments == ["inject"]:
         return ImapReply("x", lines=["a\r\nb OK"])
-    return ImapReply("echoed", code="XMORE 7", lines=[f"XECHO {arguments!r}", session.user.encode()])
+    return ImapReply("echoed", code="XMORE 7", lines=[f"XECHO {arguments!r}", session.user])
 
 
 def early():
@@ -97,7 +97,7 @@ def imap(*commands, login=True, config=None, listener=None, plugins=()):
 def test_an_imap_command_gets_its_arguments_and_answers():
     (said,) = imap(b'a XECHO atom "quo\\"ted" {3+}\r\nabc NIL (\\Flag (x "y")) INBOX*')
     assert said == (
-        b"* XECHO ['atom', b'quo\"ted', b'abc', None, ['\\\\Flag', ['x', b'y']], 'INBOX*']\r\n"
+        b"* XECHO ['atom', 'quo\"ted', 'abc', None, ['\\\\Flag', ['x', 'y']], 'INBOX*']\r\n"
         b"* alice@example.test\r\na OK [XMORE 7] echoed\r\n"
     )
     assert imap(b"a xecho") == [b"* XECHO []\r\n* alice@example.test\r\na OK [XMORE 7] echoed\r\n"]

@@ -118,7 +118,7 @@ ARGUMENTS = {
 
 OF_ONE = {
     ("smtp_command", "verb"): "XPING",
-    ("imap_command", "command"): ImapCommand("XPING", ("a", b"b")),
+    ("imap_command", "command"): ImapCommand("XPING", ("a", None)),
     ("log_event", "record"): LogRecord(1.0, "error", "storage.full"),
     ("user_change", "change"): UserChange("password", password="long enough to pass"),
     ("mailbox_store", "change"): "add",

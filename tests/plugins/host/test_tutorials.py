@@ -70,7 +70,7 @@ def test_a_mechanism_and_capabilities(tmp_path) -> None:
         assert await run.step(b"bob@example.org") == Challenge(b"code?")
         assert await run.step(b"1234") == Rejected("bob@example.org")
         commands = host.offering.commands
-        assert (await commands["imap", "XQUOTA"].call(session=session, arguments=["ME"])).lines == [b"XQUOTA 0"]
+        assert (await commands["imap", "XQUOTA"].call(session=session, arguments=["ME"])).lines == ["XQUOTA 0"]
         assert (await commands["imap", "XQUOTA"].call(session=session, arguments=[])).status == "BAD"
         assert (await commands["smtp", "XBILL"].call(session=session, arguments="")).code == 250
         assert (await commands["pop3", "XLAST"].call(session=session, arguments="")).lines == ["one", "two"]
