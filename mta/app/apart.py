@@ -5,12 +5,13 @@ Acceptance is still one transaction, of the database: each delivery into a mailb
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from mta.model.directory import User
-from mta.model.errors import OverQuota, TemporaryFailure
+from mta.model.errors import ConfigError, OverQuota, TemporaryFailure
 from mta.model.ids import UserId
 from mta.model.message import Intake, LocalDelivery, Notification, QueuedRecipient
 from mta_hooks.backends import Directory, Spool
@@ -73,20 +74,21 @@ class ApartDirectory:
 class ApartDatabase:
     """``inner`` is not open yet; everything not named here is its. Read only, the store stays closed: nobody delivers, nobody reads mail."""
 
-    def __init__(self, inner: Database, options: DatabaseOptions, make: MakeStore) -> None:
+    def __init__(self, inner: Database, options: DatabaseOptions, make: MakeStore, where: str) -> None:
         self._inner, self._events, self._closed = inner, options.mailbox_events, options.read_only
+        self._where = where
         tells = "mailbox_event" in options.durable_hooks
-        self.apart = make(
-            StoreOptions(
-                data_dir=options.data_dir,
-                account=self._account,
-                changed=options.changed,
-                event=self._event if tells else None,
-                reserve=options.reserve,
-                undelete=options.undelete,
-                dead=options.dead,
-            )
+        wanted = StoreOptions(
+            data_dir=options.data_dir,
+            account=self._account,
+            changed=options.changed,
+            event=self._event if tells else None,
+            reserve=options.reserve,
+            undelete=options.undelete,
+            dead=options.dead,
         )
+        with _placed(where):
+            self.apart = make(wanted)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -96,7 +98,8 @@ class ApartDatabase:
         if self._closed:
             return
         try:
-            await self.apart.open()
+            with _placed(self._where):
+                await self.apart.open()
         except BaseException:
             await self._inner.close()
             raise
@@ -125,9 +128,18 @@ class ApartDatabase:
             await self._inner.outbox.add([Notification("mailbox_event", fields)])
 
 
-def apart(inner: Database, options: DatabaseOptions, make: MakeStore) -> Database:
-    """``inner`` for all but mailboxes, which are where ``make`` puts them."""
-    return cast(Database, ApartDatabase(inner, options, make))
+@contextlib.contextmanager
+def _placed(where: str) -> Iterator[None]:
+    """A store does not know which file and line it comes from."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise ConfigError(where, "storage.mailboxes", exc.problem, exc.fix) from exc
+
+
+def apart(inner: Database, options: DatabaseOptions, make: MakeStore, where: str = "config") -> Database:
+    """``inner`` for all but mailboxes, which are where ``make`` puts them; ``where``: file and line that say so."""
+    return cast(Database, ApartDatabase(inner, options, make, where))
 
 
 def separate(database: Database) -> SeparateStore | None:

@@ -54,4 +54,4 @@ def make_database(loaded: LoadedConfig, host: HookHost, options: DatabaseOptions
     if store == IN_DATABASE:
         return made
     make = host.backend("store", scheme_of(store))
-    return apart(made, options, lambda more: make(store, more))
+    return apart(made, options, lambda more: make(store, more), loaded.where("storage.mailboxes"))

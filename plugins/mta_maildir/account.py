@@ -241,7 +241,8 @@ class Account:
         values = [int(name.rpartition(".")[2], 16) for name in given if _is_hex(name.rpartition(".")[2])]
         value = max(int(time.time()), *(number + 1 for number in values), 1)
         for made in (_VALIDITY, f"{_VALIDITY}.{value:08x}"):
-            os.close(disk.create(f"{self.root}/{made}", 0, 0o444))
+            with contextlib.suppress(FileExistsError):
+                os.close(disk.create(f"{self.root}/{made}", os.O_EXCL, 0o444))
         for name in given:
             os.unlink(f"{self.root}/{name}")
         disk.flush_folder(self.root)

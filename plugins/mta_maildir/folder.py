@@ -28,6 +28,12 @@ SETTLED_NS = 2 * 10**9
 """Two changes within one tick of the file system's clock look like one: a look is final when it came so long after the last change."""
 
 Stamp = tuple[int, ...]
+"""Times of ``new`` and ``cur``; inode, size and time of the uidlist and of the keywords."""
+
+
+def calm(stamp: Stamp) -> bool:
+    """The last change is so long ago that a further one would show."""
+    return not stamp or time.time_ns() - max(stamp[0], stamp[1], stamp[4], stamp[7]) > SETTLED_NS
 
 
 class Message:
@@ -174,7 +180,7 @@ class Folder:
     def write(self, records: Iterable[str], *, stamp: Stamp | None = None) -> None:
         """Durable on return; ``stamp``: of before a look into the folder, absent: as the folder is now, after a change of ours."""
         self.stamp = self.look() if stamp is None else stamp
-        self.settled = stamp is not None and time.time_ns() - max(stamp) > SETTLED_NS
+        self.settled = stamp is not None and calm(stamp)
         end = "\t".join(["S", *map(str, self.stamp)])
         worth = 4 * (len(self.messages) + len(self.graves)) + 1000
         if not self.journal.exists or self.journal.lines > worth:

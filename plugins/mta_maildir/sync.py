@@ -9,7 +9,7 @@ from mta.model.errors import NoSuchMailbox
 from mta_maildir import keywords as keyword_file
 from mta_maildir import uidlist as uidlist_file
 from mta_maildir.filename import USABLE, flags_of, keywords_of, order, sizes, split
-from mta_maildir.folder import SETTLED_NS, Folder, Grave, Message, Stamp, grave_record
+from mta_maildir.folder import Folder, Grave, Message, Stamp, calm, grave_record
 from mta_maildir.lock import dotlock
 from mta_maildir.uidlist import Uidlist
 
@@ -26,7 +26,7 @@ def sync(folder: Folder) -> None:
     """Raises NoSuchMailbox when the folder is gone, or is another mailbox now; OSError."""
     folder.read_journal()
     stamp = folder.look()
-    if stamp == folder.stamp and (folder.settled or time.time_ns() - max(stamp) < SETTLED_NS):
+    if stamp == folder.stamp and (folder.settled or not calm(stamp)):
         return
     scan(folder, stamp)
 
@@ -62,7 +62,7 @@ def scan(folder: Folder, stamp: Stamp) -> None:
         folder.next_uid = max(folder.next_uid, folder.uidlist.next_uid)
         folder.write([*records, f"N\t{folder.next_uid}\t{folder.highest}"], stamp=stamp)
     else:
-        folder.settled = time.time_ns() - max(stamp) > SETTLED_NS
+        folder.settled = calm(stamp)
 
 
 def _reread_keywords(folder: Folder) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from mta.model.errors import MailError
 from mta.model.ids import MailboxId
 from mta_maildir.account import Account
-from mta_maildir.folder import SETTLED_NS, Folder, Stamp
+from mta_maildir.folder import Folder, Stamp, calm
 
 EVERY = 2.0
 OPEN = 60.0
@@ -59,7 +59,7 @@ class Watch:
             stamp = folder.look()
         except (OSError, MailError):  # gone or away: who has it open finds out
             stamp = ()
-        known = stamp == folder.stamp and (folder.settled or not stamp or time.time_ns() - max(stamp) < SETTLED_NS)
+        known = stamp == folder.stamp and (folder.settled or not calm(stamp))
         if known or self._told.get(folder.id) == stamp:
             return False
         self._told[folder.id] = stamp

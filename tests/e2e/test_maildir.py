@@ -5,7 +5,9 @@ import contextlib
 import os
 import re
 import sqlite3
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from imapclient import IMAPClient
@@ -130,6 +132,29 @@ def test_spam_goes_to_junk_by_the_queue(tmp_path):
         client = imap(server)
         arrived(client, 1, "Junk")
         arrived(client, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account only as root")
+def test_as_the_servers_own_account():
+    """Rights count for everybody but root; and what commands make as root the server may change."""
+    with tempfile.TemporaryDirectory(prefix="mta-maildir-") as place:
+        os.chmod(place, 0o755)
+        folder = Path(place)
+        server = maildir_server(folder, user="nobody")
+        os.chown(folder / "mail", 65534, -1)
+        with server:
+            server.cli("mailbox", "list", BOB)
+            with server.smtp() as smtp:
+                smtp.sendmail("x@client.test", [ALICE, BOB], compose("<own@client.test>", ALICE))
+            for user in USERS:
+                client = imap(server, user)
+                arrived(client, 1)
+                client.create_folder("made/here")
+                client.select_folder("INBOX")
+                client.add_flags([1], [b"word"])
+            server.cli("mailbox", "verify")
+            made = [folder / "mail", *(folder / "mail").rglob("*")]
+            assert {path.stat().st_uid for path in made} == {65534}
 
 
 MBSYNC = """
