@@ -219,7 +219,8 @@ class Lanes:
         least = self._remote.down_for(site)
         for batch in batches:
             findings = [
-                Finding(one, site.down_reply, site.down_remote, least=least, policy=batch.policy) for one in batch.recipients
+                Finding(one, site.down_reply, site.down_remote, least=least, policy=batch.policy, trouble=_uncalled(one.trouble))
+                for one in batch.recipients
             ]
             await self._conclude(batch.message, findings)
 
@@ -263,6 +264,11 @@ class Lanes:
 
 def _findings_of(batch: Batch, reply: str, trouble: Trouble | None = None) -> list[Finding]:
     return [Finding(leased, reply, policy=batch.policy, trouble=trouble) for leased in batch.recipients]
+
+
+def _uncalled(trouble: Trouble | None) -> Trouble | None:
+    """No hook was asked: what is counted stays."""
+    return None if trouble is None else replace(trouble, times=0)
 
 
 def trouble_behind(exc: BaseException | None) -> Trouble | None:
