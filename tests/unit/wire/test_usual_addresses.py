@@ -14,7 +14,7 @@ PIECES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(PIECES)
 def test_usual_entries_are_read_as_all_others(pieces: list[bytes]) -> None:
     value = b"".join(pieces)
