@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox, TemporaryFailure
+from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox, StorageDead, TemporaryFailure
 from mta.model.ids import MailboxId, UserId
 from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
 from mta.model.mailbox_name import INBOX, STANDARD, normalise_name, parents
@@ -59,6 +59,10 @@ class Account:
                 hold(fd, self.root)
                 self.events, self.changed = [], {}
                 yield
+            except (OSError, TemporaryFailure, StorageDead):
+                for folder in self.loaded():
+                    folder.distrust()
+                raise
             finally:
                 os.close(fd)
 

@@ -75,6 +75,12 @@ class Folder:
         self.forgotten = 0
         self._status: MailboxStatus | None = None
 
+    def distrust(self) -> None:
+        """A change failed halfway: the files and the journal say what happened, this memory does not."""
+        self._clear()
+        self.stamp = self.listed = ()
+        self.journal.forget()
+
     # ---- files
 
     def file(self, message: Message) -> str:
@@ -112,9 +118,7 @@ class Folder:
             if first:
                 first, self.table = False, keyword_file.read(self.path)
             if record[0] == "H" and record[1:4] != [VERSION, self.guid, str(self.validity)]:
-                self._clear()  # of the mailbox that was here before
-                self.stamp = ()
-                self.journal.forget()
+                self.distrust()  # of the mailbox that was here before
                 return
             try:
                 self._take(record)

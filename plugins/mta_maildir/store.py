@@ -41,6 +41,7 @@ class MaildirStore:
         self._parsed: OrderedDict[BlobId, bytes] = OrderedDict()
         self._parsed_size = 0
         self._disk = (0.0, 0)
+        self._dead = False
 
     async def open(self) -> None:
         base = self._template.base
@@ -74,7 +75,9 @@ class MaildirStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, run)
         except StorageDead as exc:
-            self._options.dead(exc)
+            if not self._dead:
+                self._dead = True
+                self._options.dead(exc)
             raise
 
     async def _within(self, account: Account, work: Callable[[Account], T]) -> T:
