@@ -259,7 +259,8 @@ class Lanes:
                 findings.append(Finding(leased, _MISTAKE))
             else:
                 findings.append(Finding(leased, result.reply, delivery=result.delivery, delay=result.delay, trouble=result.trouble))
-        await self._conclude(message, findings)
+        with self._recorder.of("queue", message.id, [leased.row for leased in batch.recipients]):
+            await self._conclude(message, findings)
 
 
 def _findings_of(batch: Batch, reply: str, trouble: Trouble | None = None) -> list[Finding]:
