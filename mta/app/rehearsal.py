@@ -305,7 +305,7 @@ async def rehearse(loaded: LoadedConfig, **options: Any) -> AsyncIterator[Rehear
     """A rehearsal of this config over its own database, in a process that does nothing else: it gets no network any more. Raises ConfigError, TemporaryFailure."""
     rehearsal = Rehearsal(loaded, **options)
     if not options.get("dns"):
-        rehearsal.caught.guard()
+        rehearsal.caught.guard(loaded.config.database)
     rehearsal.load()
     async with look_on(loaded, rehearsal.hooks) as database:
         await rehearsal.open(database)

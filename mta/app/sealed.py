@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mta.directory.elsewhere import ELSEWHERE
 from mta.model.address import Address
@@ -31,7 +32,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """``kind``: "http", "dns", "send", "key", "table"; ``plugin``: "" where it is not known."""
+    """``kind``: "http", "dns", "send", "key", "table", "socket"; ``plugin``: "" where it is not known."""
 
     kind: str
     plugin: str
@@ -45,19 +46,22 @@ class Caught:
     who: Callable[[], str] = lambda: ""
     effects: list[Effect] = field(default_factory=list)
 
-    def guard(self) -> None:
+    def guard(self, database: str) -> None:
         """From now on this process connects to nothing over the Internet kinds of sockets: for plugins that bring a client of their own.
 
-        By an audit hook, for the life of the process; sockets that no Python code makes (a database driver's) are not its business.
+        By an audit hook, for the life of the process. A database driver makes its connections outside of Python; the name of its
+        host, from the URL ``database``, may be looked up.
         """
+        near = (None, "localhost", "127.0.0.1", "::1", urlsplit(database).hostname)
 
         def look(event: str, args: tuple[Any, ...]) -> None:
-            if event not in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+            if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+                target, away = args[0], args[0] not in near
+            elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+                target, away = args[1], isinstance(args[1], tuple)
+            else:
                 return
-            target = args[0] if event.startswith("socket.get") else args[1]
-            if isinstance(target, tuple) or (
-                event.startswith("socket.get") and target not in (None, "localhost", "127.0.0.1", "::1")
-            ):
+            if away:
                 self.note("socket", f"{target} was not connected")
                 raise OSError(errno.ENETUNREACH, "no network while something is only tried")
 

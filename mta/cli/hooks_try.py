@@ -81,7 +81,7 @@ async def _replay(config: LoadedConfig, plugin: str, given: Mapping[str, Any]) -
     present = Rehearsal(config, dns=given["dns"])
     candidate = Rehearsal(_with(config, plugin, file, listed), dns=given["dns"])
     if not given["dns"]:
-        candidate.caught.guard()
+        candidate.caught.guard(config.config.database)
     for rehearsal in (present, candidate):
         rehearsal.load()
     if file is not None:
