@@ -13,7 +13,7 @@ from contextlib import suppress
 from mta.directory.passwords import Passwords
 from mta.model.address import Address
 from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, StoredKeys, User
-from mta.model.errors import MailError
+from mta.model.errors import TemporaryFailure
 from mta.model.ids import UserId
 from mta.wire.sasl.scram import parse_keys
 from mta_hooks import hookimpl
@@ -112,7 +112,7 @@ class DirectoryPlugin:
         if len(self._keyed) >= _MOST:
             self._keyed.clear()
         self._keyed.add((user, stored))
-        with suppress(MailError):
+        with suppress(TemporaryFailure):
             if await self._directory.scram_keys(user) is None:
                 await self._directory.set_scram_keys([(user, stored, await self._passwords.scram_keys(password))])
 

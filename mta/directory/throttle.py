@@ -13,6 +13,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ class Throttle:
         """``exempt``: networks whose addresses are not slowed as such: a webmail, a proxy that cannot say whom it speaks for."""
         self._exempt = tuple(ip_network(text, strict=False) for text in exempt)
         self._tell = tell
+        self._place = lru_cache(maxsize=4096)(self._place_of)
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._known: OrderedDict[str, float] = OrderedDict()
 
@@ -133,22 +135,21 @@ class Throttle:
     # ---- buckets
 
     def _keys_of(self, client: str, username: str) -> _Keys:
-        place, slowed = "", False
+        place, address = self._place(client)
+        name = username.lower()
+        return _Keys(address, _digest("u", name) if name else "", _digest("p", f"{place} {name}") if name else "")
+
+    def _place_of(self, client: str) -> tuple[str, str]:
+        """What counts as one address, and its key, "" where addresses are not slowed."""
         try:
             address = ip_address(client)
         except ValueError:
-            address = None
-        if address is not None:
-            if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-                address = address.ipv4_mapped
-            place = str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
-            slowed = not any(address in network for network in self._exempt)
-        name = username.lower()
-        return _Keys(
-            _digest("a", place) if slowed else "",
-            _digest("u", name) if name else "",
-            _digest("p", f"{place} {name}") if name else "",
-        )
+            return "", ""
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        place = str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+        exempt = any(address in network for network in self._exempt)
+        return place, "" if exempt else _digest("a", place)
 
     def _bucket(self, key: str) -> Bucket:
         bucket = self._buckets.get(key)
