@@ -191,7 +191,7 @@ def answer_out(answer: Any) -> Any:
         return answer.to_json()
     if isinstance(answer, Mapping):
         return {"each": {str(key): answer_out(each) for key, each in answer.items()}}
-    if dataclasses.is_dataclass(answer):
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, Address):
         return {"type": type(answer).__name__, **_fields(answer)}
     return plain(answer)
 
@@ -202,7 +202,8 @@ def answer_in(spec: Spec, answer: Any, arguments: Mapping[str, Any]) -> Any:
         return None
     if isinstance(answer, list):
         if not spec.answers:
-            return convert(answer, hints(spec.name)["return"])
+            untyped = [{k: v for k, v in each.items() if k != "type"} if isinstance(each, dict) else each for each in answer]
+            return convert(untyped, hints(spec.name)["return"])
         if not spec.listed:
             raise BadAnswer(f"{spec.name} takes one answer, not a list")
         return [answer_in(spec, each, arguments) for each in answer]

@@ -107,7 +107,7 @@ def _handled(spec: Spec, text: str, arguments: Mapping[str, Any]) -> Any:
         return Delivered(text or "handled")
     if judges(spec):
         return accept(text)
-    if isinstance(placement := arguments.get("placement"), Placement):
+    if spec.name == "mailbox_deliver" and isinstance(placement := arguments.get("placement"), Placement):
         return dataclasses.replace(placement, drop=True)
     return None
 

@@ -78,7 +78,7 @@ def test_a_refusal_at_the_header_is_told_at_the_end_and_keeps_nothing(site_with,
         else:
             assert replies[0].startswith(QUEUED)
             assert folders(site) == {"accept": {"alice": "INBOX"}, "quarantine": {"alice": "Junk"}}.get(verdict.action, {})
-            assert [s["hook"] for s in site.spool.accepted[0].trace] == ["message_headers"]
+            assert [s["hook"] for s in site.spool.accepted[0].trace if "hook" in s] == ["message_headers"]
 
     asyncio.run(work())
 
@@ -211,7 +211,7 @@ def test_the_verdict_of_a_sink(site_with, door, verdict) -> None:
             assert site.spool.accepted == []
         else:
             assert replies[0].startswith(QUEUED)
-            assert [s["plugin"] for s in site.spool.accepted[0].trace] == ["p0", "p1"]
+            assert [s["plugin"] for s in site.spool.accepted[0].trace if "plugin" in s] == ["p0", "p1"]
 
     asyncio.run(work())
     assert quiet.closed == 1
@@ -395,7 +395,7 @@ def test_message_verdict_has_the_last_word_over_scores(site_with, door) -> None:
         await client.open()
         assert (await client.send("alice"))[0].startswith(QUEUED)
         assert folders(site) == {"alice": "INBOX"}
-        assert site.spool.accepted[0].trace[-1]["hook"] == "message_verdict"
+        assert [s["hook"] for s in site.spool.accepted[0].trace if "hook" in s][-1] == "message_verdict"
 
     asyncio.run(work())
     assert asked == [({"p1": 9, "p2": 8.5, "p3": -0.5}, [ALICE])]
@@ -490,7 +490,7 @@ def test_plain_smtp_takes_a_mixed_verdict_as_configured(site_with, mixed, bob) -
         places = {d.recipient.local: (d.placement.folder, set(d.placement.keywords)) for d in intake.deliveries}
         assert places == {"alice": ("INBOX", set())} | ({"bob": bob} if bob else {})
         assert intake.queued == ()
-        step = intake.trace[-1]
+        step = [s for s in intake.trace if "hook" in s][-1]
         assert (step["hook"], step["plugin"], step["recipient"]) == ("mixed_verdict", "p0", "bob@example.test")
 
     asyncio.run(work())

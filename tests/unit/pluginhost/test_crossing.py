@@ -42,6 +42,7 @@ ARGUMENTS = {
     "recipients": (),
     "params": {},
     "results": (),
+    "envelopes": (),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -38,7 +38,8 @@ def answered(hook, said):
 def test_an_envelope_and_an_attempt_are_objects():
     told = json.loads(json.dumps(arguments_out({"envelope": ENVELOPE, "attempt": GIVEN["attempt"]})))
     assert told["envelope"] == {
-        "id": "q", "sender": None, "recipients": ["a@example.org"], "origin": "smtp", "received_at": 1.0, "attempts": 2, "user": ""
+        "id": "q", "sender": None, "recipients": ["a@example.org"], "origin": "smtp", "received_at": 1.0, "attempts": 2, "user": "",
+        "hold": "", "due": 0.0, "priority": 0,
     }  # fmt: skip
     assert told["attempt"] == {"number": 3, "site": "example.org", "transport": "smtp", "last_reply": "450 busy"}
 
