@@ -472,7 +472,8 @@ def message_read(user: str, message: Message, stream: bytes) -> bytes | None:
     ``stream`` is what the plugin before made of ``message.raw``, which is stored; ``message.notes`` has "mailbox" and "uid". Asked for
     FETCH of octets, sizes and structure, for SEARCH in text, and for all messages of an inbox when POP3 opens it, since sizes
     must be those of what is shown. Answer the same for the same message every time: answers are kept for a while, and
-    clients keep theirs. While it fails, the message cannot be read (NO [UNAVAILABLE], -ERR [SYS/TEMP]).
+    clients keep theirs. SORT and THREAD go by the header that is stored. While it fails, the message cannot be read (NO
+    [UNAVAILABLE], -ERR [SYS/TEMP]).
     """
 
 

@@ -16,7 +16,7 @@ from mta.model.address import Address
 from mta.model.errors import Refused
 from mta.model.message import Content, OctetContent
 from mta.obs.log import Log
-from mta.pipeline.bodies import content, own_entity, replace_part, set_type, wire
+from mta.pipeline.bodies import Splice, content, own_entity, replace_part, set_type, wire
 from mta.pipeline.header import Header, read_head
 from mta.pipeline.message import MailMessage
 from mta.pipeline.results import strip_forged
@@ -100,7 +100,7 @@ class Editor:
             case ReplacePart():
                 await self._replace_part(edit, header, message, transaction)
             case ReplaceMessage():
-                self._replace_message(edit, header, message, transaction)
+                await self._replace_message(edit, header, message, transaction)
             case SetSender():
                 transaction.sender = message.sender = edit.address
                 transaction.smtputf8 |= edit.address is not None and not str(edit.address).isascii()
@@ -131,9 +131,8 @@ class Editor:
         head = header.head + separator
         self._fits(len(edit.octets) + rest.size - start)
         async with self._parsing:  # each holds the whole message for the moment
-            whole = join(head, rest, start).raw()
-            splice = await _aside(len(whole) + len(edit.octets), replace_part, whole, edit.path, edit.octets, edit.content_type)
-            del whole
+            size = rest.size - start + len(edit.octets)
+            splice = await _aside(size, _spliced, head, rest, start, edit)
         if splice is None:
             await self._set_body(SetBody(edit.octets, edit.content_type), header, message, transaction)
             return
@@ -144,10 +143,13 @@ class Editor:
         pieces = PiecedContent(((rest, start, before), (new, 0, new.size), (rest, behind, rest.size)))
         message.set_body(await self._kept(pieces.raw()) if pieces.size <= self._memory else pieces, 0, separator)
 
-    def _replace_message(self, edit: ReplaceMessage, header: Header, message: MailMessage, transaction: MailTransaction) -> None:
-        octets = wire(edit.octets)
+    async def _replace_message(
+        self, edit: ReplaceMessage, header: Header, message: MailMessage, transaction: MailTransaction
+    ) -> None:
+        self._fits(len(edit.octets))
+        octets = await _aside(len(edit.octets), wire, edit.octets)
         self._fits(len(octets))
-        whole = OctetContent(octets)
+        whole = await self._kept(octets)
         head, separator, start = read_head(whole)
         head = strip_forged(head, self._hostname)
         if not head:
@@ -182,6 +184,10 @@ async def _aside(size: int, function: Callable[..., Any], *arguments: Any) -> An
     if size < _LARGE:
         return function(*arguments)
     return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+def _spliced(head: bytes, rest: Content, start: int, edit: ReplacePart) -> Splice | None:
+    return replace_part(join(head, rest, start).raw(), edit.path, edit.octets, edit.content_type)
 
 
 async def _change_recipients(edit: Edit, transaction: MailTransaction, resolve: Resolve) -> None:

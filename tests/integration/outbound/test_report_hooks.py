@@ -10,7 +10,7 @@ import pytest
 
 from mta.model.address import Address
 from mta.testing.sink import Sink
-from mta_hooks import AddHeader, DsnReport, RemoveHeader, ReplaceHeader, hookimpl
+from mta_hooks import AddHeader, DsnReport, RemoveHeader, ReplaceHeader, SetBody, SetSender, hookimpl
 
 
 def run(relay, body, *, plugins=(), sink=None, **config):
@@ -207,6 +207,34 @@ def test_a_body_without_header_stays_a_body(relay):
         assert sink.messages[0].octets == b"X-Top: 1\r\n\r\njust text\r\n"
 
     run(relay, body, plugins=[modifier(AddHeader("X-Top", "1"))])
+
+
+@pytest.mark.parametrize("size", [10, 700_000], ids=["small", "large"])
+def test_another_body_and_sender_for_the_next_hop_only(relay, size):
+    text = b"new line\r\n" * (size // 10)
+    answer = [SetBody(text), AddHeader("X-Top", "1"), SetSender(Address("bob+x=dest.test", "here.test"))]
+
+    async def body(r, sink, _bob):
+        sink.answer("DATA", "451 4.3.0 later", times=1)
+        await r.queue("x@dest.test", octets=b"Return-Path: <bob@here.test>\r\n" + HEAD + BODY)
+        await r.settled()
+        assert await r.later(70) == []
+        [message] = sink.messages
+        wanted = b"X-Top: 1\r\n" + HEAD + b"\r\n" + text
+        assert message.octets == wanted
+        assert "<bob+x=dest.test@here.test>" in message.mail
+        assert f" SIZE={len(wanted)}" in message.mail
+
+    run(relay, body, plugins=[modifier(answer)])
+
+
+def test_what_needs_more_of_the_next_hop_asks_for_it(relay):
+    async def body(r, sink, _bob):
+        await r.queue("x@dest.test", octets=b"Return-Path: <bob@here.test>\r\n" + HEAD + BODY)
+        await r.settled()
+        assert "BODY=8BITMIME" in sink.messages[0].mail
+
+    run(relay, body, plugins=[modifier(SetBody("ä\r\n".encode(), encoded=True))])
 
 
 @pytest.mark.parametrize(("on_error", "count"), [("continue", 1), ("defer", 0)])
