@@ -68,6 +68,8 @@ async def _follow(link: SmtpProtocol, exchange: Exchange, move: Awaitable[Challe
         peer.user, peer.user_id = outcome.user, outcome.id
         return replies.AUTHENTICATED
     reply = replies.WRONG_PASSWORD if outcome.verdict is None else _as_auth(outcome.verdict.reply())
+    if outcome.verdict is not None and server.refusals is not None:  # a plugin's word; wrong passwords are the log's business
+        server.refusals.add("auth", reply, peer, steps=peer.steps)
     if reply.temporary:
         return reply
     link.failures += 1
