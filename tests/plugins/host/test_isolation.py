@@ -200,7 +200,9 @@ def test_answers_of_every_kind(every) -> None:
     )
     every.run(lambda: host.call_durable("delivered", payload_of(record)))
     every.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (1, 2)))))
-    failed = every.run(lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (3,)))))
+    failed = every.run(
+        lambda: host.call_durable("mailbox_event", payload_of(MailboxEvent("MessageNew", "a@b", "INBOX", 1.0, (3,))))
+    )
     assert "RuntimeError" in "".join(failed.values())
 
     class Server:
