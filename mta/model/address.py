@@ -36,6 +36,14 @@ class Address:
         return cls(unquote(local), normalise(domain))
 
     @property
+    def is_sound(self) -> bool:
+        """False for what code made and nobody may write: control characters, a domain that is none. For addresses of plugins."""
+        try:
+            return Address.parse(str(self)) == self
+        except (ValueError, TypeError, AttributeError):
+            return False
+
+    @property
     def is_ascii(self) -> bool:
         return self.local.isascii()
 

@@ -102,6 +102,7 @@ class Editor:
             case ReplaceMessage():
                 await self._replace_message(edit, header, message, transaction)
             case SetSender():
+                _sound(edit.address)
                 transaction.sender = message.sender = edit.address
                 transaction.smtputf8 |= edit.address is not None and not str(edit.address).isascii()
             case _:
@@ -195,16 +196,24 @@ async def _change_recipients(edit: Edit, transaction: MailTransaction, resolve: 
     known = {one.recipient.address: place for place, one in enumerate(transaction.accepted)}
     match edit:
         case AddRecipient(address):
+            _sound(address)
             if address not in known:
                 transaction.accepted = [*transaction.accepted, *await resolve([address])]
         case RemoveRecipient(address):
             del transaction.accepted[_place(known, address)]
         case ReplaceRecipient(address, by):
             place = _place(known, address)
+            _sound(by)
             (new,) = await resolve([by])
             old = transaction.accepted[place]
             recipient = dataclasses.replace(old.recipient, address=by)
             transaction.accepted[place] = dataclasses.replace(old, recipient=recipient, resolution=new.resolution)
+
+
+def _sound(address: Address | None) -> None:
+    """Raises ValueError for what would be more than an address in a command or a field."""
+    if address is not None and not address.is_sound:
+        raise ValueError(f"{str(address)[:320]!r} is no address")
 
 
 def _place(known: Mapping[Address, int], address: Address) -> int:

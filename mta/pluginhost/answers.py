@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mta.model.reply import Reply
+from mta.model.tls import Tlsa
 from mta.model.verdict import Action, Verdict
 from mta.pluginhost.specs import SPECS, Spec
 from mta.wire.dsn.report import RecipientReport
@@ -19,6 +20,7 @@ LONGEST_TEXT = 1000
 LONGEST_DELAY = 30 * 86400
 """Seconds that a hook may put off an attempt."""
 
+_LEVELS = ("none", "may", "require", "encrypt")
 _CODES = {Action.REJECT: range(500, 600), Action.DEFER: range(400, 500)}
 _HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.|\Z))+\Z|\[[0-9A-Za-z:.]{2,60}\]\Z")
 _CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}(?: [!-~]{1,200}){0,20}\Z")  # RFC 5321 §4.1.1.1 ehlo-line
@@ -131,10 +133,17 @@ def _of_hosts(answer: Any, _arguments: Mapping[str, Any]) -> str:
     return next((f"{name[:80]!r} is no host name" for name in answer if not _HOST.match(name)), "")
 
 
-def _of_level(answer: str, _arguments: Mapping[str, Any]) -> str:
-    if answer.__class__ is not str or answer not in ("none", "may", "encrypt"):
-        return "must answer none, may or encrypt"
-    return ""
+def _of_level(answer: Any, _arguments: Mapping[str, Any]) -> str:
+    if isinstance(answer, str):
+        return "" if answer in _LEVELS else "must answer none, may, require or encrypt"
+    if answer.level not in (*_LEVELS, "dane"):
+        return "level must be none, may, require, encrypt or dane"
+    if any(not isinstance(record, Tlsa) for record in answer.tlsa):
+        return "tlsa must be records of Tlsa"
+    if answer.level == "dane" and not any(record.usable for record in answer.tlsa):
+        return "level dane without a usable record"
+    names = (answer.name, *answer.names)
+    return next((f"{name!r:.80} is no host name" for name in names if name and not (name.__class__ is str and _HOST.match(name))), "")
 
 
 def _of_status(answer: Any, arguments: Mapping[str, Any]) -> str:
@@ -166,6 +175,10 @@ def _of_dsn(answer: Any, arguments: Mapping[str, Any]) -> str:
     if answer.text.__class__ is not str or len(answer.text) > 10 * LONGEST_TEXT:
         return f"text must be str of at most {10 * LONGEST_TEXT} characters"
     return "" if answer.ret in (None, "FULL", "HDRS") else "ret must be FULL, HDRS or None"
+
+
+def _of_address(answer: Any, arguments: Mapping[str, Any]) -> str:
+    return "" if answer == arguments["address"] or answer.is_sound else f"{str(answer)[:320]!r} is no address"
 
 
 def _of_enqueued(answer: Any, arguments: Mapping[str, Any]) -> str:
@@ -209,6 +222,7 @@ def _is_delay(value: Any) -> bool:
 
 _FURTHER: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "dsn_compose": _of_dsn,
+    "address_rewrite": _of_address,
     "queue_enqueue": _of_enqueued,
     "queue_admin": _of_envelopes,
     "mx_lookup": _of_hosts,

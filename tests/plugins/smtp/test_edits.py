@@ -77,6 +77,14 @@ def test_what_cannot_be_done_is_left_out_and_told(site_with, door) -> None:
     assert refused == ["AddRecipient", "RemoveRecipient", "ReplacePart", "ReplaceMessage"]
 
 
+def test_an_address_is_nothing_but_an_address(site_with, door) -> None:
+    evil = Address("x\r\nRCPT TO:<evil", "example.test"), Address("x", "example.test\r\nDATA"), Address("", "example.test")
+    edits = [kind for one in evil for kind in (SetSender(one), AddRecipient(one), ReplaceRecipient(ALICE, one))]
+    intake, _ = taken(site_with(modifying(*edits)), door, "alice")
+    assert (intake.sender, [d.recipient for d in intake.deliveries]) == (ALICE, [ALICE])
+    assert len([step for step in intake.trace if "refused" in step]) == len(edits)
+
+
 def test_nobody_left_is_thrown_away(site_with, door) -> None:
     intake, _ = taken(site_with(modifying(RemoveRecipient(ALICE))), door, "alice")
     assert (intake.deliveries, intake.queued, intake.content.size) == ((), (), 0)

@@ -105,6 +105,16 @@ def test_what_it_may_not_answer_defers(site_with, rule) -> None:
     assert len(site.messages.named("plugin.bad_verdict")) == 1
 
 
+@pytest.mark.parametrize("local", ["x\r\nBcc: evil@x.test", "x\0", ""])
+def test_an_address_brings_no_header_field(site_with, local) -> None:
+    @hookimpl(on_error="continue")
+    def address_rewrite(role):
+        return Address(local, "new.test") if role.startswith("header") else None
+
+    octets = taken(site_with(address_rewrite, strict=False), "smtp", "alice").content.raw()
+    assert b"\r\nFrom: alice@old.test\r\nTo: B <bob@old.test>\r\n" in octets
+
+
 def test_addresses_are_rewritten_everywhere(site_with, door) -> None:
     seen = []
 

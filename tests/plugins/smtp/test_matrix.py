@@ -101,7 +101,7 @@ CHECKS = {
     "session": lambda v, door: v.protocol == door and v.id,
     "transaction": lambda v, door: v is None if door == "imap" else v.id and v.sender == ALICE and v.origin == door,
     "message": lambda v, door: (
-        (v is None and door == "imap") or v.origin == ("imap" if door == "pop3" else door) and is_shown(v, door)
+        (v is None and door == "imap") or (v.origin == ("imap" if door == "pop3" else door) and is_shown(v, door))
     ),
     "sender": lambda v, door: v == ALICE,
     "recipient": lambda v, door: isinstance(v, Address),

@@ -43,6 +43,7 @@ ARGUMENTS = {
     "params": {},
     "results": (),
     "envelopes": (),
+    "address": Address("a", "example.org"),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
