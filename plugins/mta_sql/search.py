@@ -23,7 +23,7 @@ from mta.model.ids import BlobId
 from mta.model.search import FIELDS, Document, Found
 from mta_sql.dialect import json_array
 from mta_sql.grams import asked, storable
-from mta_sql.sqlite import driver, error_code
+from mta_sql.sqlite import Turn, driver, error_code
 
 T = TypeVar("T")
 About = Callable[[], Awaitable[tuple[str, int]]]
@@ -84,6 +84,15 @@ class SqliteSearch:
                 raw.close()
 
     def _prepare(self) -> None:
+        """One process at a time: nobody makes the file anew while another opens it."""
+        turn = Turn(self._path.with_name(self._path.name + ".lock"))
+        try:
+            turn.take()
+            self._make_or_replace()
+        finally:
+            turn.close()
+
+    def _make_or_replace(self) -> None:
         try:
             self._make()
         except driver.Error as exc:
@@ -250,7 +259,7 @@ class SqliteSearch:
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
-        except driver.Error as exc:
+        except (driver.Error, OSError) as exc:
             raise TemporaryFailure(f"search: {exc}") from exc
 
     def _reader(self) -> Any:

@@ -81,6 +81,22 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_many_open_it_at_once(tmp_path: Path, damaged: bool) -> None:
+    """Whoever finds it missing or damaged makes it; all see one file."""
+    if damaged:
+        (tmp_path / "search.db").write_bytes(b"not a database, and long enough to be looked at" * 100)
+
+    async def run() -> None:
+        searches = await asyncio.gather(*(opened(tmp_path) for _ in range(8)))
+        await searches[0].index([document(1, "needle")], after=0, upto=1)
+        assert [await search.position() for search in searches] == [1] * 8
+        for search in searches:
+            await search.close()
+
+    asyncio.run(run())
+
+
 def test_nothing_is_indexed_on_a_full_disk(tmp_path: Path) -> None:
     async def run() -> None:
         search = await opened(tmp_path)
