@@ -4,6 +4,7 @@
 import logging
 import os
 import time
+from collections.abc import Mapping
 
 from mta.model.errors import NoSuchMailbox
 from mta_maildir import keywords as keyword_file
@@ -38,11 +39,11 @@ def scan(folder: Folder, stamp: Stamp) -> None:
     if stamp[2:5] != folder.listed:
         reread_uidlist(folder)
     listing = _list(folder)
-    gone = folder.bases.keys() - listing.keys()
+    gone = _without(folder.bases, listing)
     if gone:  # a file that is being renamed may be missed once
         listing = {**listing, **_list(folder)}
-        gone = folder.bases.keys() - listing.keys()
-    news = sorted(listing.keys() - folder.bases.keys(), key=order)
+        gone = _without(folder.bases, listing)
+    news = sorted(_without(listing, folder.bases), key=order)
     conflicts = [base for base, uid in folder.bases.items() if folder.uidlist.uids.get(base, uid) != uid]
     modseq = max(folder.highest + 1, 1 if folder.journal.exists else int(time.time()))
     records: list[str] = []
@@ -52,7 +53,7 @@ def scan(folder: Folder, stamp: Stamp) -> None:
     if first:  # a Maildir of somebody else: what a client knows of modseqs is of another count
         folder.highest = folder.forgotten = modseq
     fresh = [base for base in [*news, *conflicts] if base in listing]
-    unlisted = folder.bases.keys() - folder.uidlist.uids.keys()
+    unlisted = _without(folder.bases, folder.uidlist.uids)
     if fresh or unlisted or first:
         _adopt(folder, fresh, listing, modseq, records)
         stamp = (*stamp[:2], *folder.look()[2:])
@@ -63,6 +64,11 @@ def scan(folder: Folder, stamp: Stamp) -> None:
         folder.write([*records, f"N\t{folder.next_uid}\t{folder.highest}"], stamp=stamp)
     else:
         folder.settled = calm(stamp)
+
+
+def _without(these: Mapping[str, object], those: Mapping[str, object]) -> list[str]:
+    """A loop, not a set operation: that would keep the event loop from the interpreter for as long as it takes."""
+    return [one for one in these if one not in those]
 
 
 def _reread_keywords(folder: Folder) -> None:
@@ -157,7 +163,7 @@ def _give(folder: Folder, fresh: list[str], listing: Found) -> None:
     uidlist.next_uid = max(uidlist.next_uid, folder.next_uid)
     names: dict[int, str] = {}
     anew = not os.path.exists(f"{folder.path}/{uidlist_file.NAME}")
-    for base in folder.bases.keys() - uidlist.uids.keys():  # the file was lost: what we know goes back
+    for base in _without(folder.bases, uidlist.uids):  # the file was lost: what we know goes back
         uidlist.add(base, folder.bases[base])
         anew = True
     for base in fresh:
