@@ -88,7 +88,7 @@ class Chooser:
         if made is None:
             try:
                 made = await asyncio.get_running_loop().run_in_executor(None, self._context, answer)
-            except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+            except (OSError, ValueError, TypeError, AttributeError) as exc:  # ssl.SSLError is an OSError; others: no texts
                 self._log.error("tls.certificate_refused", name=name, problem=str(exc))
                 return self._default
             self._made[key] = made

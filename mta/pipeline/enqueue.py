@@ -39,7 +39,7 @@ def _obey(chosen: dict[Address, Envelope], transaction: MailTransaction, disposi
         if one is None:
             del dispositions.queued[key]
         else:
-            dispositions.queued[key] = replace(row, hold=one.hold or row.hold, due=_due(one, now))
+            dispositions.queued[key] = replace(row, hold=_reason(one) or row.hold, due=_due(one, now))
     for user, delivery in list(dispositions.deliveries.items()):
         one = chosen.get(delivery.recipient)
         if one is not None and not one.hold and one.due <= now:
@@ -47,7 +47,11 @@ def _obey(chosen: dict[Address, Envelope], transaction: MailTransaction, disposi
         del dispositions.deliveries[user]
         if one is not None:
             (row,) = to_queue([delivery], transaction.accepted)
-            dispositions.queued["local", user] = replace(row, hold=one.hold, due=_due(one, now))
+            dispositions.queued["local", user] = replace(row, hold=_reason(one), due=_due(one, now))
+
+
+def _reason(envelope: Envelope) -> str:
+    return " ".join(envelope.hold.split())  # one line, in listings and in the log
 
 
 def _due(envelope: Envelope, now: float) -> float:

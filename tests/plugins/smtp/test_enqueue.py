@@ -36,7 +36,7 @@ def enqueuing(rule):
 def test_recipients_are_split_held_put_off_and_dropped(site_with, door) -> None:
     def rule(one):
         return [
-            replace(one, recipients=(ALICE,), hold="look at it"),
+            replace(one, recipients=(ALICE,), hold="look\nat it"),
             replace(one, recipients=(BOB,), due=one.received_at + 3600),
         ]
 
