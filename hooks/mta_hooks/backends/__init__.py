@@ -6,6 +6,7 @@ from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.queue import Queue
+from mta_hooks.backends.search import Indexable, Search
 from mta_hooks.backends.store import MailStore, SeparateStore, StoreOptions
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
 
@@ -17,11 +18,13 @@ __all__ = [
     "Database",
     "DatabaseOptions",
     "Directory",
+    "Indexable",
     "MailStore",
     "Outbox",
     "Queue",
     "Schema",
     "SchemaRecord",
+    "Search",
     "SeparateStore",
     "Spool",
     "StoreOptions",
