@@ -89,6 +89,13 @@ METHODS = {
 }
 
 
+EVENTS = {
+    "MessageAppend", "MessageRead", "MessageTrash", "MessageExpunge", "FlagsSet", "FlagsClear", "MailboxCreate", "MailboxRename", "MailboxDelete",
+    "MailboxSubscribe", "MailboxUnSubscribe",
+}  # fmt: skip
+"""Of an IMAP session; MessageNew, QuotaExceed, Login and Logout are in tests/integration/app/test_occurrences.py and those of the stores."""
+
+
 def is_pairs(value):
     return all(isinstance(name, str) and isinstance(text, str) for name, text in value)
 
@@ -137,10 +144,10 @@ CHECKS = {
     "stream": lambda v, door: v.endswith(b"body\r\n"),
     "mailbox": lambda v, door: v in ("INBOX", "Archive"),
     "how": lambda v, door: v in ("append", "copy", "expunge", "pop3"),
-    "flags": lambda v, door: set(v) <= {"\\Seen", "\\Flagged", "\\Deleted"},
+    "flags": lambda v, door: set(v) <= {"\\Seen", "\\Flagged", "\\Deleted", "\\Answered"},
     "source": lambda v, door: v in ("", "INBOX"),
     "uids": lambda v, door: list(v) in ([], [1], [2]),
-    "change": lambda v, door: v in ("add", "set"),
+    "change": lambda v, door: v in ("add", "remove"),
     "hook": lambda v, door: v in ("smtp_rcpt", "mailbox_store"),
     "plugin": lambda v, door: v == "recorder",
     "verdict": lambda v, door: isinstance(v, Verdict),
@@ -251,10 +258,17 @@ def test_each_hook_of_imap(modes) -> None:
         for command, expected in (
             (b"LOGIN alice@example.test secret", b"a OK"),
             (b"XPING now", b"a OK pong"),
-            (b"APPEND INBOX (\\Seen) {%d+}\r\n%b" % (len(message), message), b"a OK"),
+            (b"CREATE X", b"a OK"),
+            (b"SUBSCRIBE X", b"a OK"),
+            (b"UNSUBSCRIBE X", b"a OK"),
+            (b"RENAME X Y", b"a OK"),
+            (b"DELETE Y", b"a OK"),
+            (b"APPEND INBOX () {%d+}\r\n%b" % (len(message), message), b"a OK"),
             (b"SELECT INBOX", b"a OK"),
             (b"FETCH 1 (RFC822.SIZE BODY.PEEK[])", b"body\r\n)"),
             (b"STORE 1 +FLAGS (\\Flagged)", b"a NO"),
+            (b"STORE 1 +FLAGS (\\Seen \\Answered)", b"a OK"),
+            (b"STORE 1 -FLAGS (\\Answered)", b"a OK"),
             (b"COPY 1 Archive", b"a OK"),
             (b"STORE 1 +FLAGS (\\Deleted)", b"a OK"),
             (b"EXPUNGE", b"a OK"),
@@ -269,7 +283,7 @@ def test_each_hook_of_imap(modes) -> None:
 
     asyncio.run(work())
     verified(calls, "imap", modes, log)
-    assert {c["event"].event for c in calls["mailbox_event"]} >= {"MessageAppend", "MessageTrash", "MessageExpunge"}
+    assert {c["event"].event for c in calls["mailbox_event"]} == EVENTS
 
 
 def test_each_hook_of_pop3(modes) -> None:
