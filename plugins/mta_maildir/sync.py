@@ -196,8 +196,8 @@ def _measure(path: str, base: str) -> tuple[int, int] | None:
         state = os.stat(path)
     except FileNotFoundError:
         return None
-    virtual = sizes(base)[1]
-    if virtual is None:
+    physical, virtual = sizes(base)
+    if virtual is None or (physical is not None and physical != state.st_size):  # it was changed since it got its name
         try:
             virtual = _virtual_size(path)
         except OSError as exc:

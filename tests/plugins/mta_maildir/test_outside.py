@@ -53,6 +53,16 @@ def test_mail_of_another_agent_gets_uids_in_order_of_arrival(backend: Backend, a
     backend.run(scenario)
 
 
+def test_sizes_in_names_are_believed_only_when_they_fit(backend: Backend, alice: Path) -> None:
+    async def scenario(db: Database) -> None:
+        _, inbox = await arrive(db)
+        drop(alice, "1700000001.M1P1.elsewhere,S=11,W=13", b"a\nbcd\n")
+        [row] = await rows(db, inbox)
+        assert (row.size, await db.store.read(row.blob)) == (8, b"a\r\nbcd\r\n")
+
+    backend.run(scenario, sound=False)
+
+
 def test_flags_that_a_mail_reader_sets_on_files_are_seen(backend: Backend, alice: Path) -> None:
     async def scenario(db: Database) -> None:
         _, inbox = await arrive(db)
