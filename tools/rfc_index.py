@@ -62,6 +62,7 @@ TITLES = {
     4648: "The Base16, Base32, and Base64 Data Encodings",
     4731: "IMAP4 Extension to SEARCH for Controlling What Is Returned",
     4954: "SMTP Service Extension for Authentication",
+    4978: "The IMAP COMPRESS Extension",
     4959: "IMAP Extension for SASL Initial Client Response",
     5032: "WITHIN Search Extension to the IMAP Protocol",
     5034: "The POP3 SASL Authentication Mechanism",

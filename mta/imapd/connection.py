@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 
 from mta.imapd import answer
+from mta.imapd.deflate import Deflate
 from mta.imapd.incoming import Incoming
 from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import VERBS, greeting
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._proxy: bytes | None = None
         """What came of the header that a balancer sends first; None: no balancer, or it is complete."""
+        self._deflate: Deflate | None = None
         self._errors = 0
         self._turn = 0.0
         self.heard = 0.0
@@ -94,7 +96,11 @@ class Connection(asyncio.Protocol):
             data = self._read_proxy(self._proxy + data)
             if not data:
                 return
-        self._decoder.feed(data)
+        if self._deflate is None:
+            self._decoder.feed(data)
+        else:
+            self._deflate.feed(data)
+            self._unpack()
         if self._decoder.buffered > _READ_AHEAD and self._reading and self._task is not None and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
@@ -103,6 +109,24 @@ class Connection(asyncio.Protocol):
                 self._more.set_result(None)
         elif self._task is None and not self.session.ending:
             self._task = self.server.tasks.spawn(self._run(), "imap.session")
+
+    def _unpack(self) -> bool:
+        """Give the decoder compressed octets that wait, unless it has enough. False: there are none."""
+        deflate = self._deflate
+        if deflate is None or not deflate.waits():
+            return False
+        enough = self._decoder.buffered > _READ_AHEAD
+        if not enough:
+            try:
+                self._decoder.feed(deflate.take())
+            except ValueError:
+                self.session.end("errors")
+                self._end(b"* BYE what you send is not compressed as it should be\r\n")
+                return False
+        if deflate.waits() and self._reading and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+        return not enough
 
     def _read_proxy(self, octets: bytes) -> bytes:
         """Take the balancer's word for who the client is (mta.wire.proxy). Returns what follows."""
@@ -160,13 +184,16 @@ class Connection(asyncio.Protocol):
         self._out.append(octets)
         self._out_size += len(octets)
         if self._out_size >= _CHUNK:
-            self._flush()
+            self._flush(whole=False)
 
-    def _flush(self) -> None:
-        if self._out:
+    def _flush(self, *, whole: bool = True) -> None:
+        """``whole``: the client is to have all of it now; more is coming otherwise."""
+        if self._out or (whole and self._deflate is not None and self._deflate.held):
             octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
             self._out_size = 0
+            if self._deflate is not None:
+                octets = self._deflate.pack(octets, flush=whole)
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.write(octets)
 
@@ -189,6 +216,8 @@ class Connection(asyncio.Protocol):
                 raise answer.bad(b"line too long")
             if line is not None:
                 return line
+            if self._unpack():
+                continue
             self._flush()
             self._more = asyncio.get_running_loop().create_future()
             self._resume_reading()
@@ -219,6 +248,18 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT, low=_UNSENT // 4)
         self.session.peer.tls = True
+
+    def compress(self) -> None:
+        self._flush()
+        self._deflate = Deflate()
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflate is not None
+
+    @property
+    def pipelined(self) -> bool:
+        return self._decoder.buffered > 0
 
     @property
     def listener_hides(self) -> frozenset[str]:
@@ -272,7 +313,7 @@ class Connection(asyncio.Protocol):
                     self._flush()
                 elif command is not None:
                     self._end(b"* BYE [LIMIT] %b\r\n" % command.text.encode("ascii"))
-                elif not await self._incoming.make_room():
+                elif not await self._incoming.make_room() and not self._unpack():
                     break
                 if self.server.clock.monotonic() - self._turn > _TURN or self._writable is not None:
                     await self.drain()

@@ -54,6 +54,18 @@ class Out(Protocol):
 
     async def start_tls(self) -> None: ...
 
+    def compress(self) -> None:
+        """All that follows is compressed, both ways."""
+        ...
+
+    @property
+    def compressed(self) -> bool: ...
+
+    @property
+    def pipelined(self) -> bool:
+        """Octets of the client are here that belong to no command yet."""
+        ...
+
     @property
     def listener_hides(self) -> frozenset[str]:
         """Capabilities that the listener does not show."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from mta.imapd import capability, copy, idle, listing, login, mailboxes, search, select, sort, starttls
+from mta.imapd import capability, compress, copy, idle, listing, login, mailboxes, search, select, sort, starttls
 from mta.imapd.answer import bad
 from mta.imapd.append import append
 from mta.imapd.brought import brought
@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
     "LOGIN": Verb(login.login, When.NEW),
     "AUTHENTICATE": Verb(login.authenticate, When.NEW),
     "ENABLE": Verb(capability.enable, When.LOGGED_IN),
+    "COMPRESS": Verb(compress.compress, When.LOGGED_IN),
     "NAMESPACE": Verb(capability.namespace, When.LOGGED_IN),
     "SELECT": Verb(select.select, When.LOGGED_IN),
     "EXAMINE": Verb(select.examine, When.LOGGED_IN),

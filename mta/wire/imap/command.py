@@ -141,6 +141,10 @@ def _enable(scan: Scanner, _uid: bool, _utf8: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _compress(scan: Scanner, _uid: bool, _utf8: bool) -> str:
+    return scan.word()
+
+
 def _select(scan: Scanner, _uid: bool, utf8: bool) -> Select:
     name = decode_name(scan.astring(), utf8=utf8)
     condstore, qresync = False, None
@@ -241,6 +245,7 @@ _READERS: dict[str, _Reader] = {
     "LOGIN": _login,
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
+    "COMPRESS": _compress,
     "ID": _id,
     "SELECT": _select,
     "EXAMINE": _select,
