@@ -6,6 +6,7 @@ signatures and other fields that hooks put on top, Authentication-Results, Recei
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from mta.obs.log import Log
 from mta.obs.metrics import ACCEPTING, DELIVERIES, MESSAGES, OCTETS
 from mta.pipeline import stages
 from mta.pipeline.announce import acceptance_of, report_of
+from mta.pipeline.binary import Liner
 from mta.pipeline.editor import Editor
 from mta.pipeline.enqueue import enqueue
 from mta.pipeline.header import build_field
@@ -73,11 +75,14 @@ class Pipeline:
         self._clock, self._log, self._hostname = clock, log, hostname
         self._spam, self._hops = config.spam, config.limits.received
         self._editor = Editor(config, log, hostname)
+        self._liner = Liner(config.limits.memory_per_message, os.path.join(config.data_dir, "tmp"))
 
     async def submit(self, session: MailSession, transaction: MailTransaction, content: Content) -> Reply:
         """Judge and take one message. Returns what the peer is told; 250 only after the commit. Raises only for bugs."""
         began = self._clock.monotonic()
         try:
+            if transaction.binary:
+                content = await self._liner.convert(content)
             intake = await self.prepare(session, transaction, content)
             await self._take(intake, transaction)
         except Refused as refusal:

@@ -39,7 +39,7 @@ class MailTransaction:
 
     id        the queue id that the message will have
     accepted  in the order of RCPT; ``recipients`` shows hooks the same
-    eightbit  BODY=8BITMIME; smtputf8: SMTPUTF8 was given
+    eightbit  BODY=8BITMIME; binary: BODY=BINARYMIME; smtputf8: SMTPUTF8 was given
     score     sum of what hooks added before the message was complete
     steps     trace steps of those hooks
     discard, quarantine, hold  reasons, "" for none; what those hooks said of the whole message
@@ -50,7 +50,7 @@ class MailTransaction:
     """
 
     __slots__ = (
-        "accepted", "asked", "discard", "eightbit", "envid", "hold", "id", "message_id", "notes", "origin", "params", "policy", "quarantine", "replies", "ret",
+        "accepted", "asked", "binary", "discard", "eightbit", "envid", "hold", "id", "message_id", "notes", "origin", "params", "policy", "quarantine", "replies", "ret",
         "score", "sender", "smtputf8", "steps",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class MailTransaction:
         self.sender = sender
         self.params = params
         self.accepted: list[Accepted] = []
-        self.eightbit = False
+        self.eightbit = self.binary = False
         self.smtputf8 = False
         self.ret: str | None = None
         self.envid: str | None = None

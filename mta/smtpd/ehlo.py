@@ -56,6 +56,8 @@ def capabilities(link: SmtpProtocol) -> list[str]:
         "PIPELINING",
         f"SIZE {server.message_size}",
         "8BITMIME",
+        "CHUNKING",
+        "BINARYMIME",
         "SMTPUTF8",
         "ENHANCEDSTATUSCODES",
         "DSN",

@@ -65,6 +65,12 @@ class Lines:
         self._octets, self._position = b"", 0
         return octets
 
+    def take_at_most(self, size: int) -> bytes:
+        """Return what waits, but not more than ``size`` octets of it."""
+        start = self._position
+        self._position = min(start + size, len(self._octets))
+        return self._octets[start : self._position]
+
     def put_back(self, octets: bytes) -> None:
         """What a message did not need; it comes before what has arrived since."""
         self._octets, self._position = octets + self._octets[self._position :], 0

@@ -85,7 +85,8 @@ def _read(transaction: MailTransaction, params: Mapping[str, str | None], limit:
             if read_size(value) > limit:
                 return replies.TOO_BIG
         elif keyword == "BODY":
-            transaction.eightbit = read_body(value)
+            body = read_body(value)
+            transaction.eightbit, transaction.binary = body != "7BIT", body == "BINARYMIME"
         elif keyword == "SMTPUTF8" and value is None:
             transaction.smtputf8 = True
         elif keyword == "RET":

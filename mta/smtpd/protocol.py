@@ -32,6 +32,7 @@ from mta.wire.smtp.command import MAX_AUTH_LINE, MAX_LINE, parse
 from mta_hooks.views import Tls
 
 if TYPE_CHECKING:
+    from mta.smtpd.bdat import Chunks
     from mta.smtpd.server import SmtpServer
 
 Step = Reply | None | Coroutine[Any, Any, Reply | None]
@@ -53,6 +54,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
     failures     wrong passwords; ``errors``: refused commands; ``junk``: commands since the last message that did no work
     dialogue     who takes the next line instead of the verbs: an AUTH exchange
     reader       who takes octets instead of lines: a message
+    chunks       the message that comes by BDAT, between its chunks too
     deadline     loop time at which the watchdog ends the wait for the peer
     command      the one under way, "." for the end of a message, "" before the first or when it could not be read
     reason       why the connection ended, for ``smtp_disconnect``
@@ -65,6 +67,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.peer = MailSession("", "")
         self.transaction: MailTransaction | None = None
         self.reader: Reader | None = None
+        self.chunks: Chunks | None = None
         self.dialogue: Callable[[bytes], Step] | None = None
         self.trusted = False
         self.failures = self.errors = self.junk = 0
@@ -169,7 +172,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     def end_transaction(self, reason: str) -> None:
         """The transaction, if there is one, is over before its message was complete."""
-        transaction, self.transaction = self.transaction, None
+        transaction, self.transaction, self.chunks = self.transaction, None, None
         if transaction is not None:
             self.tell_reset(transaction, reason)
 

@@ -31,6 +31,8 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
     transaction = link.transaction
     if transaction is None:
         return replies.NEED_MAIL
+    if link.chunks is not None:
+        return replies.CHUNKS_BEGAN
     if len(transaction.accepted) >= link.server.max_recipients:
         return replies.TOO_MANY_RECIPIENTS
     address, params = command.address, command.params

@@ -21,6 +21,8 @@ NEED_MAIL = Reply(503, "5.5.1", "send MAIL first")
 NEED_RCPT = Reply(503, "5.5.1", "send RCPT first")
 NESTED_MAIL = Reply(503, "5.5.1", "sender already given")
 EARLY_DATA = Reply(503, "5.5.0", "improper pipelining: DATA ends a group of commands", close=True)
+CHUNKS_BEGAN = Reply(503, "5.5.1", "the message has begun: BDAT to its end, or RSET")
+BINARY_NEEDS_BDAT = Reply(503, "5.5.1", "BODY=BINARYMIME needs BDAT")
 NO_PARAMETER = Reply(555, "5.5.4", "parameter not recognised")
 
 TOO_BIG = Reply(552, "5.3.4", "message is larger than the limit")

@@ -31,6 +31,7 @@ from mta.pipeline.pipeline import Pipeline
 from mta.pipeline.refusals import Refusals
 from mta.smtpd import replies, simple
 from mta.smtpd.auth import auth
+from mta.smtpd.bdat import bdat
 from mta.smtpd.data import data
 from mta.smtpd.ehlo import greet
 from mta.smtpd.mail import mail
@@ -52,6 +53,7 @@ VERBS: dict[type, Callable[[SmtpProtocol, Any], Step]] = {
     wire.Mail: mail,
     wire.Rcpt: rcpt,
     wire.Data: data,
+    wire.Bdat: bdat,
     wire.Auth: auth,
     wire.StartTls: starttls,
     wire.Rset: simple.rset,

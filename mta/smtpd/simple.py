@@ -13,19 +13,19 @@ MAX_JUNK = 100  # commands between two messages that do no work; more are counte
 
 def rset(link: SmtpProtocol, _command: Rset) -> Reply:
     if link.transaction is None:
-        _count(link)
+        count_junk(link)
     link.end_transaction("rset")
     return replies.RESET
 
 
 def noop(link: SmtpProtocol, _command: Noop) -> Reply:
-    _count(link)
+    count_junk(link)
     return replies.RESET
 
 
 def vrfy(link: SmtpProtocol, _command: Vrfy) -> Reply:
     """RFC 5321 §3.5.3: neither yes nor no, for everyone, so that nobody harvests addresses."""
-    _count(link)
+    count_junk(link)
     return Reply(252, "2.5.2", "cannot verify, but send it and see")
 
 
@@ -34,8 +34,8 @@ def expn(_link: SmtpProtocol, _command: Expn) -> Reply:
 
 
 def help(link: SmtpProtocol, _command: Help) -> Reply:
-    _count(link)
-    return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
+    count_junk(link)
+    return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
 
 
 def quit(link: SmtpProtocol, _command: Quit) -> Reply:
@@ -54,7 +54,7 @@ def unknown(link: SmtpProtocol, command: Unknown) -> Step:
 
 
 async def _run(link: SmtpProtocol, offer: OfferedCommand, command: Unknown) -> Reply:
-    _count(link)
+    count_junk(link)
     if not link.peer.esmtp:
         return replies.NEED_EHLO
     reply: Reply | None = await offer.call(session=link.peer, arguments=command.args)
@@ -62,12 +62,13 @@ async def _run(link: SmtpProtocol, offer: OfferedCommand, command: Unknown) -> R
 
 
 async def _ask(link: SmtpProtocol, plan: Plan, command: Unknown) -> Reply:
-    _count(link)
+    count_junk(link)
     reply: Reply | None = await plan.first(session=link.peer, verb=command.verb.upper(), args=command.args)
     return reply or replies.UNKNOWN
 
 
-def _count(link: SmtpProtocol) -> None:
+def count_junk(link: SmtpProtocol) -> None:
+    """One more command that does no work."""
     link.junk += 1
     if link.junk > MAX_JUNK:
         link.errors += 1

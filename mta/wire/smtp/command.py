@@ -3,7 +3,7 @@
 ``parse`` takes one line without its CRLF. A line holds printable characters only: control octets are refused whatever the
 verb. Non-ASCII is UTF-8, and only after SMTPUTF8 was announced (RFC 6531 §3.1). Verbs and keywords in any case; trailing
 spaces are tolerated (§4.1.1), and spaces behind the colon of FROM: and TO:, which old clients send (§3.3 forbids them).
-Left out: BDAT, ETRN, and which command is allowed when (mta.smtpd knows that).
+Left out: which command is allowed when (mta.smtpd knows that).
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -21,6 +21,7 @@ MAX_LINE = 2048  # octets with CRLF: 512 of RFC 5321 §4.5.3.1.4, and what SIZE,
 MAX_AUTH_LINE = 12288  # RFC 4954 §4
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CHUNK = re.compile(r"([0-9]{1,20})(?: +(LAST))?\Z", re.IGNORECASE)
 _EHLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]\-]{1,255}\Z")
 
 
@@ -58,6 +59,14 @@ class Rcpt:
 @dataclass(frozen=True, slots=True)
 class Data:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class Bdat:
+    """``size`` octets of the message follow the line (RFC 3030 §2)."""
+
+    size: int
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ class Unknown:
     args: str = ""
 
 
-Command = Ehlo | Helo | Lhlo | Mail | Rcpt | Data | Auth | StartTls | Rset | Noop | Vrfy | Expn | Help | Quit | Unknown
+Command = Ehlo | Helo | Lhlo | Mail | Rcpt | Data | Bdat | Auth | StartTls | Rset | Noop | Vrfy | Expn | Help | Quit | Unknown
 
 
 def parse(line: bytes, *, utf8: bool = False) -> Command:
@@ -177,6 +186,13 @@ def _rcpt(rest: str) -> Command:
     return Rcpt(address, parse_params(params) if params else {})
 
 
+def _bdat(rest: str) -> Command:
+    if (match := _CHUNK.match(rest)) is None:
+        # what follows may be a message, in whoever's name: not one octet of it is obeyed
+        raise Refused(Reply(501, "5.5.4", "syntax: BDAT size [LAST]", close=True))
+    return Bdat(int(match[1]), match[2] is not None)
+
+
 def _auth(rest: str) -> Command:
     mechanism, _, initial = rest.partition(" ")
     if not mechanism or " " in initial:
@@ -197,6 +213,7 @@ _READERS: Mapping[str, Callable[[str], Command]] = {
     "MAIL": _mail,
     "RCPT": _rcpt,
     "DATA": _bare(Data(), "DATA"),
+    "BDAT": _bdat,
     "EHLO": _greeting(Ehlo, "EHLO"),
     "HELO": _greeting(Helo, "HELO"),
     "LHLO": _greeting(Lhlo, "LHLO"),

@@ -1,4 +1,4 @@
-"""The octets behind 354: where the message ends, what it is (RFC 5321 §4.1.1.4, §4.5.2).
+"""The octets behind 354 and BDAT: where the message ends, what it is (RFC 5321 §4.1.1.4, §4.5.2, RFC 3030).
 
 Only CRLF.CRLF ends a message. A bare CR, a bare LF or a NUL makes it faulty (§2.3.8, §4.1.1.4): nothing of it is kept, the
 rest is read up to the true end, and mta.smtpd refuses it; so what another server would take for an end smuggles nothing in.
@@ -67,6 +67,60 @@ class DataDecoder:
             self.fault = "too big"
             return b""
         return content
+
+
+class ChunkDecoder:
+    """The octets of BDAT (RFC 3030 §2): what was announced is the message, and no mark ends it, so nothing is held back.
+
+    The rules of lines are those of DATA all the same: what came in by BDAT may leave by DATA, where a bare LF could smuggle.
+    ``binary`` (BODY=BINARYMIME, §3) lifts them. ``fault`` and ``size`` as of DataDecoder.
+    """
+
+    __slots__ = ("_binary", "_last", "_limit", "fault", "size")
+
+    def __init__(self, limit: int, *, binary: bool = False) -> None:
+        self._limit = limit
+        self._binary = binary
+        self._last = b""
+        self.fault: Fault = ""
+        self.size = 0
+
+    def feed(self, octets: bytes) -> bytes:
+        """Return the octets as content, or nothing when the message is faulty."""
+        if self.fault or not octets:
+            return b""
+        self.size += len(octets)
+        if self.size > self._limit:
+            self.fault = "too big"
+        elif not self._binary:
+            self._check(octets)
+        self._last = octets[-2:] if len(octets) > 1 else self._last[-1:] + octets
+        return b"" if self.fault else octets
+
+    def _check(self, octets: bytes) -> None:
+        pairs, feeds, returns = octets.count(b"\r\n"), octets.count(b"\n"), octets.count(b"\r")
+        if self._last.endswith(b"\r"):
+            if octets[0] != 0x0A:
+                self.fault = "bare CR"
+                return
+            feeds -= 1  # of a pair that two pieces share
+        if octets.endswith(b"\r"):
+            returns -= 1  # its LF may come
+        if feeds != pairs:
+            self.fault = "bare LF"
+        elif returns != pairs:
+            self.fault = "bare CR"
+        elif b"\0" in octets:
+            self.fault = "NUL"
+
+    def end(self) -> bytes:
+        """No more will come: return what the last line lacks. A message is whole lines (RFC 5321 §2.3.8), whatever was announced."""
+        if self.fault or self._binary or not self.size or self._last == b"\r\n":
+            return b""
+        if self._last.endswith(b"\r"):
+            self.fault = "bare CR"
+            return b""
+        return b"\r\n"
 
 
 def encode_data(octets: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """ESMTP parameters of MAIL and RCPT (RFC 5321 §4.1.2), and the values of those we know.
 
-Keywords are upper-cased, values stay verbatim: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 §5),
+Keywords are upper-cased, values stay verbatim: SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 §5),
 RET, ENVID, NOTIFY, ORCPT (RFC 3461 §4). The readers below check a value and say what it means.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -40,12 +40,12 @@ def read_size(value: str | None) -> int:
     return int(value)
 
 
-def read_body(value: str | None) -> bool:
-    """True for 8BITMIME (RFC 6152 §2)."""
+def read_body(value: str | None) -> str:
+    """RFC 6152 §2, RFC 3030 §3: 7BIT, 8BITMIME or BINARYMIME."""
     known = (value or "").upper()
-    if known not in ("7BIT", "8BITMIME"):
-        raise Refused(Reply(501, "5.5.4", "BODY is 7BIT or 8BITMIME"))
-    return known == "8BITMIME"
+    if known not in ("7BIT", "8BITMIME", "BINARYMIME"):
+        raise Refused(Reply(501, "5.5.4", "BODY is 7BIT, 8BITMIME or BINARYMIME"))
+    return known
 
 
 def read_ret(value: str | None) -> str:

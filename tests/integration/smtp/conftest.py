@@ -84,6 +84,14 @@ class Peer:
             if line[3:4] != "-":
                 return line.rstrip("\r\n")
 
+    def lines(self, command: str) -> list[str]:
+        """All lines of the reply."""
+        self.send(command.encode() + b"\r\n")
+        out = [self.file.readline().decode().strip()]
+        while out[-1][3:4] == "-":
+            out.append(self.file.readline().decode().strip())
+        return out
+
     def ask(self, line: str) -> str:
         self.send(line.encode() + b"\r\n")
         return self.reply()

@@ -50,8 +50,7 @@ def test_state_is_new_after_tls(serve: Serve, client_tls: ssl.SSLContext) -> Non
     peer.secure(client_tls)
     assert peer.ask("RCPT TO:<alice@example.test>").startswith("503")
     assert peer.ask("MAIL FROM:<a@elsewhere.test>").startswith("503 5.5.1 send EHLO")
-    peer.send(b"EHLO client.example\r\n")
-    lines = [peer.file.readline().decode().strip() for _ in range(9)]
+    lines = peer.lines("EHLO client.example")
     assert "250-AUTH PLAIN LOGIN" in lines
     assert not any("STARTTLS" in line for line in lines)
     assert peer.ask("STARTTLS").startswith("503")

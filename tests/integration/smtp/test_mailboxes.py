@@ -85,7 +85,7 @@ async def messages(database: Any, user: str, folder: str) -> list[bytes]:
 def test_a_message_to_an_alias_is_visible_when_250_is_said(database: Any) -> None:
     async def dialogue(site: SmtpSite, talk: Callable[[bytes], Awaitable[str]]) -> None:
         said = await talk(ENVELOPE + b"RCPT TO:<All@example.test>\r\nRCPT TO:<nobody@example.test>\r\nDATA\r\n")
-        assert [line[:9] for line in said.split("\r\n")[8:11]] == ["250 2.1.0", "250 2.1.5", "550 5.1.1"]
+        assert [line[:9] for line in said.split("\r\n")[-5:-2]] == ["250 2.1.0", "250 2.1.5", "550 5.1.1"]
         assert (await talk(BODY)).startswith("250 2.0.0 queued as ")
         [for_alice] = await messages(database, "alice@example.test", "INBOX")
         [for_bob] = await messages(database, "bob@example.test", "Lists/dev")

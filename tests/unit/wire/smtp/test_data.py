@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.wire.smtp.data import DataDecoder, encode_data
+from mta.wire.smtp.data import ChunkDecoder, DataDecoder, encode_data
 
 PIECES = st.lists(st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"a", b"..", b"\r\n.", b"\r\n.\r\n", b"\0", b"text"]), max_size=30)
 
@@ -97,3 +97,33 @@ def test_size_counts_content_only() -> None:
 def test_long_lines_are_taken() -> None:
     line = b"x" * 100_000 + b"\r\n"
     assert decode(encode_data(line), [1000, 50_000]) == (line, b"", "")
+
+
+def chunked(octets: bytes, cuts: list[int], limit: int = 10**9, *, binary: bool = False) -> tuple[bytes, str]:
+    decoder = ChunkDecoder(limit, binary=binary)
+    content, position = b"", 0
+    for cut in [*sorted(c % (len(octets) + 1) for c in cuts), len(octets)]:
+        content += decoder.feed(octets[position:cut])
+        position = max(position, cut)
+    content += decoder.end()
+    return content, decoder.fault
+
+
+@given(PIECES, st.lists(st.integers(min_value=0), max_size=12))
+def test_chunks_of_any_size_hold_whole_lines_or_are_faulty(pieces: list[bytes], cuts: list[int]) -> None:
+    octets = b"".join(pieces)
+    content, fault = chunked(octets, cuts)
+    plain = octets.replace(b"\r\n", b"")
+    assert bool(fault) == any(bare in plain for bare in (b"\r", b"\n", b"\0"))
+    if not fault:
+        assert content == (octets if octets.endswith(b"\r\n") or not octets else octets + b"\r\n")
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(min_value=0), max_size=12))
+def test_binary_chunks_are_kept_octet_for_octet(octets: bytes, cuts: list[int]) -> None:
+    assert chunked(octets, cuts, binary=True) == (octets, "")
+
+
+def test_chunks_above_the_limit_are_too_big() -> None:
+    assert chunked(b"x" * 10 + b"\r\n", [3, 5], 11)[1] == "too big"
+    assert chunked(b"x" * 10 + b"\r\n", [3, 5], 12)[1] == ""

@@ -1,0 +1,38 @@
+"""Binary parts as base64, so that a message is made of lines again (RFC 3030 §3, RFC 2045 §6.2).
+
+Every part whose Content-Transfer-Encoding is "binary" is encoded; what holds other parts says "8bit" afterwards. Octets that no
+line may hold and that are in no such part make the message faulty.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import base64
+
+from mta.wire.mime.parse import parse
+
+_ENCODING = b"content-transfer-encoding"
+
+
+def lined(octets: bytes) -> bytes:
+    """Return the message in lines that end with CRLF. Raises ValueError: a bare CR or LF, or a NUL, outside of binary parts."""
+    out: list[bytes] = []
+    at = 0
+    root = parse(octets)
+    for entity in root.walk():
+        if entity.encoding != "binary":
+            continue
+        is_leaf = not entity.children and entity.message is None
+        for field in entity.fields(octets):
+            if field.name == _ENCODING and field.start >= at:
+                out += (octets[at : field.value], b" base64\r\n" if is_leaf else b" 8bit\r\n")
+                at = field.end
+        if is_leaf:
+            encoded = base64.encodebytes(octets[entity.body_start : entity.end]).replace(b"\n", b"\r\n")
+            out += (octets[at : entity.body_start], encoded if entity is root else encoded[:-2])
+            at = entity.end
+    out.append(octets[at:])
+    made = b"".join(out)
+    if not made.endswith(b"\r\n"):
+        made += b"\r\n"
+    if not made.count(b"\r\n") == made.count(b"\n") == made.count(b"\r") or b"\0" in made:
+        raise ValueError("binary octets outside of binary parts")
+    return made
