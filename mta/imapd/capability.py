@@ -4,9 +4,14 @@ What is advertised here works completely; LITERAL+ includes LITERAL- (RFC 7888 ย
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from typing import TYPE_CHECKING
+
 from mta.imapd.answer import ok
 from mta.imapd.session import Session
 from mta.wire.imap.command import Id
+
+if TYPE_CHECKING:
+    from mta.imapd.server import ImapServer
 
 _ALWAYS = b"IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE"
 _LOGGED_IN = (
@@ -14,8 +19,13 @@ _LOGGED_IN = (
     + b" IDLE NAMESPACE UNSELECT UIDPLUS MOVE MULTIAPPEND CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
     + b" STATUS=SIZE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC"
     + b" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES SEARCH=FUZZY PARTIAL"
-    + b" COMPRESS=DEFLATE"
+    + b" COMPRESS=DEFLATE BINARY STATUS=DELETED UTF8=ACCEPT"
 )
+
+
+def _logged_in(server: "ImapServer") -> bytes:
+    """What is offered after login: the same for everyone, from the configuration and what the store can do."""
+    return _LOGGED_IN + b" APPENDLIMIT=%d" % server.config.limits.message_size
 
 
 def capabilities(session: Session) -> bytes:
@@ -24,8 +34,8 @@ def capabilities(session: Session) -> bytes:
     if session.user is not None:
         brought = session.server.hooks.offering.lines
         if not hidden and "imap" not in brought:
-            return _LOGGED_IN
-        return _shown([_LOGGED_IN, *_brought(session)], hidden)
+            return session.server.offer(_logged_in)
+        return _shown([session.server.offer(_logged_in), *_brought(session)], hidden)
     out = [_ALWAYS]
     if session.server.tls is not None and not session.peer.tls:
         out.append(b"STARTTLS")
@@ -44,7 +54,15 @@ def _shown(words: list[bytes], hidden: frozenset[str]) -> bytes:
     line = b" ".join(words)
     if not hidden:
         return line
-    return b" ".join(word for word in line.split(b" ") if word.decode("ascii").upper() not in hidden)
+    if "LITERAL+" in hidden:  # the lesser promise is kept too, and is no longer implied (RFC 7888 ยง5)
+        line += b" LITERAL-"
+    return b" ".join(word for word in line.split(b" ") if not _is_hidden(word.decode("ascii").upper(), hidden))
+
+
+def _is_hidden(word: str, hidden: frozenset[str]) -> bool:
+    """``APPENDLIMIT=52428800`` is hidden by its name; THREAD=REFERENCES only as a whole."""
+    name, _, value = word.partition("=")
+    return word in hidden or (value.isdecimal() and name in hidden)
 
 
 def greeting(session: Session) -> bytes:
@@ -82,10 +100,13 @@ async def enable(session: Session, names: tuple[str, ...]) -> bytes:
     """RFC 5161: names that we do not know are passed over."""
     done: list[bytes] = []
     if "IMAP4REV2" in names:
-        session.rev2 = True
+        session.rev2 = session.utf8 = True
         if session.selected is not None:
             session.selected.rev2 = True
         done.append(b"IMAP4rev2")
+    if "UTF8=ACCEPT" in names:
+        session.utf8 = session.charset_fixed = True
+        done.append(b"UTF8=ACCEPT")
     if "CONDSTORE" in names:
         session.use_condstore()
         done.append(b"CONDSTORE")

@@ -77,7 +77,7 @@ class Incoming:
     def _parse(self, request: Request) -> Command:
         try:
             if not request.problem:
-                return parse(request, utf8=self._session.rev2, others=self._server.may_know)
+                return parse(request, utf8=self._session.utf8, others=self._server.may_know)
             refusal = _refusal(request.problem)
         except UnknownCharset:
             refusal = answer.no(b"charset not known", b"BADCHARSET (" + " ".join(CHARSETS).encode("ascii") + b")")

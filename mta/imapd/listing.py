@@ -38,7 +38,7 @@ def _tree(mailboxes: Sequence[MailboxInfo]) -> _Tree:
 
 
 async def list_(session: Session, command: List) -> bytes:
-    utf8 = session.rev2
+    utf8 = session.utf8
     if command.patterns == ("",) and not command.extended:
         session.out.write(b'* LIST (\\Noselect) "/" ""\r\n')  # asks for the delimiter: RFC 9051 §6.3.9
         return ok(b"that is all")
@@ -104,7 +104,7 @@ async def lsub(session: Session, command: List) -> bytes:
         implied = "%" in pattern.text and bool(tree.below.get(name, 0) & _SUBSCRIBED)
         if (subscribed or implied) and pattern.matches(name):
             shown: list[bytes] = [] if subscribed and info is not None and info.exists else [b"\\Noselect"]
-            session.out.write(list_line(shown, name, utf8=session.rev2, verb=b"LSUB"))
+            session.out.write(list_line(shown, name, utf8=session.utf8, verb=b"LSUB"))
     return ok(b"that is all")
 
 
@@ -120,10 +120,10 @@ async def _send_status(session: Session, info: MailboxInfo, items: Sequence[str]
     if "HIGHESTMODSEQ" in items:
         session.use_condstore()  # RFC 7162 §3.1
     found = await session.server.store.status(info.id)
-    session.out.write(status_response(info.name, [(item, _value(found, item)) for item in items], utf8=session.rev2))
+    session.out.write(status_response(info.name, [(item, _value(session, found, item)) for item in items], utf8=session.utf8))
 
 
-def _value(found: MailboxStatus, item: str) -> int:
+def _value(session: Session, found: MailboxStatus, item: str) -> int:
     return {
         "MESSAGES": found.messages,
         "UIDNEXT": found.uid_next,
@@ -133,4 +133,5 @@ def _value(found: MailboxStatus, item: str) -> int:
         "SIZE": found.size,
         "RECENT": found.recent,
         "HIGHESTMODSEQ": found.highest_modseq,
+        "APPENDLIMIT": session.server.config.limits.message_size,  # RFC 7889 §3: the same for every mailbox
     }[item]

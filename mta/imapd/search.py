@@ -8,7 +8,7 @@ giving other sessions their turn in between.
 import asyncio
 from collections.abc import Sequence
 
-from mta.imapd.answer import ok
+from mta.imapd.answer import bad, ok
 from mta.imapd.columns import Columns
 from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
@@ -29,6 +29,8 @@ _LOOKS = 200_000
 
 
 async def search(session: Session, command: Search) -> bytes:
+    if command.charset and session.charset_fixed:
+        raise bad(b"no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 9755 §3
     selected = session.mailbox
     columns = selected.columns or await selected.rows()
     if mentions_modseq(command.key):

@@ -112,6 +112,7 @@ class ImapServer:
         self.tls = tls
         self.tasks = tasks
         self.draining = False
+        self._offer: bytes | None = None
         limits = config.limits
         self.bounds = Bounds(message=limits.message_size, memory=limits.memory_per_message, total=4 * limits.message_size)
         self._connections: set[Connection] = set()
@@ -125,6 +126,12 @@ class ImapServer:
     def hidden(self, by_listener: frozenset[str], user: str) -> frozenset[str]:
         """Capabilities that a client is not shown. ``user`` "" before login."""
         return by_listener | self._hidden | self._hidden_from.get(user.lower(), _NONE) if self._hides or by_listener else _NONE
+
+    def offer(self, make: "Callable[[ImapServer], bytes]") -> bytes:
+        """The capabilities after login, made once: they depend on nothing that changes while the server runs."""
+        if self._offer is None:
+            self._offer = make(self)
+        return self._offer
 
     def may_know(self, verb: str) -> bool:
         """A verb that is not IMAP's: does a plugin know it?"""

@@ -89,7 +89,7 @@ class Session:
     """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
 
     __slots__ = (
-        "ahead", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "user",
+        "ahead", "charset_fixed", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "user", "utf8",
     )  # fmt: skip
 
     def __init__(self, server: "ImapServer", out: Out, peer: Peer) -> None:
@@ -99,6 +99,10 @@ class Session:
         self.user: UserId | None = None
         self.selected: Selected | None = None
         self.rev2 = False
+        self.utf8 = False
+        """Mailbox names are UTF-8 on the wire: after ENABLE of IMAP4rev2 or UTF8=ACCEPT."""
+        self.charset_fixed = False
+        """After ENABLE UTF8=ACCEPT: SEARCH names no charset (RFC 9755 §3)."""
         self.condstore = False
         self.qresync = False
         self.idling = False

@@ -151,6 +151,8 @@ class Search:
     uid: bool = False
     options: frozenset[str] | None = None
     partial: tuple[int, int] | None = None
+    charset: bool = False
+    """It named one."""
 
 
 _FLAGS: dict[str, HasFlag] = {
@@ -169,12 +171,12 @@ _DATES: dict[str, tuple[type[Internal] | type[Sent], Literal["before", "on", "si
 
 def read_search(scan: Scanner, uid: bool) -> Search:
     options, partial = read_options(scan)
-    charset = "utf-8"  # RFC 9051 §6.4.4: the default of rev2; contains US-ASCII
+    charset, named = "utf-8", False  # RFC 9051 §6.4.4: the default of rev2; contains US-ASCII
     if scan.text[scan.pos : scan.pos + 8].upper() == b"CHARSET ":
         scan.pos += 8
-        charset = read_charset(scan)
+        charset, named = read_charset(scan), True
         scan.space()
-    return Search(read_keys(scan, charset, options), uid, options, partial)
+    return Search(read_keys(scan, charset, options), uid, options, partial, named)
 
 
 def read_options(scan: Scanner) -> tuple[frozenset[str] | None, tuple[int, int] | None]:
