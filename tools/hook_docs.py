@@ -59,6 +59,7 @@ GROUPS = {
         "delivery_attempt",
         "mx_lookup",
         "tls_policy",
+        "tls_result",
         "delivery_modify",
         "delivery_status",
         "deliver",
@@ -140,6 +141,7 @@ ARGUMENTS = {
     "envelope": "`Envelope`: `id sender recipients origin received_at attempts user hold due priority`",
     "envelopes": "sequence of `Envelope`",
     "attempt": "`Attempt`: `number site transport last_reply`",
+    "result": "`TlsResult`: `domain mx address local policy failure reason`",
     "mx": "a host name in lower case",
     "status": "`DeliveryStatus`: `code enhanced text remote delay`",
     "report": (

@@ -352,6 +352,12 @@ def tls_policy(domain, mx):
 
 
 @hookimpl
+def tls_result(result, ctx):
+    if result.failure and result.policy.source:
+        ctx.log.warning("example.tls_failed", domain=result.domain, mx=result.mx, reason=result.reason)
+
+
+@hookimpl
 def delivery_modify(envelope, message):
     if envelope.user and all(r.domain == "partner.example" for r in envelope.recipients):
         return AddHeader("X-Account", envelope.user)

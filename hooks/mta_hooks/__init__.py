@@ -29,6 +29,7 @@ from mta.model.directory import (
 from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.message import Flags, Placement, Recipient
 from mta.model.reply import Reply
+from mta.model.tls import Tlsa, TlsPolicy, TlsResult
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
 from mta.wire.dsn.report import RecipientReport
@@ -74,6 +75,6 @@ __all__ = [
     "MailboxTarget", "Message", "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport",
     "Refused", "RelayTarget", "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart",
     "ReplaceRecipient", "Reply", "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink",
-    "StoredKeys", "TemporaryFailure", "Tls", "TlsCertificate", "Transaction", "User", "UserChange", "Verdict", "accept",
+    "StoredKeys", "TemporaryFailure", "Tls", "TlsCertificate", "TlsPolicy", "TlsResult", "Tlsa", "Transaction", "User", "UserChange", "Verdict", "accept",
     "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

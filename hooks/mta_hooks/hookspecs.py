@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mta.model.directory import AliasTarget, AuthAnswer, Domain, StoredKeys, Target, User
     from mta.model.message import Placement, Recipient
     from mta.model.reply import Reply
+    from mta.model.tls import TlsPolicy, TlsResult
     from mta.model.verdict import Verdict
     from mta.wire.dsn.parse import ReceivedReport
     from mta.wire.imap.other import ImapCommand
@@ -425,12 +426,22 @@ def mx_lookup(domain: str, envelope: Envelope) -> list[str] | None:
 
 
 @hookspec("first", on_error="defer")
-def tls_policy(domain: str, mx: str) -> str | None:
-    """How safe must the connection to ``mx``, a mail server of ``domain``, be: "none", "may" or "encrypt"?
+def tls_policy(domain: str, mx: str) -> str | TlsPolicy | None:
+    """How safe must the connection to ``mx``, a mail server of ``domain``, be: "none", "may", "require" or "encrypt"?
 
-    "may" is TLS where it works, with any certificate; "encrypt" goes on only under TLS with a good certificate for ``mx``. Asked
-    for each host of a domain that is about to be tried; not where config or the ``route`` hook names the next hop, nor where
-    the route says "encrypt": that stays. When it is not known, the host is passed over.
+    "may" is TLS where it works, with any certificate; "require" goes on only under TLS, with any; "encrypt" only with a good
+    certificate for ``mx``. A ``TlsPolicy`` says more: DANE's records, a policy that is only tested, why the host cannot be used, where the
+    policy was published. Asked for each host of a domain that is about to be tried; not where config (``tls_policies`` too) or the
+    ``route`` hook says it. When it is not known, the host is passed over.
+    """
+
+
+@hookspec("notify", timeout=30.0)
+def tls_result(result: TlsResult) -> None:
+    """What came of TLS with a mail server of a domain: for reports (RFC 8460), statistics, alarms.
+
+    Told once for each connection that was to be made to a host found by MX, also when the policy forbade it: how the first attempt ended.
+    A failure did not always keep the mail from going (level "may", ``testing``). Not told where the level is "none".
     """
 
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mta_hooks.http import HttpRoute
+from mta_hooks.lookup import Table, TableSource
 from mta_hooks.metrics import Metric
 
 if TYPE_CHECKING:
     import click
     from sqlalchemy import Executable, MetaData
 
+    from mta.model.address import Address
+    from mta.model.delivery import Route
+    from mta.model.directory import Domain
     from mta_hooks.backends.tables import Migration
 
 T = TypeVar("T")
@@ -40,8 +44,28 @@ class DnsError(Exception):
     """No answer: time-out, SERVFAIL, no server. A policy treats it as temporary, never as "does not exist"."""
 
 
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """One answer with what the resolver vouches for.
+
+    records  as the methods of Dns give them; of "TLSA" ``mta.model.tls.Tlsa``
+    secure   a validating resolver found it signed from the root (RFC 4035 §3.2.3), also when ``records`` is empty; False without
+             config ``dns.validating``
+    name     where CNAMEs led
+    """
+
+    records: tuple[Any, ...]
+    secure: bool
+    name: str
+
+
 class Dns(Protocol):
     """Cached, asynchronous look-ups. An empty list: the name or the type does not exist. Raises DnsError otherwise."""
+
+    @property
+    def validating(self) -> bool:
+        """Config ``dns.validating``: answers can be secure."""
+        ...
 
     async def a(self, name: str) -> list[str]: ...
     async def aaaa(self, name: str) -> list[str]: ...
@@ -54,6 +78,10 @@ class Dns(Protocol):
         ...
 
     async def ptr(self, address: str) -> list[str]: ...
+
+    async def validated(self, name: str, kind: str) -> Validated:
+        """The same with its security; kind is "A", "AAAA", "MX", "TXT", "CNAME" or "TLSA". Data that is bogus raises DnsError too."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +148,18 @@ class Context(Protocol):
 
     async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
         """Submit a message of the plugin's own; durable on return. Returns its queue id."""
+        ...
+
+    def table(self, source: TableSource | None) -> Table:
+        """The table that a source of the config names (mta_hooks.lookup); None: an empty one. Raises ConfigError when it names nothing."""
+        ...
+
+    async def domain(self, name: str) -> "Domain | None":
+        """The domain when it is ours, local or relay; as RCPT sees it. Raises TemporaryFailure."""
+        ...
+
+    async def next_hop(self, recipient: "Address", sender: "Address | None" = None) -> "Route":
+        """Where mail for this address goes next, as the queue sees it. Raises TemporaryFailure."""
         ...
 
     def metrics(self) -> Sequence[Metric]:

@@ -97,6 +97,8 @@ class Dispatching:
                 log=self._log,
                 connect_timeout=config.queue.connect_timeout,
                 hooks=self._hooks,
+                tasks=self._tasks,
+                tls_policies=config.tls_policies,
             ),
             local=LocalTransport(self._hooks, self._database.directory, self._log, self._depositor()),
             clock=services.clock,

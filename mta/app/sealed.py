@@ -21,7 +21,7 @@ from mta.pluginhost.http import NoHttp
 from mta_hooks.backends.database import Database, KeyValues
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
-from mta_hooks.services import DnsError, HttpReply
+from mta_hooks.services import DnsError, HttpReply, Validated
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -90,12 +90,17 @@ class SealedHttp:
 class SealedDns:
     """Fulfils mta_hooks.services.Dns: nobody is asked."""
 
+    validating = True
+
     def __init__(self, caught: Caught) -> None:
         self._caught = caught
 
     async def _refuse(self, name: str) -> Any:
         self._caught.note("dns", f"{name} was not looked up")
         raise DnsError(f"no network while something is only tried: {name} was not looked up; --dns allows it")
+
+    async def validated(self, name: str, kind: str) -> Validated:
+        return Validated((), False, await self._refuse(name))
 
     a = aaaa = mx = txt = ptr = _refuse
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from mta.config.checks import BackendUrl, DomainName, FilePath, HostName, ListenUrl, Network, listed, plugin_table
 from mta.config.units import Seconds, Size
+from mta_hooks.lookup import TableSource
 
 
 class Section(BaseModel):
@@ -198,6 +199,13 @@ class Spam(Section):
 class Dns(Section):
     servers: Annotated[tuple[str, ...], Field(description="Resolvers as address or address:port; empty: /etc/resolv.conf.")] = ()
     timeout: Annotated[Seconds, Field(gt=0, le=60, description="Longest wait for one look-up.")] = 5.0
+    validating: Annotated[
+        bool,
+        Field(
+            description="The resolvers validate DNSSEC and nobody can forge their answers on the way (on this machine, or behind a "
+            "tunnel): what they say is signed (AD) is believed. For DANE and REQUIRETLS."
+        ),
+    ] = False
 
 
 class LogSection(Section):
@@ -306,6 +314,20 @@ class Config(Section):
     relay: Annotated[Relay, Field(description="Who may send through us, and by which next hop.")] = Relay()
     routes: Annotated[
         dict[str, str], Field(description="Next hop by domain, before MX: smtp://host:port lmtp://host:port lmtp+unix:/path.")
+    ] = {}
+    tls_policies: Annotated[
+        dict[str, Literal["none", "may", "require", "encrypt", "dane"]],
+        Field(
+            description="TLS by domain of the recipient, or by the host that a route names; '*': every other domain. may: where it works; "
+            "require: any certificate; encrypt: a good one for the host; dane: as its TLSA records say (plugin dane). Before plugins."
+        ),
+    ] = {}
+    tables: Annotated[
+        dict[str, TableSource],
+        Field(
+            description="Tables by name, for plugins: keys and values, type:argument (hash:/path, regexp:/path, cidr:/path, sql:SELECT …), "
+            "or a list of these."
+        ),
     ] = {}
     domains: Annotated[tuple[DomainName, ...], Field(description="Domains of ours, beside those added by command.")] = ()
     workers: Annotated[

@@ -26,8 +26,10 @@ class Dialer:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        elif self._trusted is not None:
-            context.load_verify_locations(self._trusted)
+        else:
+            context.hostname_checks_common_name = False  # RFC 9525 §6.3, RFC 8461 §4.2
+            if self._trusted is not None:
+                context.load_verify_locations(self._trusted)
         self._contexts[verify] = context
         return context
 

@@ -2,17 +2,18 @@
 
 A stub of a recursive resolver, in dnspython's wire format over sockets of our own: one UDP socket with its own random port for
 each question, TCP when the answer is truncated. Equal questions asked at once are sent once. Replies that do not fit the
-question are passed over until the time is up, so that a forged or broken packet cannot end a look-up. Left out: DNSSEC
-validation (the resolver's job), search lists (names are always complete).
+question are passed over until the time is up, so that a forged or broken packet cannot end a look-up. DNSSEC is validated by the
+resolver; where config says that it does and that the way to it is safe, its AD bit is believed (RFC 4035 §3.2.3, RFC 6840 §5.7).
+Left out: validation of our own, search lists (names are always complete).
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any
 
 import dns.exception
 import dns.message
@@ -21,11 +22,12 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.reversename
-from dns.flags import TC
+from dns.flags import AD, TC
 
 from mta.config.sections import Dns as DnsSection
+from mta.model.tls import Tlsa
 from mta.net.tasks import Tasks
-from mta_hooks.services import DnsError
+from mta_hooks.services import DnsError, Validated
 
 CACHE_SIZE = 20_000  # answers; about 1 KiB each
 MAX_TTL = 86400.0
@@ -35,7 +37,6 @@ MAX_QUESTIONS = 250  # on the wire at once: bounds sockets
 
 _PAYLOAD = 1232  # EDNS size that no path fragments
 _Server = tuple[str, int]
-_Record = TypeVar("_Record")
 
 
 class DnsResolver:
@@ -44,52 +45,55 @@ class DnsResolver:
     def __init__(self, config: DnsSection, tasks: Tasks, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._servers = [parse_server(text) for text in config.servers] or _system_servers()
         self._timeout = config.timeout
+        self.validating = config.validating
         self._tasks = tasks
         self._monotonic = monotonic
-        self._cache: OrderedDict[tuple[str, str], tuple[float, list[Any] | DnsError]] = OrderedDict()
-        self._running: dict[tuple[str, str], asyncio.Task[list[Any] | DnsError]] = {}
+        self._cache: OrderedDict[tuple[str, str], tuple[float, Validated | DnsError]] = OrderedDict()
+        self._running: dict[tuple[str, str], asyncio.Task[Validated | DnsError]] = {}
         self._free = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def a(self, name: str) -> list[str]:
-        return await self._look_up(name, "A", lambda r: str(r.address))
+        return await self._list(name, "A")
 
     async def aaaa(self, name: str) -> list[str]:
-        return await self._look_up(name, "AAAA", lambda r: str(r.address))
+        return await self._list(name, "AAAA")
 
     async def mx(self, name: str) -> list[tuple[int, str]]:
-        return await self._look_up(name, "MX", lambda r: (int(r.preference), _host(r.exchange)))
+        return await self._list(name, "MX")
 
     async def txt(self, name: str) -> list[bytes]:
-        return await self._look_up(name, "TXT", lambda r: b"".join(r.strings))
+        return await self._list(name, "TXT")
 
     async def ptr(self, address: str) -> list[str]:
         try:
             name = dns.reversename.from_address(address).to_text(omit_final_dot=True)
         except (ValueError, dns.exception.DNSException):
             return []
-        return await self._look_up(name, "PTR", lambda r: _host(r.target))
+        return await self._list(name, "PTR")
 
-    async def _look_up(self, name: str, kind: str, convert: Callable[[Any], _Record]) -> list[_Record]:
+    async def _list(self, name: str, kind: str) -> list[Any]:
+        return list((await self.validated(name, kind)).records)
+
+    async def validated(self, name: str, kind: str) -> Validated:
         key = (name.lower().rstrip("."), kind)
         if (known := self._cache.get(key)) is not None and self._monotonic() < known[0]:
             self._cache.move_to_end(key)
             answer = known[1]
         else:
             if (task := self._running.get(key)) is None:
-                task = self._tasks.spawn(self._ask(key, convert), f"dns {kind} {name}")
+                task = self._tasks.spawn(self._ask(key), f"dns {kind} {name}")
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
             answer = await asyncio.shield(task)  # one caller that gives up must not take the answer from the others
         if isinstance(answer, DnsError):
             raise DnsError(*answer.args)
-        return list(answer)
+        return answer
 
-    async def _ask(self, key: tuple[str, str], convert: Callable[[Any], Any]) -> list[Any] | DnsError:
-        answer: list[Any] | DnsError
+    async def _ask(self, key: tuple[str, str]) -> Validated | DnsError:
+        answer: Validated | DnsError
         try:
             async with asyncio.timeout(self._timeout), self._free:
-                records, ttl = await self._resolve(*key)
-            answer = [convert(record) for record in records]
+                answer, ttl = await self._resolve(*key)
         except TimeoutError:
             answer, ttl = DnsError(f"{key[1]} {key[0]}: no answer in {self._timeout:g} s"), FAILURE_TTL
         except DnsError as exc:
@@ -100,12 +104,12 @@ class DnsResolver:
             self._cache.popitem(last=False)
         return answer
 
-    async def _resolve(self, name: str, kind: str) -> tuple[Sequence[Any], float]:
+    async def _resolve(self, name: str, kind: str) -> tuple[Validated, float]:
         """Ask the servers in turn, twice when there is only one, as a packet may get lost."""
         try:
             question = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
-            return (), MAX_NEGATIVE_TTL  # what is no name does not exist
+            return Validated((), False, name), MAX_NEGATIVE_TTL  # what is no name does not exist
         rounds = self._servers if len(self._servers) > 1 else self._servers * 2
         problem = "no server"
         for server in rounds:
@@ -119,12 +123,14 @@ class DnsResolver:
                 problem = f"{server[0]}:{server[1]}: {exc}"
                 continue
             if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                return _answer(reply)
+                return _answer(reply, kind, secure=self.validating and bool(reply.flags & AD))
             problem = f"{server[0]}:{server[1]} says {dns.rcode.to_text(reply.rcode())}"
         raise DnsError(f"{kind} {name}: {problem}")
 
     async def _exchange(self, name: dns.name.Name, kind: str, server: _Server) -> dns.message.QueryMessage:
         query = dns.message.make_query(name, kind, use_edns=0, payload=_PAYLOAD)
+        if self.validating:
+            query.flags |= AD
         reply = await _over_udp(query, server)
         if reply.rcode() == dns.rcode.FORMERR:  # a server from before EDNS
             query.use_edns(False)
@@ -159,14 +165,27 @@ def _host(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True).lower() if name != dns.name.root else ""
 
 
-def _answer(reply: dns.message.QueryMessage) -> tuple[Sequence[Any], float]:
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "A": lambda r: str(r.address),
+    "AAAA": lambda r: str(r.address),
+    "MX": lambda r: (int(r.preference), _host(r.exchange)),
+    "TXT": lambda r: b"".join(r.strings),
+    "PTR": lambda r: _host(r.target),
+    "CNAME": lambda r: _host(r.target),
+    "TLSA": lambda r: Tlsa(int(r.usage), int(r.selector), int(r.mtype), bytes(r.cert)),
+}
+
+
+def _answer(reply: dns.message.QueryMessage, kind: str, *, secure: bool) -> tuple[Validated, float]:
     try:
         chain = reply.resolve_chaining()
     except dns.exception.DNSException as exc:  # a chain of CNAMEs without end
         raise DnsError(str(exc)) from exc
-    if chain.answer is not None:
-        return tuple(chain.answer), min(float(chain.minimum_ttl), MAX_TTL)
-    return (), min(float(chain.minimum_ttl), MAX_NEGATIVE_TTL)
+    name = _host(chain.canonical_name)
+    if chain.answer is None:
+        return Validated((), secure, name), min(float(chain.minimum_ttl), MAX_NEGATIVE_TTL)
+    records = tuple(map(_CONVERT[kind], chain.answer))
+    return Validated(records, secure, name), min(float(chain.minimum_ttl), MAX_TTL)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

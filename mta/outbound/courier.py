@@ -8,15 +8,18 @@ host; a lost one behind the dot is a deferral, as the message may have arrived.
 import ipaddress
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mta.model.delivery import Leased, QueuedMessage
 from mta.model.errors import TemporaryFailure
+from mta.model.tls import TlsPolicy, TlsResult
 from mta.net.dialer import Dialer
+from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts
 from mta.outbound.link import Link, LinkLost
+from mta.outbound.secure import TlsFailed, configured, demand_dane, start_tls, weaker
 from mta.outbound.session import Read, Refusal, Session, Transaction
 from mta.outbound.view import envelope_of
 from mta_hooks.backends.queue import Queue
@@ -41,15 +44,21 @@ class First(Protocol):
     async def first(self, **arguments: Any) -> Any: ...
 
 
+class Notified(Protocol):
+    async def notify(self, **arguments: Any) -> None: ...
+
+
 class OutboundHooks(Protocol):
     @property
     def mx_lookup(self) -> First | None: ...
     @property
     def tls_policy(self) -> First | None: ...
+    @property
+    def tls_result(self) -> Notified | None: ...
 
 
 class NoHooks:
-    mx_lookup = tls_policy = None
+    mx_lookup = tls_policy = tls_result = None
 
 
 class Result(NamedTuple):
@@ -76,6 +85,8 @@ class Outbound:
         connect_timeout: float,
         smtp_port: int = 25,
         hooks: OutboundHooks | None = None,
+        tasks: Tasks | None = None,
+        tls_policies: Mapping[str, str] | None = None,
     ) -> None:
         self.hostname = hostname
         self.dns = dns
@@ -84,6 +95,8 @@ class Outbound:
         self.log = log
         self.connect_timeout = connect_timeout
         self.smtp_port = smtp_port
+        self.tasks = tasks or Tasks(log)
+        self.tls_policies = tls_policies or {}
         self.hooks: OutboundHooks = NoHooks() if hooks is None else hooks
 
     def open(self, destination: Destination) -> "Courier":
@@ -213,23 +226,52 @@ class Courier:
 
     async def _greet(self, host: Host) -> Session:
         """Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves."""
-        tls: str = self._destination.route.tls
-        if (plan := self._out.hooks.tls_policy) is not None and self._destination.uses_mx and tls in ("none", "may"):
+        policy = await self._policy(host)
+        told = not self._destination.uses_mx or policy.level == "none"
+        while True:
             try:
-                tls = await plan.first(domain=self._destination.domain, mx=host.name) or tls
+                session = await self._dialogue(host, policy)
+            except TlsFailed as exc:
+                if not told:
+                    self._tell(TlsResult(self._destination.domain, host.name, host.address, "", policy, exc.failure, str(exc)))
+                told = True
+                if (then := weaker(policy)) is None:
+                    raise
+                policy = then
+                self._out.log.info("outbound.tls_failed", remote=str(host), reason=str(exc))
+            else:
+                if not told:
+                    failure = "" if session.secure else "starttls-not-supported"
+                    self._tell(TlsResult(self._destination.domain, host.name, host.address, session.link.local, policy, failure))
+                return session
+
+    def _tell(self, result: TlsResult) -> None:
+        if (plan := self._out.hooks.tls_result) is not None:
+            self._out.tasks.spawn(plan.notify(result=result), "tls-result")
+
+    async def _policy(self, host: Host) -> TlsPolicy:
+        """Raises Refusal when it is not known."""
+        route = self._destination.route
+        given = configured(self._out.tls_policies, self._destination)
+        wanted = TlsPolicy("encrypt" if route.tls == "implicit" else route.tls)
+        if wanted.level == "encrypt" or not self._destination.uses_mx:
+            return given if given is not None and route.tls == "may" else wanted
+        if given is not None and given.level != "dane":
+            return given
+        answer: str | TlsPolicy | None = None
+        if (plan := self._out.hooks.tls_policy) is not None:
+            try:
+                answer = await plan.first(domain=self._destination.domain, mx=host.name)
             except TemporaryFailure as exc:
                 raise Refusal(f"the TLS policy for {host.name} is not known for now") from exc
-        try:
-            return await self._dialogue(host, tls)
-        except _TlsFailed as exc:
-            if tls != "may":
-                raise
-            self._out.log.info("outbound.tls_failed", remote=str(host), reason=str(exc))
-            return await self._dialogue(host, "none")
+        policy = TlsPolicy(answer) if isinstance(answer, str) else answer  # type: ignore[arg-type]
+        return demand_dane(policy) if given is not None else policy or wanted
 
-    async def _dialogue(self, host: Host, tls: str) -> Session:
+    async def _dialogue(self, host: Host, policy: TlsPolicy) -> Session:
+        if policy.problem:
+            raise TlsFailed(policy.failure, policy.problem)
         out, route = self._out, self._destination.route
-        implicit = out.dialer.context(verify=True) if tls == "implicit" else None
+        implicit = out.dialer.context(verify=True) if route.tls == "implicit" else None
         link = await out.dialer.connect(
             Link, timeout=out.connect_timeout, address=host.address, port=host.port, path=host.path, tls=implicit, name=host.name
         )
@@ -239,9 +281,9 @@ class Courier:
             if self._destination.uses_mx and session.greeting == out.hostname:
                 raise HopDown(f"554 5.4.6 mail for {self._destination} loops: {host} is this server", str(host), permanent=True)
             await session.hello()
-            session.secure = implicit is not None
-            if tls in ("may", "encrypt"):
-                await self._start_tls(session, host, tls)
+            session.secure = session.verified = implicit is not None
+            if implicit is None and policy.level != "none":
+                await start_tls(session, out.dialer, host, policy)
             if route.credentials is not None:
                 if not session.secure and not _is_loopback(host):
                     raise Refusal("the next hop offers no TLS, and a password is not sent without")
@@ -250,21 +292,6 @@ class Courier:
             session.close()
             raise
         return session
-
-    async def _start_tls(self, session: Session, host: Host, tls: str) -> None:
-        offered = "STARTTLS" in session.features
-        if offered:
-            try:
-                if await session.start_tls(self._out.dialer.context(verify=tls == "encrypt"), host.name):
-                    return
-            except LinkLost as exc:
-                raise _TlsFailed(str(exc)) from exc
-        if tls == "encrypt":
-            raise Refusal("the next hop refuses TLS" if offered else "the next hop does not offer TLS")
-
-
-class _TlsFailed(LinkLost):
-    """Before TLS was on; cleartext may do."""
 
 
 def _is_loopback(host: Host) -> bool:

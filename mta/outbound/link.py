@@ -105,6 +105,22 @@ class Link(asyncio.Protocol):
             raise LinkLost("TLS handshake failed")
         self._transport = transport
 
+    def certificates(self) -> list[bytes]:
+        """What the peer showed under TLS, unjudged: DER, its own first."""
+        found = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        if found is None:
+            return []
+        if hasattr(found, "get_unverified_chain"):  # Python 3.13
+            return list(found.get_unverified_chain() or ())
+        chain = found._sslobj.get_unverified_chain()  # noqa: SLF001  # there since 3.10, without a public name before 3.13
+        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain or ()]
+
+    @property
+    def local(self) -> str:
+        """Our address, or ""."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def close(self, last: bytes = b"") -> None:
         """Send ``last`` and hang up; waits for nothing."""
         if self._transport is not None and not self.lost:

@@ -64,6 +64,7 @@ class Session:
         self.greeting = ""
         self.sent = 0
         self.secure = False
+        self.verified = False  # the peer proved that it is the host that was meant
         self._hostname = hostname
         self._lmtp = lmtp
         self._open = False  # a transaction that the hop may still hold
@@ -89,12 +90,14 @@ class Session:
         if not answer.positive:
             raise Refusal(answer)
 
-    async def start_tls(self, context: ssl.SSLContext, name: str) -> bool:
-        """True when TLS is on and EHLO was said anew; False when the hop said no."""
+    async def start_tls(self, context: ssl.SSLContext, name: str, check: Callable[[Sequence[bytes]], None] | None = None) -> bool:
+        """True when TLS is on and EHLO was said anew; False when the hop said no. ``check`` raises when its certificates will not do."""
         answer = await self._ask("STARTTLS", COMMAND)
         if not answer.positive:
             return False
         await self.link.start_tls(context, name, HANDSHAKE)
+        if check is not None:
+            check(self.link.certificates())
         self.secure = True
         self.features = {}
         await self.hello()

@@ -143,7 +143,9 @@ def _of_level(answer: Any, _arguments: Mapping[str, Any]) -> str:
     if answer.level == "dane" and not any(record.usable for record in answer.tlsa):
         return "level dane without a usable record"
     names = (answer.name, *answer.names)
-    return next((f"{name!r:.80} is no host name" for name in names if name and not (name.__class__ is str and _HOST.match(name))), "")
+    return next(
+        (f"{name!r:.80} is no host name" for name in names if name and not (name.__class__ is str and _HOST.match(name))), ""
+    )
 
 
 def _of_status(answer: Any, arguments: Mapping[str, Any]) -> str:

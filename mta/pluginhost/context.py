@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mta.model.directory import User
+from mta.lookup.opened import Lookups
+from mta.model.address import Address
+from mta.model.delivery import Route
+from mta.model.directory import Domain, User
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import UserId
 from mta.obs.log import Log
@@ -15,8 +18,9 @@ from mta.pluginhost.tables import OwnTables
 from mta.pluginhost.threads import Pool
 from mta_hooks.backends.database import KeyValues, Outbox
 from mta_hooks.backends.tables import Schema, Tables
+from mta_hooks.lookup import Table, TableOptions, TableSource
 from mta_hooks.metrics import Metric
-from mta_hooks.services import Clock, Dns, Http
+from mta_hooks.services import Clock, Dns, Http, Validated
 
 Send = Callable[[str, str | None, Sequence[str], bytes], Awaitable[str]]
 """(plugin, sender, recipients, octets) -> queue id; the app injects ``Pipeline.inject`` behind it."""
@@ -24,6 +28,8 @@ Send = Callable[[str, str | None, Sequence[str], bytes], Awaitable[str]]
 
 class NoDns:
     """Before the resolver is given, and in command-line programs that need none."""
+
+    validating = False
 
     async def a(self, name: str) -> list[str]:
         raise TemporaryFailure("no DNS service here")
@@ -34,12 +40,15 @@ class NoDns:
     async def txt(self, name: str) -> list[bytes]:
         raise TemporaryFailure("no DNS service here")
 
+    async def validated(self, name: str, kind: str) -> Validated:
+        raise TemporaryFailure("no DNS service here")
+
     aaaa = ptr = a
 
 
 @dataclass(slots=True)
 class Services:
-    """What all contexts share. ``kv``, ``tables``, ``outbox``, ``account`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
+    """What all contexts share. ``kv``, ``tables``, ``outbox``, ``account``, ``lookups``, ``domain``, ``next_hop`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
 
     sealed  plugins are only tried: those in a process of their own get no network either
     """
@@ -57,6 +66,9 @@ class Services:
     launcher: Launcher | None = None
     sealed: bool = False
     metrics: Callable[[], Sequence[Metric]] | None = None
+    lookups: Lookups | None = None
+    domain: Callable[[str], Awaitable[Domain | None]] | None = None
+    next_hop: Callable[[Address | None, Address], Awaitable[Route]] | None = None
 
 
 class PluginKeys:
@@ -107,6 +119,24 @@ class PluginContext:
     @property
     def http(self) -> Http:
         return self._services.http
+
+    def table(self, source: TableSource | None) -> Table:
+        services = self._services
+        if services.lookups is None:  # a program of the command line, or a test: no names of the config
+            services.lookups = Lookups(TableOptions("", "", self.threads, services.log))
+        return services.lookups.table(source)
+
+    async def domain(self, name: str) -> Domain | None:
+        """Raises TemporaryFailure before the directory is there."""
+        if self._services.domain is None:
+            raise TemporaryFailure("the directory is not open yet")
+        return await self._services.domain(name)
+
+    async def next_hop(self, recipient: Address, sender: Address | None = None) -> Route:
+        """Raises TemporaryFailure where nobody routes, and when a hook failed."""
+        if self._services.next_hop is None:
+            raise TemporaryFailure("nothing is routed here")
+        return await self._services.next_hop(sender, recipient)
 
     async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
         """Raises TemporaryFailure before the server accepts mail, and whatever the pipeline answers."""

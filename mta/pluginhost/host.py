@@ -97,6 +97,7 @@ class HookHost:
     delivery_attempt: Plan | None = None
     mx_lookup: Plan | None = None
     tls_policy: Plan | None = None
+    tls_result: Plan | None = None
     delivery_modify: Plan | None = None
     delivery_status: Plan | None = None
     dsn_compose: Plan | None = None

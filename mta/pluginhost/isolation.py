@@ -27,7 +27,7 @@ from mta.pluginhost.call import Outside
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.confine import Confinement, account_for, credentials
 from mta.pluginhost.context import PluginContext, Services
-from mta.pluginhost.crossing import BadAnswer, arguments_out, notes_in, uncrossable
+from mta.pluginhost.crossing import BadAnswer, arguments_out, notes_in, plain, uncrossable
 from mta.pluginhost.executables import answer_from, implementation
 from mta.pluginhost.handover import Handover
 from mta.pluginhost.jsonlines import VERSION, Rubbish, encode_line
@@ -38,7 +38,7 @@ from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS
 from mta.pluginhost.threads import Pool
 from mta_hooks import hookimpl
-from mta_hooks.services import DnsError, Registry
+from mta_hooks.services import DnsError, Registry, Validated
 
 LOADING = 30.0
 """Seconds for the process to start and import the plugin."""
@@ -279,6 +279,11 @@ async def _txt(ctx: Any, name: str) -> list[str]:
     return [base64.b64encode(text).decode("ascii") for text in await ctx.dns.txt(name)]
 
 
+async def _validated(ctx: Any, name: str, kind: str) -> list[Any]:
+    found: Validated = await ctx.dns.validated(name, kind)
+    return [plain(found.records), found.secure, found.name]
+
+
 async def _send(ctx: Any, sender: str | None, recipients: list[str], octets: str) -> str:
     sent: str = await ctx.send(sender, [str(r) for r in recipients], base64.b64decode(octets))
     return sent
@@ -293,5 +298,6 @@ _SERVICES: dict[Any, Callable[..., Awaitable[Any]]] = {
     "dns.mx": lambda ctx, name: ctx.dns.mx(name),
     "dns.ptr": lambda ctx, name: ctx.dns.ptr(name),
     "dns.txt": _txt,
+    "dns.validated": _validated,
     "send": _send,
 }

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from mta.model.message import Recipient
+from mta.model.tls import Tlsa
 from mta.obs.log import Log
 from mta.pluginhost.crossing import convert
 from mta.pluginhost.jsonlines import LONGEST_LINE
 from mta.pluginhost.specs import hints
 from mta.wire.mime.headers import headers
+from mta_hooks.services import Validated
 
 
 class RemoteMessage:
@@ -54,6 +56,15 @@ class RemoteMessage:
     def header_all(self, name: str) -> list[str]:
         lowered = name.lower()
         return [value for known, value in self.headers if known.lower() == lowered]
+
+
+def _record(kind: str, record: Any) -> Any:
+    """One record of ``dns.validated`` as it was before it crossed."""
+    if kind == "TLSA":
+        return convert(record, Tlsa)
+    if kind == "MX":
+        return tuple(record)
+    return base64.b64decode(record) if kind == "TXT" else record
 
 
 def argument_in(name: str, value: Any, hint: Any) -> Any:
@@ -101,6 +112,8 @@ class RemoteLog(Log):
 class RemoteServices:
     """``ctx.kv`` and ``ctx.dns``, and what ``ctx.send`` is: asked of the server."""
 
+    validating = True  # not known here; an answer says whether it is secure
+
     def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
         self._ask = ask
 
@@ -131,6 +144,10 @@ class RemoteServices:
     async def ptr(self, address: str) -> list[str]:
         found: list[str] = await self._ask("dns.ptr", address)
         return found
+
+    async def validated(self, name: str, kind: str) -> Validated:
+        records, secure, leads = await self._ask("dns.validated", name, kind)
+        return Validated(tuple(_record(kind, record) for record in records), secure, leads)
 
     async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
         if 4 * len(octets) // 3 > LONGEST_LINE - 2**18:

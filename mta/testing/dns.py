@@ -39,6 +39,7 @@ class DnsServer:
         self.port = 0
         self._records: dict[str, dict[str, list[str]]] = {}
         self._faults: dict[str, Fault] = {}
+        self._signed: set[str] = set()
         self._tcp: asyncio.Server | None = None
         self._udp: asyncio.DatagramTransport | None = None
         for name, types in (_parse(zones) if isinstance(zones, str) else zones).items():
@@ -61,6 +62,10 @@ class DnsServer:
             self._faults.pop(name.lower(), None)
         else:
             self._faults[name.lower()] = fault
+
+    def sign(self, *zones: str) -> None:
+        """Say of what is at or below these names that it is signed (AD), as a validating resolver would; "." is everything."""
+        self._signed.update(zone.lower().rstrip(".") for zone in zones)
 
     # ---- life
 
@@ -128,11 +133,23 @@ class DnsServer:
         return packets
 
     def _fill(self, reply: dns.message.Message, name: dns.name.Name, kind: str) -> None:
+        names = [name]
+        self._answers(reply, names, kind)
+        if all(self._is_signed(each.to_text(omit_final_dot=True).lower()) for each in names):
+            reply.flags |= dns.flags.AD
+
+    def _is_signed(self, name: str) -> bool:
+        return any(not zone or name == zone or name.endswith("." + zone) for zone in self._signed)
+
+    def _answers(self, reply: dns.message.Message, names: list[dns.name.Name], kind: str) -> None:
+        """``names`` gains those that CNAMEs lead to."""
+        name = names[0]
         for _ in range(9):
             types = self._records.get(name.to_text(omit_final_dot=True).lower())
             if types and "CNAME" in types and kind != "CNAME":
                 reply.answer.append(dns.rrset.from_text_list(name, self.ttl, "IN", "CNAME", types["CNAME"]))
                 name = dns.name.from_text(types["CNAME"][0])
+                names.append(name)
                 continue
             if types and kind in types:
                 reply.answer.append(dns.rrset.from_text_list(name, self.ttl, "IN", kind, types[kind]))

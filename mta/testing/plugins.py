@@ -16,7 +16,7 @@ from mta.model.message import OctetContent, Origin, Recipient
 from mta.obs.log import Log
 from mta.pluginhost.host import HookHost, HostOptions, Services
 from mta.pluginhost.section import validate
-from mta_hooks.services import HttpReply
+from mta_hooks.services import HttpReply, Validated
 
 
 class FakeClock:
@@ -74,6 +74,8 @@ class RecordingLog(Log):
 class FakeDns:
     """``records`` maps (type, name) to a list, or to an exception to raise: ``{("txt", "example.org"): [b"v=spf1 -all"]}``."""
 
+    validating = True
+
     def __init__(self, records: Mapping[tuple[str, str], Any] | None = None) -> None:
         self.records = dict(records or {})
         self.asked: list[tuple[str, str]] = []
@@ -99,6 +101,14 @@ class FakeDns:
 
     async def ptr(self, address: str) -> list[str]:
         return self._answer("ptr", address)
+
+    async def validated(self, name: str, kind: str) -> Validated:
+        """``records`` has a Validated, or a plain list, which is not signed."""
+        self.asked.append((kind.lower(), name))
+        found = self.records.get((kind.lower(), name), [])
+        if isinstance(found, BaseException):
+            raise found
+        return found if isinstance(found, Validated) else Validated(tuple(found), False, name)
 
 
 @dataclass(frozen=True, slots=True)

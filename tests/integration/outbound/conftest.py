@@ -77,20 +77,23 @@ class Relay:
 
     async def __aenter__(self):
         await self.dns.start()
-        self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log)
+        dns_config = self.config.dns.model_copy(update={"servers": (self.dns.address,), "timeout": 1.0})
+        resolver = DnsResolver(dns_config, self.tasks, self.clock.monotonic)
+        self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log, dns=resolver)
         options = DatabaseOptions(data_dir="", queued=self.wake, durable_hooks=self.hooks.durable)
         self.db = MemoryDatabase(options, self.data)
         self.hooks.add_builtin("directory", DirectoryPlugin(self.db.directory, Passwords()))
-        dns_config = self.config.dns.model_copy(update={"servers": (self.dns.address,), "timeout": 1.0})
         outbound = Outbound(
             hostname="mx.here.test",
-            dns=DnsResolver(dns_config, self.tasks, self.clock.monotonic),
+            dns=resolver,
             queue=self.db.queue,
             dialer=Dialer(self.trust),
             log=self.log,
             connect_timeout=self.config.queue.connect_timeout,
             smtp_port=self.port,
             hooks=self.hooks,
+            tasks=self.tasks,
+            tls_policies=self.config.tls_policies,
         )
         self.runner = Runner(
             config=self.config,

@@ -45,6 +45,9 @@ def contract():
             mta_hooks.RecipientReport,
             mta_hooks.ReportedRecipient,
             mta_hooks.TlsCertificate,
+            mta_hooks.TlsPolicy,
+            mta_hooks.TlsResult,
+            mta_hooks.Tlsa,
             mta_hooks.Verdict,
         )
     }

@@ -11,6 +11,7 @@ from mta.model.delivery import Delivered, DeliveryRecord, DeliveryStatus
 from mta.model.ids import QueueId
 from mta.model.message import Placement
 from mta.model.reply import Reply
+from mta.model.tls import TlsPolicy, TlsResult
 from mta.pipeline.parts import MailPart
 from mta.pluginhost.specs import SPECS
 from mta.testing.plugins import FakeHttp, FakeMessage, FakeSession, FakeTransaction, host_with, plugin_of
@@ -105,6 +106,7 @@ ARGUMENTS = {
     "envelopes": (Envelope("q", A, (A,), "submission", 1.0, 0),),
     "attempt": Attempt(6, "dest.example", "smtp"),
     "mx": "mx.bank.example",
+    "result": TlsResult("bank.example", "mx.bank.example", "192.0.2.1", "", TlsPolicy(source="sts"), "starttls-not-supported"),
     "status": DeliveryStatus(550, "5.7.1", "Greylisted, come back", "mx[192.0.2.1]:25"),
     "report": DsnReport("q-1", "q", "<m@x>", A, 1.0, (RecipientReport(A, "failed", diagnostic="550 no"),), "FULL"),
     "site": "smtp:mail.smallhost.example:25",

@@ -77,7 +77,7 @@ CELLS = {
     "route": "tests/unit/route/test_router.py",
     "deliver": "tests/unit/local/test_transport.py",
     **dict.fromkeys(("delivery_policy", "delivery_attempt", "delivery_modify", "delivery_status"), "tests/integration/outbound"),
-    **dict.fromkeys(("mx_lookup", "tls_policy", "deferred", "bounced", "dsn_compose"), "tests/integration/outbound"),
+    **dict.fromkeys(("mx_lookup", "tls_policy", "tls_result", "deferred", "bounced", "dsn_compose"), "tests/integration/outbound"),
 }
 METHODS = {
     "verdict": {"verdict"},

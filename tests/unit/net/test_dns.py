@@ -201,3 +201,29 @@ def test_server_in_a_thread():
             return await resolver.a("mx1.dest.test")
 
         assert asyncio.run(main()) == ["127.0.0.2"]
+
+
+def test_what_is_signed_is_said_where_the_resolver_is_trusted():
+    async def main(validating):
+        async with DnsServer(
+            ZONES + "_25._tcp.mx1.dest.test TLSA 3 1 1 " + "ab" * 32 + "\nout.dest.test CNAME bare.test.\n"
+        ) as server:
+            server.sign("dest.test")
+            tasks = Tasks(Log())
+            dns = DnsResolver(Dns(servers=(server.address,), validating=validating), tasks)
+            names = [
+                ("dest.test", "MX"),
+                ("www.dest.test", "A"),
+                ("out.dest.test", "A"),
+                ("bare.test", "A"),
+                ("none.dest.test", "A"),
+            ]
+            answers = [await dns.validated(*name) for name in (*names, ("_25._tcp.mx1.dest.test", "TLSA"))]
+            await tasks.close()
+            return answers
+
+    secure = asyncio.run(main(True))
+    assert [answer.secure for answer in secure] == [True, True, False, False, True, True]  # of a chain all of it must be
+    assert [secure[1].name, secure[4].records] == ["mx1.dest.test", ()]
+    assert str(secure[5].records[0]) == "3 1 1 " + "ab" * 32
+    assert not any(answer.secure for answer in asyncio.run(main(False)))
