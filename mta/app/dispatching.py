@@ -195,8 +195,8 @@ class Dispatching:
             except TemporaryFailure:
                 pass  # the log says it elsewhere
             else:
-                found["held"] -= found["error"]
-                for state in ("due", "waiting", "leased", "held", "error"):
+                found["held"] -= found["error"] + found["quarantine"]
+                for state in ("due", "waiting", "leased", "held", "error", "quarantine"):
                     QUEUE[state].value = found[state]
                 OUTBOX["waiting"].value, OUTBOX["dead"].value = notes["total"] - notes["dead"], notes["dead"]
             await asyncio.sleep(_COUNT)

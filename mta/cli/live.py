@@ -107,7 +107,7 @@ def main_numbers(answer: Answer) -> list[tuple[str, str]]:
     return [
         ("messages", line("mta_messages_total", ("accepted", "refused", "deferred"))),
         ("deliveries", line("mta_deliveries_total", ("delivered", "relayed", "deferred", "failed"))),
-        ("queue", line("mta_queue_recipients", ("due", "waiting", "leased", "held", "error"))),
+        ("queue", line("mta_queue_recipients", ("due", "waiting", "leased", "held", "error", "quarantine"))),
         ("notifications", line("mta_notifications", ("waiting", "dead"))),
         ("logins", line("mta_logins_total", ("ok", "failed", "refused", "unavailable"))),
         ("plugins", ", ".join([f"{int(errors)} errors", *troubled])),

@@ -97,7 +97,7 @@ def queue() -> None:
 @queue.command("list")
 @selection
 @click.option(
-    "--state", type=click.Choice(["", "due", "waiting", "leased", "held", "error"]), default="", help="Only rows in this state."
+    "--state", type=click.Choice(["", "due", "waiting", "leased", "held", "error", "quarantine"]), default="", help="Only rows in this state."
 )
 @click.option("--limit", default=1000, show_default=True, help="Most rows shown.")
 @json_option

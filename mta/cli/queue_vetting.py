@@ -73,7 +73,7 @@ class VettedQueue:
 
 
 def _concerns(action: str, row: QueueRow) -> bool:
-    held = row.state in ("held", "error")
+    held = row.state in ("held", "error", "quarantine")
     return {"retry": not held, "hold": not held, "release": held}.get(action, True)
 
 

@@ -49,7 +49,7 @@ class Blame:
     async def _rows(self, one: Suspect) -> None:
         found = await self._database.queue.list(QueueFilter(ids=(QueueId(one.key),)), limit=_ROWS, now=self._clock.now())
         for row in found:
-            if (not one.rows or row.row in one.rows) and row.state not in ("held", "error"):
+            if (not one.rows or row.row in one.rows) and row.state not in ("held", "error", "quarantine"):
                 await self._row(row, one)
 
     async def _row(self, row: QueueRow, one: Suspect) -> None:

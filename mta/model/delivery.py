@@ -27,6 +27,10 @@ class QueuedMessage:
     eightbit: bool
     message_id: str
     user: str
+    priority: int = 0
+    deliver_by: float | None = None
+    by_mode: str = ""
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Trouble:
 
 ERROR_HOLD = "error: "
 """A reason to hold that begins so is the error hold's."""
+QUARANTINE = "quarantine: "
+"""A reason to hold that begins so is the quarantine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Leased:
     row       identifies the recipient in the queue
     site      what concurrency and rates count by: the recipient's domain, or "local"
     attempts  finished attempts so far
+    route     a next hop that an operator gave it, as config ``routes`` has them; "": where it goes by itself
     """
 
     row: int
@@ -78,6 +85,7 @@ class Leased:
     delay_warned: bool
     trouble: Trouble | None = None
     placement: Placement | None = None
+    route: str = ""
 
 
 Result = Literal["delivered", "relayed", "deferred", "failed", "expanded", "discarded", "held"]
@@ -187,12 +195,12 @@ class DeliveryRecord:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-State = Literal["due", "waiting", "leased", "held", "error"]
+State = Literal["due", "waiting", "leased", "held", "error", "quarantine"]
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """One line of ``mta queue list``. "error": held because a plugin failed it, see ``trouble``."""
+    """One line of ``mta queue list``. "error": held because a plugin failed it, see ``trouble``; "quarantine": by a verdict."""
 
     row: int
     id: QueueId
@@ -208,6 +216,8 @@ class QueueRow:
     trouble: Trouble | None = None
     origin: Origin = "smtp"
     user: str = ""
+    priority: int = 0
+    route: str = ""
 
 
 # ---- what a hook of mode "first answer" says about a custom delivery -------------------------------------------------

@@ -126,6 +126,10 @@ class QueuedRecipient:
     placement: Placement | None = None
 
 
+PRIORITY_STEP = 600.0
+"""Seconds of waiting that one step of priority is worth: rows are taken oldest due first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One durable call of a notification hook: a row of the outbox. ``payload`` is JSON-able."""
@@ -145,6 +149,10 @@ class Intake:
     received_at  wall clock, seconds
     envid, ret   RFC 3461 §4.3, §4.4; verbatim, or None
     smtputf8     needs SMTPUTF8 at the next hop (RFC 6531); eightbit: BODY=8BITMIME
+    priority     -9 to 9 (RFC 6710): which goes first where many wait
+    deliver_by   wall clock by which it has to be there, or None; by_mode: what else, "R" return it or "N" tell the sender,
+                 with "T" behind it: relays are told of too (RFC 2852)
+    requiretls   only over verified TLS, to hops that promise the same (RFC 8689)
     trace        JSON-able steps: who said what (``[{"at": …, "stage": …, "plugin": …, "verdict": …}]``)
     """
 
@@ -165,3 +173,12 @@ class Intake:
     queued: tuple[QueuedRecipient, ...] = ()
     notifications: tuple[Notification, ...] = ()
     trace: tuple[Mapping[str, Any], ...] = ()
+    priority: int = 0
+    deliver_by: float | None = None
+    by_mode: str = ""
+    requiretls: bool = False
+
+
+def first_due(intake: Intake, recipient: QueuedRecipient) -> float:
+    """When it is tried first, wall clock. What is urgent was due before it came; what is not takes its turn, and is late in it."""
+    return recipient.due or intake.received_at - PRIORITY_STEP * max(0, intake.priority)

@@ -108,7 +108,7 @@ DELIVERIES = _counter(
 )
 QUEUE = _gauge(
     "mta_queue_recipients",
-    "Recipients in the queue: due, waiting (deferred), leased (at work), held, error (held for a plugin's).",
+    "Recipients in the queue: due, waiting (deferred), leased (at work), held, error (held for a plugin's), quarantine.",
     "state",
 )
 OUTBOX = _gauge("mta_notifications", "Durable notifications of plugins: waiting, dead (given up).", "state")

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mta.model.address import Address
+from mta.model.message import PRIORITY_STEP
 from mta.pipeline.hooks import Plan
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, to_queue
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
 from mta_hooks.views import Envelope
-
-STEP = 600.0
-"""Seconds of waiting that one step of priority is worth: rows are taken oldest due first."""
 
 
 async def enqueue(
@@ -58,4 +56,4 @@ def _due(envelope: Envelope, now: float) -> float:
     """0.0: at once, in its turn."""
     if envelope.due > now or not envelope.priority:
         return envelope.due if envelope.due > now else 0.0
-    return now - STEP * envelope.priority
+    return now - PRIORITY_STEP * envelope.priority

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 Step = Callable[["Operations"], None]
 
-STEPS: tuple[Step, ...] = (upgrades.refusals_and_terms, upgrades.troubles, upgrades.scram_keys, upgrades.placements)
+STEPS: tuple[Step, ...] = (
+    upgrades.refusals_and_terms,
+    upgrades.troubles,
+    upgrades.scram_keys,
+    upgrades.placements,
+    upgrades.queue_at_a_million,
+    upgrades.sharing,
+)
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 
 _log = logging.getLogger("mta.sql")

@@ -1,39 +1,77 @@
-"""What operators do with the queue: list, flush, hold, release, delete by filter."""
+"""What operators do with the queue: list, count, flush, hold, release, re-route, delete by filter; what waits, and for whom.
+
+Rows are looked at in the order of their ids. A change of many is done in pieces, each a transaction that goes on behind the last row
+of the one before: so a million rows are neither in memory at once nor locked at once.
+"""
 # SPDX-License-Identifier: Apache-2.0
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from mta.model.address import Address
-from mta.model.delivery import ERROR_HOLD, QueueRow, State
+from mta.model.delivery import ERROR_HOLD, QUARANTINE, QueueRow, State
 from mta.model.ids import QueueId
-from mta_hooks.backends.queue import QueueFilter
+from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter, Shape
 from mta_sql.dialect import Connection
 from mta_sql.queue_settle import remove_messages
 from mta_sql.text import clean, to_json, to_trouble
 from mta_sql.transaction import Transaction
 
+PIECE = 2000
+"""Rows of one transaction: it takes some ten milliseconds, which those who accept mail wait for."""
+
 _FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
 _LIST = (
     "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble, "
-    "m.origin, m.login"
+    "m.origin, m.login, m.priority, q.route"
 ) + _FROM
+_FOUND = "SELECT q.id, q.message_id, q.local, q.domain" + _FROM
 _STATES = {
-    "held": ("q.ready IS NULL AND q.hold NOT LIKE 'error: %'", False),
+    "held": ("q.ready IS NULL AND q.hold NOT LIKE 'error: %' AND q.hold NOT LIKE 'quarantine: %'", False),
     "error": ("q.ready IS NULL AND q.hold LIKE 'error: %'", False),
+    "quarantine": ("q.ready IS NULL AND q.hold LIKE 'quarantine: %'", False),
     "due": ("q.ready <= ?", True),
-    "leased": ("q.ready > ? AND q.owner <> ''", True),
+    "leased": ("q.owner <> '' AND q.ready > ?", True),
     "waiting": ("q.ready > ? AND q.owner = ''", True),
 }
+_COUNT = "SELECT count(*) FROM queue"
+# Each part is counted in an index ("+" keeps SQLite from the one on ready); what waits, nearly all, is what is left.
 _STATS = (
-    "SELECT count(*), coalesce(sum(CASE WHEN ready <= ? THEN 1 ELSE 0 END), 0),"
-    " coalesce(sum(CASE WHEN ready > ? AND owner = '' THEN 1 ELSE 0 END), 0),"
-    " coalesce(sum(CASE WHEN ready > ? AND owner <> '' THEN 1 ELSE 0 END), 0),"
-    " coalesce(sum(CASE WHEN ready IS NULL THEN 1 ELSE 0 END), 0),"
-    " coalesce(sum(CASE WHEN ready IS NULL AND hold LIKE 'error: %' THEN 1 ELSE 0 END), 0) FROM queue"
+    "SELECT (SELECT count(*) FROM queue), (SELECT count(*) FROM queue WHERE ready <= ?),"
+    " (SELECT count(*) FROM queue WHERE owner <> '' AND +ready > ?), (SELECT count(*) FROM queue WHERE hold <> ''),"
+    " (SELECT count(*) FROM queue WHERE hold <> '' AND hold LIKE 'error: %'),"
+    " (SELECT count(*) FROM queue WHERE hold <> '' AND hold LIKE 'quarantine: %')"
+)
+_AGES = "".join(", sum(CASE WHEN m.received_at > ? THEN 1 ELSE 0 END)" for _ in SHAPE_AGES)
+_SHAPE = (
+    f"SELECT q.site, count(*) AS total{_AGES} FROM queue q JOIN queue_messages m ON m.id = q.message_id"  # noqa: S608
+    " GROUP BY q.site ORDER BY total DESC, q.site LIMIT ?"
 )
 _STEP = "INSERT INTO trace_steps (queue_id, step) SELECT queue_id, ? FROM queue_messages WHERE id = ?"
+_FLUSH = "UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?"
+_HOLD = "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?"
+_RELEASE = "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '', trouble = NULL WHERE id IN ARRAY ?"
+_REROUTE = "UPDATE queue SET route = ?, due = ?, ready = CASE WHEN hold = '' THEN ? END WHERE id IN ARRAY ?"
+_DELETE = "DELETE FROM queue WHERE id IN ARRAY ?"
+_FREE = "q.hold = '' AND NOT (q.owner <> '' AND q.ready > ?)"
+
+
+class Found(NamedTuple):
+    """One row that a filter chose."""
+
+    row: int
+    message: int
+    local: str
+    domain: str
+
+
+class Change(NamedTuple):
+    """``extra``: which rows it is for at all, with the values of its parameters."""
+
+    run: Callable[[Transaction, Sequence[Found]], None]
+    extra: str = "1 = 1"
+    params: tuple[Any, ...] = ()
 
 
 def _conditions(wanted: QueueFilter, now: float, array: Any) -> tuple[str, list[Any]]:
@@ -45,6 +83,8 @@ def _conditions(wanted: QueueFilter, now: float, array: Any) -> tuple[str, list[
         parts.append(text)
         params.extend(values)
 
+    if wanted.rows:
+        add("q.id IN ARRAY ?", array(wanted.rows))
     if wanted.ids:
         add("m.queue_id IN ARRAY ?", array(wanted.ids))
     if wanted.domain:
@@ -56,12 +96,12 @@ def _conditions(wanted: QueueFilter, now: float, array: Any) -> tuple[str, list[
     if wanted.text:
         pattern = "%" + like(wanted.text) + "%"
         add(
-            "(lower(q.local || '@' || q.domain) LIKE ? ESCAPE '!' OR lower(coalesce(m.sender, '')) LIKE ? ESCAPE '!'",
+            "(lower(q.local || '@' || q.domain) LIKE ? ESCAPE '!' OR lower(coalesce(m.sender, '')) LIKE ? ESCAPE '!'"
+            " OR lower(q.last_reply) LIKE ? ESCAPE '!')",
+            pattern,
             pattern,
             pattern,
         )
-        parts[-1] += " OR lower(q.last_reply) LIKE ? ESCAPE '!')"
-        params.append(pattern)
     if wanted.state:
         condition, timed = _STATES.get(wanted.state, ("1 = 0", False))
         add(condition, *([now] if timed else []))
@@ -82,22 +122,28 @@ def like(text: str) -> str:
     return clean(text).lower()
 
 
-def rows(connection: Connection, wanted: QueueFilter, limit: int, now: float) -> list[QueueRow]:
+def rows(connection: Connection, wanted: QueueFilter, limit: int, now: float, after: int = 0) -> list[QueueRow]:
     where, params = _conditions(wanted, now, connection.array)
-    found = connection.execute(_LIST + where + " ORDER BY q.id LIMIT ?", (*params, limit)).fetchall()
+    where += (" AND " if where else " WHERE ") + "q.id > ?"
+    found = connection.execute(_LIST + where + " ORDER BY q.id LIMIT ?", (*params, after, limit)).fetchall()
     return [_row(row, now) for row in found]
+
+
+def count(connection: Connection, wanted: QueueFilter | None, now: float) -> int:
+    if wanted is None or wanted == QueueFilter(everything=True):
+        return int(connection.execute(_COUNT).fetchone()[0])
+    where, params = _conditions(wanted, now, connection.array)
+    return int(connection.execute("SELECT count(*)" + _FROM + where, params).fetchone()[0])
 
 
 def _row(row: Any, now: float) -> QueueRow:
     number, queue_id, sender, local, domain, attempts, received_at, due, size, last_reply, hold, owner, ready, trouble, *of = row
-    free: State = "due" if ready is not None and ready <= now else "leased" if owner else "waiting"
-    state: State = free if ready is not None else "error" if hold.startswith(ERROR_HOLD) else "held"
     return QueueRow(
         row=number,
         id=QueueId(queue_id),
         sender=sender or "",
         recipient=str(Address(local, domain)),
-        state=state,
+        state=_state(hold, owner, ready, now),
         attempts=attempts,
         received_at=received_at,
         due=due,
@@ -107,61 +153,114 @@ def _row(row: Any, now: float) -> QueueRow:
         trouble=to_trouble(trouble),
         origin=of[0],
         user=of[1],
+        priority=of[2],
+        route=of[3],
     )
 
 
-def _matching(tx: Transaction, wanted: QueueFilter, now: float, extra: str = "1 = 1", *extra_params: Any) -> list[tuple[int, int]]:
+def _state(hold: str, owner: str, ready: float | None, now: float) -> State:
+    if ready is not None:
+        return "due" if ready <= now else "leased" if owner else "waiting"
+    return "error" if hold.startswith(ERROR_HOLD) else "quarantine" if hold.startswith(QUARANTINE) else "held"
+
+
+# ---- changes
+
+
+def piece(tx: Transaction, wanted: QueueFilter, now: float, after: int, change: Change) -> tuple[int, int]:
+    """Change the next ``PIECE`` rows behind ``after``; how many these were, and the last of them."""
     where, params = _conditions(wanted, now, tx.array)
-    where += (" AND " if where else " WHERE ") + extra
-    found = tx.execute("SELECT q.id, q.message_id" + _FROM + where, (*params, *extra_params)).fetchall()
-    return [(row[0], row[1]) for row in found]
+    where += (" AND " if where else " WHERE ") + f"{change.extra} AND q.id > ?"
+    sql = _FOUND + where + " ORDER BY q.id LIMIT ?"
+    found = [Found(*row) for row in tx.execute(sql, (*params, *change.params, after, PIECE)).fetchall()]
+    if found:
+        change.run(tx, found)
+    return len(found), found[-1].row if found else after
 
 
-def flush(tx: Transaction, wanted: QueueFilter, now: float) -> int:
+def flush(now: float) -> Change:
     """Rows that wait; held ones and those in somebody's hands stay as they are."""
-    found = _matching(tx, wanted, now, "q.ready IS NOT NULL AND NOT (q.owner <> '' AND q.ready > ?)", now)
-    tx.execute("UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?", (now, now, tx.array([row for row, _ in found])))
-    tx.effects.queued |= bool(found)
-    return len(found)
+
+    def run(tx: Transaction, found: Sequence[Found]) -> None:
+        tx.execute(_FLUSH, (now, now, ids(tx, found)))
+        tx.effects.queued = True
+
+    return Change(run, _FREE, (now,))
 
 
-def hold(tx: Transaction, wanted: QueueFilter, reason: str) -> int:
-    found = _matching(tx, wanted, time.time(), "q.hold = ''")
-    _note(tx, found, "held", reason)
-    tx.execute(
-        "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?",
-        (clean(reason) or "held", tx.array([row for row, _ in found])),
-    )
-    return len(found)
+def hold(reason: str) -> Change:
+    def run(tx: Transaction, found: Sequence[Found]) -> None:
+        note(tx, found, "held", reason=reason)
+        tx.execute(_HOLD, (clean(reason) or "held", ids(tx, found)))
+
+    return Change(run, "q.hold = ''")
 
 
-def release(tx: Transaction, wanted: QueueFilter, now: float) -> int:
-    found = _matching(tx, wanted, now, "q.hold <> ''")
-    _note(tx, found, "released")
-    tx.execute(
-        "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '', trouble = NULL WHERE id IN ARRAY ?",
-        (now, now, tx.array([row for row, _ in found])),
-    )
-    tx.effects.queued |= bool(found)
-    return len(found)
+def release(now: float) -> Change:
+    def run(tx: Transaction, found: Sequence[Found]) -> None:
+        note(tx, found, "released")
+        tx.execute(_RELEASE, (now, now, ids(tx, found)))
+        tx.effects.queued = True
+
+    return Change(run, "q.hold <> ''")
 
 
-def delete(tx: Transaction, wanted: QueueFilter) -> int:
-    found = _matching(tx, wanted, time.time())
-    messages = _note(tx, found, "deleted")
-    tx.execute("DELETE FROM queue WHERE id IN ARRAY ?", (tx.array([row for row, _ in found]),))
-    remove_messages(tx, messages)
-    return len(found)
+def reroute(route: str, now: float) -> Change:
+    """Not those in somebody's hands; mailboxes have no next hop."""
+
+    def run(tx: Transaction, found: Sequence[Found]) -> None:
+        note(tx, found, "rerouted", route=route)
+        tx.execute(_REROUTE, (clean(route), now, now, ids(tx, found)))
+        tx.effects.queued = True
+
+    return Change(run, "q.transport = 'remote' AND NOT (q.hold = '' AND q.owner <> '' AND q.ready > ?)", (now,))
 
 
-def _note(tx: Transaction, found: Sequence[tuple[int, int]], result: str, reason: str = "") -> list[int]:
-    """A step of the trace for each message; returns the messages."""
-    messages = sorted({message for _, message in found})
-    step = to_json({"at": time.time(), "stage": "operator", "result": result, **({"reason": clean(reason)} if reason else {})})
-    tx.executemany(_STEP, [(step, message) for message in messages])
-    return messages
+def delete() -> Change:
+    def run(tx: Transaction, found: Sequence[Found]) -> None:
+        messages = note(tx, found, "deleted")
+        tx.execute(_DELETE, (ids(tx, found),))
+        remove_messages(tx, messages)
+
+    return Change(run)
+
+
+def ids(tx: Transaction, found: Sequence[Found]) -> Any:
+    return tx.array([one.row for one in found])
+
+
+def note(tx: Transaction, found: Sequence[Found], result: str, **more: str) -> list[int]:
+    """A step of the trace for each message: what was done to whom; returns the messages."""
+    messages: dict[int, list[str]] = {}
+    for one in found:
+        messages.setdefault(one.message, []).append(str(Address(one.local, one.domain)))
+    said = {name: clean(value) for name, value in more.items() if value}
+    step = {"at": time.time(), "stage": "operator", "result": result, **said}
+    tx.executemany(_STEP, [(to_json({**step, "recipients": who[:100]}), message) for message, who in messages.items()])
+    return sorted(messages)
+
+
+# ---- figures
 
 
 def stats(connection: Connection, now: float) -> dict[str, int]:
-    row = connection.execute(_STATS, (now, now, now)).fetchone()
-    return dict(zip(("total", "due", "waiting", "leased", "held", "error"), map(int, row), strict=True))
+    total, due, leased, held, error, quarantine = map(int, connection.execute(_STATS, (now, now)).fetchone())
+    waiting = total - due - leased - held
+    return {
+        "total": total,
+        "due": due,
+        "waiting": waiting,
+        "leased": leased,
+        "held": held,
+        "error": error,
+        "quarantine": quarantine,
+    }
+
+
+def shape(connection: Connection, now: float, limit: int) -> list[Shape]:
+    found: list[Any] = connection.execute(_SHAPE, (*(now - age for age in SHAPE_AGES), limit)).fetchall()
+    out = []
+    for site, total, *younger in found:
+        counts = [int(after) - int(before) for before, after in zip([0, *younger], [*younger, total], strict=True)]
+        out.append(Shape(site, int(total), tuple(counts)))
+    return out

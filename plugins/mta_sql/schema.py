@@ -80,6 +80,7 @@ users = _table(
     _column("enabled", SmallInteger, "1"),
     _column("quota", BigInteger, "0"),
     Column("scram", Text),  # keys of the same password, for mechanisms that never see it
+    _column("quota_messages", BigInteger, "0"),
     UniqueConstraint("domain", "lowered"),
 )
 aliases = _clustered(
@@ -164,6 +165,32 @@ deleted_mailboxes = _plain(
     _column("name", Text),
     _column("gone", Double),
 )
+acl = _clustered(
+    "acl",
+    _column("mailbox_id", BigInteger),
+    _column("identifier", Text),
+    _column("rights", Text),
+    PrimaryKeyConstraint("mailbox_id", "identifier"),
+    Index("acl_identifier", "identifier"),
+)
+annotations = _clustered(
+    "annotations",
+    _column("mailbox_id", BigInteger),  # 0: the server's
+    _column("user_id", BigInteger),  # 0: everybody's
+    _column("entry", Text),
+    _column("value", LargeBinary),
+    PrimaryKeyConstraint("mailbox_id", "user_id", "entry"),
+)
+flag_changes = _plain(  # flags and keywords that these messages had until ``at``; ids ascend with it
+    "flag_changes",
+    _id(),
+    _column("mailbox_id", BigInteger),
+    _column("at", Double),
+    _column("flags", SmallInteger),
+    _column("keywords", Text),
+    _column("uids", Text),
+    Index("flag_changes_mailbox", "mailbox_id"),
+)
 
 # ---- queue
 
@@ -183,6 +210,10 @@ queue_messages = _table(
     _column("eightbit", SmallInteger),
     _column("message_id", Text),
     _column("login", Text),
+    _column("priority", SmallInteger, "0"),
+    Column("deliver_by", Double),
+    _column("by_mode", Text, ""),
+    _column("requiretls", SmallInteger, "0"),
     Index("queue_messages_blob", "blob_id"),
 )
 queue = _table(
@@ -205,10 +236,14 @@ queue = _table(
     _column("warned", SmallInteger, "0"),
     Column("trouble", Text),  # JSON of a Trouble; NULL: none
     Column("placement", Text),  # JSON of a Placement; NULL: to be decided
+    _column("route", Text, ""),  # a next hop that an operator gave it
     Index("queue_message", "message_id"),
     Index("queue_ready", "ready"),
     Index("queue_site", "site", "ready"),
 )
+# Only rows in somebody's hands, and those that are held: small whatever waits, so that neither is looked for among all.
+Index("queue_owner", queue.c.owner, sqlite_where=queue.c.owner != "", postgresql_where=queue.c.owner != "")
+Index("queue_hold", queue.c.hold, sqlite_where=queue.c.hold != "", postgresql_where=queue.c.hold != "")
 
 # ---- what plugins and operators see
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mta.model.errors import NoSuchUser, TemporaryFailure
-from mta.model.message import Intake, LocalDelivery, QueuedRecipient
+from mta.model.message import Intake, LocalDelivery, QueuedRecipient, first_due
 from mta_sql.core import Body, Core, insert_blob, loosen
 from mta_sql.events import notify
 from mta_sql.placing import place
@@ -22,10 +22,10 @@ _TRACE = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (queue_id) DO NOTHING"
 )
 _MESSAGE = (
-    "INSERT INTO queue_messages (queue_id, origin, sender, blob_id, size, skip, received_at, envid, ret, smtputf8, eightbit, message_id, login)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    "INSERT INTO queue_messages (queue_id, origin, sender, blob_id, size, skip, received_at, envid, ret, smtputf8, eightbit, message_id, login,"
+    " priority, deliver_by, by_mode, requiretls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
-_RECIPIENT = (
+INSERT_RECIPIENT = (
     "INSERT INTO queue (message_id, local, domain, transport, site, user_id, orcpt, notify, due, hold, ready, placement)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -105,15 +105,19 @@ def _queue(tx: Transaction, intake: Intake, blob: int, size: int, message_id: st
             int(intake.eightbit),
             message_id,
             login,
+            intake.priority,
+            intake.deliver_by,
+            intake.by_mode,
+            int(intake.requiretls),
         ),
     ).fetchone()
-    tx.executemany(_RECIPIENT, [_recipient(row[0], intake, recipient) for recipient in intake.queued])
+    tx.executemany(INSERT_RECIPIENT, [recipient_row(row[0], one, first_due(intake, one)) for one in intake.queued])
     tx.effects.queued = True
 
 
-def _recipient(message: int, intake: Intake, recipient: QueuedRecipient) -> tuple[Any, ...]:
+def recipient_row(message: int, recipient: QueuedRecipient, due: float) -> tuple[Any, ...]:
+    """The values of ``INSERT_RECIPIENT``."""
     address = recipient.address
-    due = recipient.due or intake.received_at
     return (
         message,
         clean(address.local),

@@ -58,3 +58,55 @@ def placements(operations: "Operations") -> None:
     from sqlalchemy import Column, Text
 
     operations.add_column("queue", Column("placement", Text))
+
+
+def queue_at_a_million(operations: "Operations") -> None:
+    """5 to 6: what is leased or held is found without looking at what waits; priorities, deadlines, next hops of operators."""
+    from sqlalchemy import Column, Double, SmallInteger, Text, text
+
+    operations.add_column("queue_messages", Column("priority", SmallInteger, nullable=False, server_default="0"))
+    operations.add_column("queue_messages", Column("deliver_by", Double))
+    operations.add_column("queue_messages", Column("by_mode", Text, nullable=False, server_default=""))
+    operations.add_column("queue_messages", Column("requiretls", SmallInteger, nullable=False, server_default="0"))
+    operations.add_column("queue", Column("route", Text, nullable=False, server_default=""))
+    for name in ("owner", "hold"):
+        some = text(f"{name} <> ''")
+        operations.create_index(f"queue_{name}", "queue", [name], sqlite_where=some, postgresql_where=some)
+
+
+def sharing(operations: "Operations") -> None:
+    """6 to 7: access lists, annotations, quotas of messages, and flags as they were."""
+    from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text
+
+    def column(name: str, kind: Any) -> "Column[Any]":
+        return Column(name, kind, nullable=False)
+
+    operations.add_column("users", Column("quota_messages", BigInteger, nullable=False, server_default="0"))
+    operations.create_table(
+        "acl",
+        column("mailbox_id", BigInteger),
+        column("identifier", Text),
+        column("rights", Text),
+        PrimaryKeyConstraint("mailbox_id", "identifier"),
+        sqlite_with_rowid=False,
+    )
+    operations.create_index("acl_identifier", "acl", ["identifier"])
+    operations.create_table(
+        "annotations",
+        column("mailbox_id", BigInteger),
+        column("user_id", BigInteger),
+        column("entry", Text),
+        column("value", LargeBinary),
+        PrimaryKeyConstraint("mailbox_id", "user_id", "entry"),
+        sqlite_with_rowid=False,
+    )
+    operations.create_table(
+        "flag_changes",
+        Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+        column("mailbox_id", BigInteger),
+        column("at", Double),
+        column("flags", SmallInteger),
+        column("keywords", Text),
+        column("uids", Text),
+    )
+    operations.create_index("flag_changes_mailbox", "flag_changes", ["mailbox_id"])

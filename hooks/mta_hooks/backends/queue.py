@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mta.model.delivery import Leased, Outcome, QueueRow, Trouble
 from mta.model.ids import BlobId, QueueId
-from mta.model.message import Intake
+from mta.model.message import Intake, QueuedRecipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,9 @@ class QueueFilter:
     """Which rows; all given conditions must hold.
 
     text          a part of an address or of the last reply
+    state         as ``QueueRow.state``; "held": those that are neither "error" nor "quarantine"
     plugin, hook  whose ``Trouble`` a row has
+    rows          just these
     """
 
     ids: tuple[QueueId, ...] = ()
@@ -28,6 +30,19 @@ class QueueFilter:
     everything: bool = False
     plugin: str = ""
     hook: str = ""
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What waits for one site. ``ages``: how many recipients by the age of their message, up to each of ``SHAPE_AGES``, then older."""
+
+    site: str
+    total: int
+    ages: tuple[int, ...]
+
+
+SHAPE_AGES = tuple(60.0 * minutes for minutes in (5, 10, 20, 40, 80, 160, 320, 640, 1280))
 
 
 class Queue(Protocol):
@@ -70,11 +85,15 @@ class Queue(Protocol):
         """Octets of a queued message. Raises TemporaryFailure when the storage is away."""
         ...
 
-    async def count(self) -> int:
-        """Recipients in the queue, held ones included."""
+    async def count(self, wanted: QueueFilter | None = None, *, now: float = 0.0) -> int:
+        """Recipients in the queue, held ones included; with a filter those that it chooses."""
         ...
 
-    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float) -> list[QueueRow]: ...
+    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float, after: int = 0) -> list[QueueRow]:
+        """In the order of ``row``, those above ``after``."""
+        ...
+
+    # What changes many rows does so in several transactions, so that nobody waits for long, and keeps few of them in memory.
 
     async def flush(self, wanted: QueueFilter, *, now: float) -> int:
         """Make rows due now (not held ones). Returns how many."""
@@ -90,6 +109,21 @@ class Queue(Protocol):
         """Remove rows without a bounce; the trace keeps that it was done."""
         ...
 
+    async def reroute(self, wanted: QueueFilter, route: str, *, now: float) -> int:
+        """Give rows another next hop ("": where they go by themselves) and make those due now that wait. Returns how many."""
+        ...
+
+    async def edit(self, id: QueueId, *, remove: Sequence[int] = (), add: Sequence[QueuedRecipient] = (), now: float) -> bool:
+        """Take rows out of a queued message and put recipients into it, in one transaction; who is in it already is not put in again.
+
+        False, and nothing is done: the message is not in the queue, or a row of ``remove`` is gone, or in somebody's hands.
+        """
+        ...
+
     async def stats(self, *, now: float) -> Mapping[str, int]:
-        """``total``, ``due``, ``waiting``, ``leased``, ``held``, and of the held ones ``error``."""
+        """``total``, ``due``, ``waiting``, ``leased``, ``held``, and of the held ones ``error`` and ``quarantine``. Quick at any length."""
+        ...
+
+    async def shape(self, *, now: float, limit: int = 100) -> Sequence[Shape]:
+        """The sites that most waits for, most first."""
         ...

@@ -2,34 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import dataclasses
-from dataclasses import replace
 
 import pytest
 
 from mta.model.address import Address
-from mta.model.delivery import ERROR_HOLD, Leased, Outcome, Trouble
+from mta.model.delivery import Outcome
 from mta.model.errors import NoSuchUser, OverQuota
 from mta.model.message import Flags, LocalDelivery, Notification, Placement, QueuedRecipient
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake, rows
+from mta.testing.conformance.leases import ALL, addresses, lease, to
+from mta.testing.conformance.queue_operators import QueueOperatorsConformance
 from mta_hooks.backends import Database
 from mta_hooks.backends.queue import QueueFilter
 
-ALL = QueueFilter(everything=True)
 
-
-def to(address: str, **more: object) -> QueuedRecipient:
-    return QueuedRecipient(Address.parse(address), "remote", **more)  # type: ignore[arg-type]
-
-
-async def lease(db: Database, limit: int = 100, *, now: float = NOW, owner: str = "me", **more: object) -> list[Leased]:
-    return await db.queue.lease(owner, limit, 60.0, now=now, **more)  # type: ignore[arg-type]
-
-
-def addresses(leased: list[Leased]) -> list[str]:
-    return [str(one.address) for one in leased]
-
-
-class QueueConformance:
+class QueueConformance(QueueOperatorsConformance):
     # ---- lease
 
     def test_where_it_goes_in_the_mailboxes_is_kept_with_the_row(self, backend: Backend) -> None:
@@ -293,109 +280,5 @@ class QueueConformance:
             assert await lease(db, now=NOW + 1000) == []
             assert await db.queue.release(ALL, now=NOW) == 1
             assert len(await lease(db)) == 1
-
-        backend.run(scenario)
-
-    # ---- operators
-
-    def test_filters(self, backend: Backend) -> None:
-        async def scenario(db: Database) -> None:
-            await db.spool.accept(intake(queued=["a@one.test", "B_x@two.test"], id="F1", received_at=NOW - 100))
-            await db.spool.accept(intake(queued=["a@two.test"], id="F2", sender=None))
-            [one] = await lease(db, 1)
-            await db.queue.settle([Outcome(one, "deferred", reply="451 Greylisted", due=NOW + 500)])
-
-            async def found(**wanted: object) -> list[str]:
-                return sorted(row.recipient for row in await db.queue.list(QueueFilter(**wanted), now=NOW))  # type: ignore[arg-type]
-
-            assert await found() == []
-            assert await found(everything=True) == ["B_x@two.test", "a@one.test", "a@two.test"]
-            assert await found(ids=("F1", "F9")) == ["B_x@two.test", "a@one.test"]
-            assert await found(domain="Two.test") == ["B_x@two.test", "a@two.test"]
-            assert await found(sender="") == ["a@two.test"]
-            assert await found(sender="SENDER@example.net", domain="two.test") == ["B_x@two.test"]
-            assert await found(recipient="b_X@two.test") == ["B_x@two.test"]
-            assert await found(text="greyLIST") == ["a@one.test"]
-            assert await found(text="b_x") == ["B_x@two.test"]
-            assert await found(text="b%x") == []
-            assert await found(state="waiting") == ["a@one.test"]
-            assert await found(state="due") == ["B_x@two.test", "a@two.test"]
-            assert await found(state="nonsense") == []
-            assert await found(older_than=NOW - 50) == ["B_x@two.test", "a@one.test"]
-            assert len(await db.queue.list(ALL, limit=2, now=NOW)) == 2
-            row = (await db.queue.list(QueueFilter(recipient="a@one.test"), now=NOW))[0]
-            assert (row.id, row.sender, row.attempts, row.due, row.last_reply) == (
-                "F1",
-                "sender@example.net",
-                1,
-                NOW + 500,
-                "451 Greylisted",
-            )
-
-        backend.run(scenario)
-
-    def test_flush_hold_release_and_delete(self, backend: Backend) -> None:
-        async def scenario(db: Database) -> None:
-            queue = db.queue
-            await db.spool.accept(intake(queued=[to("a@x.test", due=NOW + 100), to("b@x.test", due=NOW + 100)], id="OPS"))
-            assert await queue.flush(QueueFilter(recipient="a@x.test"), now=NOW) == 1
-            assert addresses(await lease(db)) == ["a@x.test"]
-            assert await queue.flush(ALL, now=NOW) == 1  # not what somebody has in hand
-            assert await queue.hold(QueueFilter(recipient="b@x.test"), "why") == 1
-            assert await queue.hold(QueueFilter(recipient="b@x.test"), "again") == 0
-            assert await queue.flush(ALL, now=NOW) == 0
-            assert await lease(db) == []
-            assert await queue.stats(now=NOW) == {"total": 2, "due": 0, "waiting": 0, "leased": 1, "held": 1, "error": 0}
-            assert await queue.release(ALL, now=NOW + 1) == 1
-            assert await queue.stats(now=NOW + 1) == {"total": 2, "due": 1, "waiting": 0, "leased": 1, "held": 0, "error": 0}
-            assert await queue.delete(QueueFilter()) == 0
-            assert await queue.delete(ALL) == 2
-            assert (await queue.count(), await queue.next_due(now=NOW)) == (0, None)
-            [record] = await db.traces.find("OPS")
-            assert record.steps[-1]["result"] == "deleted"
-            await db.housekeep(now=NOW)
-
-        backend.run(scenario)
-
-    def test_trouble_stays_with_a_row_until_an_attempt_ends_otherwise(self, backend: Backend) -> None:
-        async def scenario(db: Database) -> None:
-            queue = db.queue
-            await db.spool.accept(intake(queued=[to("a@x.test")], id="OPS"))
-            trouble = Trouble("ticket", "deliver", "ValueError: \0 \udcff \u20ac", "/h/ticket.py", 12, "Trace\n" * 10, NOW, 1)
-            [leased] = await lease(db)
-            await queue.settle([Outcome(leased, "deferred", "451 later", due=NOW, trouble=trouble)])
-            [leased] = await lease(db)
-            assert leased.trouble is not None
-            assert replace(leased.trouble, error="") == replace(trouble, error="")
-            await queue.settle([Outcome(leased, "held", ERROR_HOLD + "plugin ticket", trouble=replace(trouble, times=2))])
-            assert (await queue.stats(now=NOW))["error"] == 1
-            assert await queue.list(QueueFilter(state="held"), now=NOW) == []
-            assert await queue.list(QueueFilter(state="error", plugin="other"), now=NOW) == []
-            assert await queue.list(QueueFilter(state="error", hook="route"), now=NOW) == []
-            [row] = await queue.list(QueueFilter(state="error", plugin="ticket", hook="deliver"), now=NOW)
-            assert (row.state, row.trouble and row.trouble.times, row.hold) == ("error", 2, "error: plugin ticket")
-            assert await queue.release(QueueFilter(state="error"), now=NOW) == 1
-            [leased] = await lease(db)
-            assert leased.trouble is None
-
-        backend.run(scenario)
-
-    def test_a_row_that_killed_its_worker_is_blamed(self, backend: Backend) -> None:
-        async def scenario(db: Database) -> None:
-            queue = db.queue
-            await db.spool.accept(intake(queued=[to("a@x.test"), to("b@x.test")], id="OPS"))
-            one, two = await lease(db)
-            trouble = Trouble("ticket", "deliver", "the worker died", crashes=1)
-            await queue.blame(one.row, trouble)
-            await queue.blame(two.row, replace(trouble, crashes=2), ERROR_HOLD + "it died twice")
-            await queue.blame(10**9, trouble, "gone")
-            assert await lease(db) == []
-            assert await queue.reclaim("me") == 1
-            [again] = await lease(db)
-            assert (again.row, again.trouble) == (one.row, trouble)
-            [held] = await queue.list(QueueFilter(state="error"), now=NOW)
-            assert (held.row, held.trouble and held.trouble.crashes, held.attempts) == (two.row, 2, 0)
-            [record] = await db.traces.find("OPS")
-            assert record.steps[-1]["reply"] == "error: it died twice"
 
         backend.run(scenario)

@@ -69,6 +69,7 @@ class Queued:
     last_reply: str = ""
     warned: bool = False
     trouble: Trouble | None = None
+    route: str = ""
 
     @property
     def ready(self) -> float | None:

@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from mta.model.delivery import ERROR_HOLD, Leased, Outcome, QueuedMessage, QueueRow, State, Trouble
+from mta.model.delivery import ERROR_HOLD, QUARANTINE, Leased, Outcome, QueuedMessage, QueueRow, State, Trouble
 from mta.model.errors import NoSuchUser, TemporaryFailure
-from mta.model.ids import BlobId, UserId
-from mta.model.message import Intake, LocalDelivery
+from mta.model.ids import BlobId, QueueId, UserId
+from mta.model.message import Intake, LocalDelivery, QueuedRecipient, first_due
 from mta.testing.memory.data import Change, Data, Queued
 from mta_hooks.backends.database import DatabaseOptions, TraceRecord
-from mta_hooks.backends.queue import QueueFilter
+from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter, Shape
 
 
 def _room(data: Data, parts: Iterable[tuple[Iterable[LocalDelivery], int]]) -> None:
@@ -56,10 +57,14 @@ def take(data: Data, change: Change, intake: Intake) -> None:
         eightbit=intake.eightbit,
         message_id=intake.message_id,
         user=intake.user,
+        priority=intake.priority,
+        deliver_by=intake.deliver_by,
+        by_mode=intake.by_mode,
+        requiretls=intake.requiretls,
     )
     for recipient in intake.queued:
         row = data.next()
-        data.queue[row] = Queued(row, message, recipient, recipient.due or intake.received_at, hold=recipient.hold)
+        data.queue[row] = Queued(row, message, recipient, first_due(intake, recipient), hold=recipient.hold)
         change.queued = True
     for notification in intake.notifications:
         change.note(notification.hook, notification.payload)
@@ -171,11 +176,11 @@ class MemoryQueue:
     async def content(self, blob: BlobId, start: int = 0, length: int | None = None) -> bytes:
         return self._data.blobs[blob][start : None if length is None else start + length]
 
-    async def count(self) -> int:
-        return len(self._data.queue)
+    async def count(self, wanted: QueueFilter | None = None, *, now: float = 0.0) -> int:
+        return len(self._data.queue) if wanted is None else len(self._matching(wanted, now))
 
-    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float) -> list[QueueRow]:
-        return [_listed(queued, now) for queued in self._matching(wanted, now)[:limit]]
+    async def list(self, wanted: QueueFilter, *, limit: int = 1000, now: float, after: int = 0) -> list[QueueRow]:
+        return [_listed(queued, now) for queued in self._matching(wanted, now) if queued.row > after][:limit]
 
     def _matching(self, wanted: QueueFilter, now: float) -> Sequence[Queued]:
         return [queued for queued in self._data.queue.values() if _matches(wanted, _listed(queued, now))]
@@ -205,6 +210,34 @@ class MemoryQueue:
         self._operator(found, "released", {})
         return self._make_due(found, now)
 
+    async def reroute(self, wanted: QueueFilter, route: str, *, now: float) -> int:
+        found = [q for q in self._matching(wanted, now) if q.recipient.transport == "remote" and _listed(q, now).state != "leased"]
+        with Change(self._data, self._options) as change:
+            for queued in found:
+                queued.route, queued.due, queued.owner = route, now, ""
+                change.queued = True
+        self._operator(found, "rerouted", {"route": route} if route else {})
+        return len(found)
+
+    async def edit(self, id: QueueId, *, remove: Sequence[int] = (), add: Sequence[QueuedRecipient] = (), now: float) -> bool:
+        rows = [queued for queued in self._data.queue.values() if queued.message.id == id]
+        free = {queued.row for queued in rows if _listed(queued, now).state != "leased"}
+        if not rows or not free.issuperset(remove):
+            return False
+        message, gone = rows[0].message, [str(self._data.queue.pop(row).recipient.address) for row in remove]
+        there = {(q.recipient.address, q.recipient.user) for q in rows if q.row not in remove}
+        new = [one for one in add if (one.address, one.user) not in there]
+        with Change(self._data, self._options) as change:
+            for recipient in new:
+                row = self._data.next()
+                self._data.queue[row] = Queued(row, message, recipient, now, hold=recipient.hold)
+                change.queued = True
+        step = {"at": time.time(), "stage": "operator", "result": "edited"}
+        self._step(
+            id, {**step, **({"removed": gone} if gone else {}), **({"added": [str(one.address) for one in new]} if new else {})}
+        )
+        return True
+
     async def delete(self, wanted: QueueFilter) -> int:
         found = self._matching(wanted, time.time())
         for queued in found:
@@ -213,14 +246,26 @@ class MemoryQueue:
         return len(found)
 
     def _operator(self, found: Sequence[Queued], result: str, more: Mapping[str, str]) -> None:
-        for queue_id in {queued.message.id for queued in found}:
-            self._step(queue_id, {"at": time.time(), "stage": "operator", "result": result, **more})
+        messages: dict[QueueId, list[str]] = {}
+        for queued in found:
+            messages.setdefault(queued.message.id, []).append(str(queued.recipient.address))
+        for queue_id, who in messages.items():
+            self._step(queue_id, {"at": time.time(), "stage": "operator", "result": result, **more, "recipients": who})
 
     async def stats(self, *, now: float) -> Mapping[str, int]:
         states = Counter(_listed(queued, now).state for queued in self._data.queue.values())
-        held = states["held"] + states["error"]
+        held = states["held"] + states["error"] + states["quarantine"]
         free = {state: states[state] for state in ("due", "waiting", "leased")}
-        return {"total": len(self._data.queue), **free, "held": held, "error": states["error"]}
+        of = {"error": states["error"], "quarantine": states["quarantine"]}
+        return {"total": len(self._data.queue), **free, "held": held, **of}
+
+    async def shape(self, *, now: float, limit: int = 100) -> Sequence[Shape]:
+        found: dict[str, Counter[int]] = {}
+        for queued in self._data.queue.values():
+            age = now - queued.message.received_at
+            found.setdefault(queued.site, Counter())[bisect_right(SHAPE_AGES, age)] += 1
+        counted = [Shape(site, ages.total(), tuple(ages[n] for n in range(len(SHAPE_AGES) + 1))) for site, ages in found.items()]
+        return sorted(counted, key=lambda one: (-one.total, one.site))[:limit]
 
 
 def _leased(queued: Queued) -> Leased:
@@ -240,13 +285,15 @@ def _leased(queued: Queued) -> Leased:
         delay_warned=queued.warned,
         placement=recipient.placement,
         trouble=queued.trouble,
+        route=queued.route,
     )
 
 
 def _listed(queued: Queued, now: float) -> QueueRow:
     ready, message = queued.ready, queued.message
     free: State = "due" if ready is not None and ready <= now else "leased" if queued.owner else "waiting"
-    state: State = free if ready is not None else "error" if queued.hold.startswith(ERROR_HOLD) else "held"
+    kept: State = "error" if queued.hold.startswith(ERROR_HOLD) else "quarantine" if queued.hold.startswith(QUARANTINE) else "held"
+    state = kept if ready is None else free
     return QueueRow(
         row=queued.row,
         id=message.id,
@@ -262,12 +309,15 @@ def _listed(queued: Queued, now: float) -> QueueRow:
         trouble=queued.trouble,
         origin=message.origin,
         user=message.user,
+        priority=message.priority,
+        route=queued.route,
     )
 
 
 def _matches(wanted: QueueFilter, row: QueueRow) -> bool:
     text = wanted.text.lower()
     conditions = (
+        (wanted.rows, row.row in wanted.rows),
         (wanted.ids, row.id in wanted.ids),
         (wanted.domain, row.recipient.rpartition("@")[2] == wanted.domain.lower()),
         (wanted.sender is not None, row.sender.lower() == (wanted.sender or "").lower()),
