@@ -1,15 +1,18 @@
 """Which backends the config asks for by URL scheme, and their making: ``database``, ``storage.blobs``, ``directory``."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from mta.app.apart import apart
 from mta.config.load import LoadedConfig
 from mta.config.sections import Config
+from mta.lookup.opened import Lookups
 from mta.model.errors import ConfigError
 from mta.pluginhost.host import HookHost
+from mta.pluginhost.threads import Pool
 from mta_hooks.backends import Accounts, AccountsOptions, Blobs, Database, DatabaseOptions
+from mta_hooks.lookup import TableBackend, TableOptions
 
 IN_DATABASE = "database"
 
@@ -25,6 +28,17 @@ def wanted(config: Config) -> Iterator[tuple[str, str]]:
         yield "blob", scheme_of(url)
     if config.storage.mailboxes != IN_DATABASE:
         yield "store", scheme_of(config.storage.mailboxes)
+
+
+def make_lookups(loaded: LoadedConfig, host: HookHost) -> Lookups:
+    """The tables that the config and its plugins may name; none is read yet."""
+    config, services = loaded.config, host.services
+
+    def backend(scheme: str) -> Callable[[str, TableOptions], TableBackend] | None:
+        return host.backend("table", scheme) if host.brings("table", scheme) else None
+
+    options = TableOptions(config.data_dir, config.database, Pool("tables"), services.log)
+    return Lookups(options, config.tables, backend, loaded.where)
 
 
 async def open_accounts(loaded: LoadedConfig, host: HookHost) -> list[Accounts]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mta.app.backends import make_database, open_accounts
+from mta.app.backends import make_database, make_lookups, open_accounts
 from mta.app.bus import Bus
 from mta.app.change import judge_change
 from mta.app.dispatching import Dispatching
@@ -41,6 +41,7 @@ from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
 from mta.pluginhost.launcher import Launcher
 from mta.pop3d.server import Pop3Server
+from mta.route.router import Router
 from mta.smtpd.server import SmtpServer
 from mta_hooks.backends.database import DatabaseOptions
 
@@ -98,6 +99,7 @@ class Assembly:
         """Raises ConfigError, TemporaryFailure, StorageDead: the worker cannot start."""
         config, hooks, log = self._loaded.config, self.hooks, self._log
         hooks.load(config.plugins, self._loaded.where, order=config.order)
+        self._services.lookups = make_lookups(self._loaded, hooks)
         if config.hooks_dir:
             drop_ins = DropIns(hooks, config.hooks_dir)
             drop_ins.scan()
@@ -114,6 +116,7 @@ class Assembly:
         login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
         self._refusals = Refusals(self.database.traces, self.clock, log)
+        self._services.domain, self._services.next_hop = resolver.is_ours, Router(config, hooks).route
         self._tasks.spawn(self._refusals.run(), "refusals")
         pipeline = Pipeline(
             config=config,

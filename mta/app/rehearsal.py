@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mta.app.backends import make_database, open_accounts
+from mta.app.backends import make_database, make_lookups, open_accounts
 from mta.app.build import ServerInfo
 from mta.app.sealed import Caught, Effect, SealedDatabase, SealedDirectory, SealedDns, SealedHttp, sealed_send
 from mta.config.load import LoadedConfig
@@ -40,6 +40,7 @@ from mta.pluginhost.dropin import DropIns
 from mta.pluginhost.host import HookHost
 from mta.pluginhost.launcher import Launcher
 from mta.pluginhost.plugin import HostOptions
+from mta.route.router import Router
 from mta.smtpd.conversation import Caller, Conversation, Silent
 from mta.smtpd.server import SmtpServer
 from mta_hooks import hookimpl
@@ -128,6 +129,7 @@ class Rehearsal:
 
     def load(self) -> None:
         """Plugins and drop-in hooks. Raises ConfigError."""
+        self.services.lookups = make_lookups(self._loaded, self.hooks)
         self.hooks.load(self.config.plugins, self._loaded.where, order=self.config.order)
         if self.config.hooks_dir:
             DropIns(self.hooks, self.config.hooks_dir).scan()
@@ -145,6 +147,7 @@ class Rehearsal:
             hooks.add_builtin("directories", ElsewherePlugin(self._directory, self._accounts))
         hooks.add_builtin("directory", DirectoryPlugin(real.directory, self._passwords))
         self.resolver = Resolver(hooks, frozenset(self.config.domains), self._log, self.config.hostname)
+        self.services.domain, self.services.next_hop = self.resolver.is_ours, Router(self.config, hooks).route
         self._seal()
         hooks.start(self._tasks, jobs=False)
         if (plan := hooks.startup) is not None:

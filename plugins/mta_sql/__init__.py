@@ -14,6 +14,7 @@ from mta_sql.measures import numbers
 if TYPE_CHECKING:
     from mta_hooks.backends import Blobs, Database, DatabaseOptions
     from mta_hooks.backends.search import Search
+    from mta_hooks.lookup import TableBackend, TableOptions
     from mta_hooks.services import Registry
 
 
@@ -38,6 +39,13 @@ def open_files(url: str, options: "DatabaseOptions") -> "Blobs":
     return files_at(url, options.data_dir)
 
 
+def open_table(source: str, options: "TableOptions") -> "TableBackend":
+    """A table by SELECT: ``sql:SELECT …``, or ``sql:/path`` of a file in Postfix's form."""
+    from mta_sql.lookup import SqlTable
+
+    return SqlTable(source, options)
+
+
 @hookimpl
 def register(registry: "Registry") -> None:
     registry.backend("database", "sqlite", open_database)
@@ -45,3 +53,4 @@ def register(registry: "Registry") -> None:
     registry.metrics(numbers)
     registry.backend("blob", "file", open_files)
     registry.backend("search", "sql", open_search)
+    registry.backend("table", "sql", open_table)

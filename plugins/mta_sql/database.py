@@ -97,8 +97,8 @@ class SqlDatabase:
                 return NoWriteSide(), postgres.look_on(self._url)
             return postgres.connect(self._url)
         if self._options.read_only:
-            return NoWriteSide(), SqliteReader(SqliteFile(_sqlite_path(self._url, folder), read_only=True))
-        path = _sqlite_path(self._url, folder)
+            return NoWriteSide(), SqliteReader(SqliteFile(sqlite_path(self._url, folder), read_only=True))
+        path = sqlite_path(self._url, folder)
         if not sound():
             _log.warning(
                 "sql.sqlite_old",
@@ -124,7 +124,7 @@ class SqlDatabase:
             options.noted()
 
 
-def _sqlite_path(url: str, folder: Path) -> Path:
+def sqlite_path(url: str, folder: Path) -> Path:
     """``sqlite``: a file in the data folder; ``sqlite:///relative`` and ``sqlite:////absolute`` as SQLAlchemy spells them."""
     rest = url.removeprefix("sqlite")
     if rest in ("", ":", "://", ":///"):
