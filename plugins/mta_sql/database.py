@@ -122,6 +122,8 @@ class SqlDatabase:
             options.queued()
         if effects.outbox:
             options.noted()
+        for user, level in effects.quotas.items():
+            options.quota_reached(user, level)
 
 
 def sqlite_path(url: str, folder: Path) -> Path:

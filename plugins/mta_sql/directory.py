@@ -34,6 +34,7 @@ _ADD_USER = "INSERT INTO users (domain, local, lowered, password_hash) VALUES (?
 _ADD_MAILBOX = "INSERT INTO mailboxes (user_id, name, special_use, uid_validity) VALUES (?, ?, ?, ?)"
 _TAKE_VALIDITIES = "UPDATE counters SET value = value + ? WHERE name = 'uid_validity' RETURNING value"
 _SUBSCRIBE = "INSERT INTO subscriptions (user_id, name) VALUES (?, ?)"
+_DELETE_RIGHTS = "DELETE FROM acl WHERE identifier = (SELECT ? || lowered || '@' || domain FROM users WHERE id = ?)"
 _ALIAS = "SELECT source, targets FROM aliases WHERE source = ?"
 _ALIASES = "SELECT source, targets FROM aliases"
 _ADD_ALIAS = "INSERT INTO aliases (source, domain, targets) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -149,6 +150,9 @@ class SqlDirectory:
             for row in tx.execute("SELECT id FROM mailboxes WHERE user_id = ? ORDER BY id FOR UPDATE", (user,)).fetchall():
                 drop_mailbox(tx, self._core, row[0])
             tx.execute("DELETE FROM subscriptions WHERE user_id = ?", (user,))
+            tx.execute("DELETE FROM annotations WHERE user_id = ?", (user,))
+            for sign in ("", "-"):  # a new account of this name has nothing of what others gave the old one
+                tx.execute(_DELETE_RIGHTS, (sign, user))
             _require(tx.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount, str(user))
 
         await self._core.write(run)

@@ -13,9 +13,9 @@ from mta_sql.dialect import Connection
 from mta_sql.events import record, record_subscription
 from mta_sql.transaction import Transaction
 
-_INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
-_ALL = _INFO + " WHERE user_id = ?"
-_BY_NAME = _INFO + " WHERE user_id = ? AND name = ?"
+INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
+_ALL = INFO + " WHERE user_id = ?"
+_BY_NAME = INFO + " WHERE user_id = ? AND name = ?"
 _SUBSCRIBED = "SELECT name FROM subscriptions WHERE user_id = ?"
 _NEXT_VALIDITY = "UPDATE counters SET value = value + 1 WHERE name = 'uid_validity' RETURNING value"
 _INSERT = "INSERT INTO mailboxes (user_id, name, uid_validity, special_use) VALUES (?, ?, ?, ?) RETURNING id"
@@ -33,10 +33,12 @@ _REMEMBER = (
     " FROM mailboxes JOIN users ON users.id = mailboxes.user_id WHERE mailboxes.id = ?"
 )
 _CHILDREN = "SELECT id, name FROM mailboxes WHERE user_id = ? AND substr(name, 1, ?) = ? ORDER BY name"
+_INHERIT = "INSERT INTO acl (mailbox_id, identifier, rights) SELECT ?, identifier, rights FROM acl WHERE mailbox_id = ?"
+_BESIDE = ("DELETE FROM acl WHERE mailbox_id = ?", "DELETE FROM annotations WHERE mailbox_id = ?")
 _RENAME = "UPDATE mailboxes SET name = ? WHERE id = ?"
 
 
-def _info(row: Any) -> MailboxInfo:
+def mailbox_info(row: Any) -> MailboxInfo:
     return MailboxInfo(MailboxId(row[0]), UserId(row[1]), row[2], row[3], row[4], bool(row[5]))
 
 
@@ -45,7 +47,7 @@ def _order(info: MailboxInfo) -> tuple[bool, str]:
 
 
 def list_mailboxes(connection: Connection, user: UserId) -> list[MailboxInfo]:
-    found = {row[2]: _info(row) for row in connection.execute(_ALL, (user,)).fetchall()}
+    found = {row[2]: mailbox_info(row) for row in connection.execute(_ALL, (user,)).fetchall()}
     names = {row[0] for row in connection.execute(_SUBSCRIBED, (user,)).fetchall()}
     above = {parent for name in [*found] for parent in parents(name)}
     for name in (names | above) - found.keys():
@@ -61,20 +63,25 @@ def find_mailbox(connection: Connection, user: UserId, name: str) -> MailboxInfo
     row = connection.execute(_BY_NAME, (user, name)).fetchone()
     if row is None:
         raise NoSuchMailbox(name)
-    return _info(row)
+    return mailbox_info(row)
 
 
 def make_mailbox(tx: Transaction, core: Core, user: int, name: str, special_use: str = "") -> int:
     """Make it and its missing parents; ``name`` is normalised and not there."""
+    above: int | None = None
     for parent in parents(name):
-        if tx.one(_FIND, (user, parent)) is None:
-            _insert(tx, core, user, parent, "")
-    return _insert(tx, core, user, name, special_use)
+        row: Any = tx.one(_FIND, (user, parent))
+        above = row[0] if row is not None else _insert(tx, core, user, parent, "", above)
+    return _insert(tx, core, user, name, special_use, above)
 
 
-def _insert(tx: Transaction, core: Core, user: int, name: str, special_use: str) -> int:
+def _insert(tx: Transaction, core: Core, user: int, name: str, special_use: str, above: int | None) -> int:
+    """``above``: the mailbox it lies below, whose access list it begins with."""
     validity: Any = tx.execute(_NEXT_VALIDITY).fetchone()
     made: int = tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]
+    if above is not None:
+        tx.execute(_INHERIT, (made, above))
+    tx.changed(made)
     if core.events:
         record(tx, core, "MailboxCreate", made)
     return made
@@ -85,7 +92,7 @@ def create(tx: Transaction, core: Core, user: UserId, name: str, special_use: st
     if tx.one(_FIND, (user, name)) is not None:
         raise MailboxExists(name)
     make_mailbox(tx, core, user, name, special_use)
-    return _info(tx.one(_BY_NAME, (user, name)))
+    return mailbox_info(tx.one(_BY_NAME, (user, name)))
 
 
 def delete(tx: Transaction, core: Core, user: UserId, name: str) -> None:
@@ -109,6 +116,8 @@ def drop_mailbox(tx: Transaction, core: Core, mailbox: int) -> None:
     tx.execute(_REMEMBER, (now, mailbox))
     tx.execute(_BURY_ALL, (now, mailbox))
     tx.execute(_DELETE_MESSAGES, (mailbox,))
+    for statement in _BESIDE:
+        tx.execute(statement, (mailbox,))
     tx.execute(_DELETE, (mailbox,))
     tx.changed(mailbox)
 
@@ -139,6 +148,7 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
             make_mailbox(tx, core, user, parent)
     for mailbox, name in moving:
         tx.execute(_RENAME, (new + name[len(old) :], mailbox))
+        tx.changed(mailbox)
         core.inboxes.pop((user, name), None)
         if core.events:
             record(tx, core, "MailboxRename", mailbox, details={"from": name})

@@ -16,15 +16,14 @@ from mta.model.message import Flags, LocalDelivery
 from mta_sql.core import Core
 from mta_sql.events import record
 from mta_sql.mailboxes import make_mailbox
+from mta_sql.quotas import LIMITED, fits
 from mta_sql.transaction import Stale, Transaction
 
 _SET = (
     "UPDATE mailboxes SET uid_next = uid_next + 1, highest_modseq = highest_modseq + 1, messages = messages + 1,"
     " size = size + ?, unseen = unseen + ?, deleted = deleted + ?, deleted_size = deleted_size + ?"
 )
-_RETURNING = (
-    " RETURNING id, uid_next - 1, highest_modseq, user_id, name, (SELECT quota FROM users WHERE users.id = mailboxes.user_id)"
-)
+_RETURNING = " RETURNING id, uid_next - 1, highest_modseq, user_id, name, " + LIMITED
 _TAKE_ONE = _SET + " WHERE id = ?" + _RETURNING
 _TAKE_MANY = _SET + " WHERE id IN ARRAY ?" + _RETURNING
 _COLUMNS = "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id)"
@@ -33,7 +32,6 @@ _PUT_MANY = _COLUMNS + " SELECT id, uid_next - 1, highest_modseq, ?, ?, ?, ?, ? 
 _FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ?"
 _FIND_INBOXES = "SELECT user_id, id FROM mailboxes WHERE user_id IN ARRAY ? AND name = 'INBOX'"
 _USER = "SELECT 1 FROM users WHERE id = ?"
-_USED = "SELECT sum(size) FROM mailboxes WHERE user_id = ?"
 
 Kind = tuple[int, str]
 """Flags and keywords, as stored."""
@@ -59,9 +57,9 @@ def place(
             for target in mailboxes.values():
                 core.inboxes.pop(target, None)
             raise Stale
-        for mailbox, uid, _, user, _, quota in rows:
+        for mailbox, uid, _, user, _, limited in rows:
             tx.changed(mailbox)
-            if quota and tx.execute(_USED, (user,)).fetchone()[0] > quota:
+            if limited and not fits(tx, core, user, size, 1):
                 full.append(user)
             if core.events:
                 flags, keywords = kind
@@ -84,7 +82,7 @@ def place(
 def _put(
     tx: Transaction, kind: Kind, mailboxes: dict[int, tuple[int, str]], blob: int, size: int, date: int
 ) -> list[tuple[int, int, int, int, str, int]]:
-    """Take a uid in each mailbox and insert the rows; returns (id, uid, modseq, user, name, quota)."""
+    """Take a uid in each mailbox and insert the rows; returns (id, uid, modseq, user, name, what is limited)."""
     flags, keywords = kind
     deleted = 1 if flags & Flags.DELETED else 0
     counts = (size, 0 if flags & Flags.SEEN else 1, deleted, size * deleted)

@@ -12,6 +12,8 @@ from mta_hooks.backends.store import FlagChange
 from mta_sql import backlog, mailboxes, store_read, store_write
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
+from mta_sql.quotas import SqlQuotas
+from mta_sql.sharing import SqlAnnotations, SqlSharing
 from mta_sql.transaction import Transaction
 
 _RECENT = "SELECT recent_uid, uid_next FROM mailboxes WHERE id = ?"
@@ -22,9 +24,14 @@ _REMEMBER = (
 
 
 class SqlStore:
+    stable_ids = True
+
     def __init__(self, core: Core) -> None:
         self._core = core
         self._horizon = backlog.Horizon()
+        self.quotas = SqlQuotas(core)
+        self.sharing = SqlSharing(core)
+        self.annotations = SqlAnnotations(core)
 
     # ---- mailboxes
 

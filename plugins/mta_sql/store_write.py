@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mta.model.errors import NoSuchMailbox, OverQuota
+from mta.model.errors import NoSuchMailbox
 from mta.model.ids import MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import Appended, Copied, NewMessage, Row, Stored
 from mta.model.mailbox_events import Kind
 from mta.model.message import Flags
 from mta_hooks.backends.store import FlagChange
+from mta_sql import quotas
 from mta_sql.core import Body, Core, insert_blob
 from mta_sql.events import record, record_flags
 from mta_sql.transaction import Transaction
@@ -31,7 +32,6 @@ _ROWS_DELETED = _ROWS + " AND flags & 8 <> 0 ORDER BY uid"
 _FLAG = "UPDATE messages SET flags = ?, keywords = ?, modseq = ? WHERE mailbox_id = ? AND uid IN ARRAY ?"
 _BURY = "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM messages WHERE mailbox_id = ? AND uid IN ARRAY ?"
-_QUOTA = "SELECT quota, (SELECT sum(size) FROM mailboxes WHERE user_id = users.id) FROM users WHERE id = ?"
 _RECENT = "UPDATE mailboxes SET recent_uid = uid_next WHERE id = ?"
 _RECENT_UID = "SELECT recent_uid FROM mailboxes WHERE id = ? FOR UPDATE"
 
@@ -81,12 +81,6 @@ def _count(tx: Transaction, mailbox: int, sums: _Sums, *, uids: int = 0, sign: i
     return ModSeq(row[0])
 
 
-def _check_quota(tx: Transaction, user: int) -> None:
-    row: Any = tx.one(_QUOTA, (user,))
-    if row is not None and row[0] and (row[1] or 0) > row[0]:
-        raise OverQuota(f"account {user} over quota", (UserId(user),))
-
-
 def append(
     tx: Transaction, core: Core, mailbox: MailboxId, messages: Sequence[NewMessage], bodies: Sequence[Body]
 ) -> list[Appended]:
@@ -95,7 +89,7 @@ def append(
     for message, body in zip(messages, bodies, strict=True):
         sums.add(message.flags, body.size)
     modseq = _count(tx, mailbox, sums, uids=len(messages))
-    _check_quota(tx, user)
+    quotas.check(tx, core, user, sums.size, sums.messages)
     rows = []
     for number, (message, body) in enumerate(zip(messages, bodies, strict=True)):
         keywords = " ".join(sorted(message.keywords))
@@ -166,7 +160,7 @@ def copy(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], t
     if not rows:
         return Copied(uid_validity, [], [], source_modseq)
     _copy_rows(tx, core, rows, target, first)
-    _check_quota(tx, user)
+    quotas.check(tx, core, user, sum(row.size for row in rows), len(rows))
     if target == mailbox:
         source_modseq = ModSeq(_lock(tx, mailbox)[3])
     return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
@@ -180,7 +174,7 @@ def move(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], t
     _copy_rows(tx, core, rows, target, first)
     source_modseq = _bury(tx, core, mailbox, rows, keep=False)
     if user != source_user:
-        _check_quota(tx, user)
+        quotas.check(tx, core, user, sum(row.size for row in rows), len(rows))
     return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from mta.model.ids import MailboxId
+from mta.model.ids import MailboxId, UserId
 from mta_sql.dialect import Connection, Cursor, Params
 
 T = TypeVar("T")
@@ -17,19 +17,21 @@ class Stale(Exception):
 class Effects:
     """Who has to be told after the commit, and how much was written."""
 
-    __slots__ = ("changed", "octets", "outbox", "queued")
+    __slots__ = ("changed", "octets", "outbox", "queued", "quotas")
 
     def __init__(self) -> None:
         self.changed: dict[MailboxId, None] = {}
         self.queued = False
         self.outbox = False
         self.octets = 0
+        self.quotas: dict[UserId, int] = {}
 
     def merge(self, other: "Effects") -> None:
         self.changed.update(other.changed)
         self.queued |= other.queued
         self.outbox |= other.outbox
         self.octets += other.octets
+        self.quotas.update(other.quotas)
 
 
 class Transaction:

@@ -5,6 +5,7 @@ from mta_hooks.backends.accounts import Account, Accounts, AccountsOptions
 from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
 from mta_hooks.backends.directory import Directory
+from mta_hooks.backends.extras import Annotations, Extras, Quotas, Shared, Sharing, Undelete, extras_of
 from mta_hooks.backends.queue import Queue
 from mta_hooks.backends.search import Indexable, Search
 from mta_hooks.backends.store import MailStore, SeparateStore, StoreOptions
@@ -14,20 +15,27 @@ __all__ = [
     "Account",
     "Accounts",
     "AccountsOptions",
+    "Annotations",
     "Blobs",
     "Database",
     "DatabaseOptions",
     "Directory",
+    "Extras",
     "Indexable",
     "MailStore",
     "Outbox",
     "Queue",
+    "Quotas",
     "Schema",
     "SchemaRecord",
     "Search",
     "SeparateStore",
+    "Shared",
+    "Sharing",
     "Spool",
     "StoreOptions",
     "Tables",
     "Traces",
+    "Undelete",
+    "extras_of",
 ]

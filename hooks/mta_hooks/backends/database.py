@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mta.model.errors import StorageDead
-from mta.model.ids import MailboxId, QueueId
+from mta.model.ids import MailboxId, QueueId, UserId
 from mta.model.message import Intake, Notification
 from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.directory import Directory
@@ -39,6 +39,8 @@ class DatabaseOptions:
     blobs          where octets too large for a row go: into the first, while all are read; empty: as the backend likes
     trace_keep     seconds that the trace of accepted mail is kept, at least for as long as something of it is in the queue
     refused_keep, refused_most   seconds that refused and deferred mail is remembered, and how many records of it at most
+    quota_levels   percentages of an account's quota
+    quota_reached  called in the event loop after the commit with which an account came to one of them, with the highest
     read_only      nothing at all is written, the schema neither: for programs that look on while the server runs. Every write
                    raises TemporaryFailure. ``open`` raises FileNotFoundError when there is no database yet
     """
@@ -57,6 +59,8 @@ class DatabaseOptions:
     refused_keep: float = 7 * 86400.0
     refused_most: int = 100_000
     read_only: bool = False
+    quota_levels: tuple[int, ...] = ()
+    quota_reached: Callable[[UserId, int], None] = lambda _user, _level: None
 
 
 class Spool(Protocol):

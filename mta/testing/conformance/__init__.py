@@ -20,6 +20,7 @@ from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, 
 from mta.testing.conformance.blobs import BlobsConformance
 from mta.testing.conformance.database import DatabaseConformance
 from mta.testing.conformance.directory import DirectoryConformance
+from mta.testing.conformance.extras import AnnotationsConformance, QuotasConformance, SharingConformance
 from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
@@ -32,6 +33,7 @@ from mta.testing.conformance.traces import TracesConformance
 __all__ = [
     "NOW",
     "AccountsConformance",
+    "AnnotationsConformance",
     "Backend",
     "BlobsConformance",
     "DatabaseConformance",
@@ -41,8 +43,10 @@ __all__ = [
     "MailStoreConformance",
     "MailboxesConformance",
     "QueueConformance",
+    "QuotasConformance",
     "SearchConformance",
     "SeparateStoreConformance",
+    "SharingConformance",
     "SpoolConformance",
     "TablesConformance",
     "Told",

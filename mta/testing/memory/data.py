@@ -10,7 +10,7 @@ from mta.model.delivery import QueuedMessage, Trouble
 from mta.model.directory import Alias, Domain, User
 from mta.model.errors import MailboxNotAllowed, NoSuchMailbox, NoSuchUser, OverQuota
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
-from mta.model.mailbox import Row
+from mta.model.mailbox import DELIMITER, Row
 from mta.model.mailbox_events import Kind, flag_events, flag_names
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags, LocalDelivery, QueuedRecipient
@@ -23,6 +23,7 @@ class Account:
     user: User
     password_hash: str
     scram: str | None = None
+    messages_limit: int = 0
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Mailbox:
     recent: int = 1
     rows: dict[Uid, Row] = field(default_factory=dict)
     vanished: dict[Uid, Tombstone] = field(default_factory=dict)
+    acl: dict[str, str] = field(default_factory=dict)
 
     def next_modseq(self) -> ModSeq:
         self.modseq += 1
@@ -100,6 +102,7 @@ class Data:
     mailboxes: dict[MailboxId, Mailbox] = field(default_factory=dict)
     buried: list[Tombstone] = field(default_factory=list)
     subscriptions: dict[UserId, set[str]] = field(default_factory=dict)
+    annotations: dict[tuple[int, int], dict[str, bytes]] = field(default_factory=dict)
     blobs: dict[BlobId, bytes] = field(default_factory=dict)
     parsed: dict[BlobId, bytes] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -135,6 +138,8 @@ class Data:
                 self.make(user, parent, change=change)
         self.uid_validity += 1
         mailbox = Mailbox(MailboxId(self.next()), user, name, self.uid_validity, special_use)
+        above = self.find(user, name.rpartition(DELIMITER)[0])
+        mailbox.acl = dict(above.acl) if above is not None else {}
         self.mailboxes[mailbox.id] = mailbox
         if change is not None:
             change.event("MailboxCreate", mailbox)
@@ -146,20 +151,26 @@ class Data:
         self.buried += [Tombstone(row.modseq, row.blob, now) for row in mailbox.rows.values()]
         self.buried += mailbox.vanished.values()
         del self.mailboxes[mailbox.id]
+        for key in [key for key in self.annotations if key[0] == mailbox.id]:
+            del self.annotations[key]
 
     def used(self, user: UserId) -> int:
         return sum(row.size for mailbox in self.mailboxes.values() if mailbox.user == user for row in mailbox.rows.values())
 
     # ---- placing
 
-    def check_room(self, more: Mapping[UserId, int]) -> None:
-        """Raises NoSuchUser, OverQuota with all users that would be full."""
+    def messages(self, user: UserId) -> int:
+        return sum(len(mailbox.rows) for mailbox in self.mailboxes.values() if mailbox.user == user)
+
+    def check_room(self, more: Mapping[UserId, int], messages: int = 1) -> None:
+        """``messages``: for each. Raises NoSuchUser, OverQuota with all users that would be full."""
         full = []
         for user, size in more.items():
             account = self.accounts.get(user)
             if account is None:
                 raise NoSuchUser(f"account {user} is gone")
-            if account.user.quota and self.used(user) + size > account.user.quota:
+            too_many = account.messages_limit and self.messages(user) + messages > account.messages_limit
+            if too_many or (account.user.quota and self.used(user) + size > account.user.quota):
                 full.append(user)
         if full:
             raise OverQuota(f"accounts over quota: {full}", tuple(full))
@@ -185,6 +196,7 @@ class Data:
                 keywords = " ".join(sorted(placement.keywords))
                 modseq = mailbox.next_modseq()
                 uid = mailbox.put(int(placement.flags), keywords, date, len(self.blobs[blob]), blob, modseq)
+                change.grown(mailbox.user, len(self.blobs[blob]), 1)
                 change.event("MessageNew", mailbox, [uid], int(placement.flags), keywords, message_id, queue_id)
 
     def folders(self, delivery: LocalDelivery) -> int:
@@ -210,6 +222,18 @@ class Change:
         self.mailboxes: dict[MailboxId, None] = {}
         self.queued = False
         self.noted = False
+        self.reached: dict[UserId, int] = {}
+
+    def grown(self, user: UserId, octets: int, messages: int) -> None:
+        """The account holds that much more now: a level of its quota may have been reached."""
+        account = self.data.accounts[user]
+        for level in self.options.quota_levels:
+            for now, added, limit in (
+                (self.data.used(user), octets, account.user.quota),
+                (self.data.messages(user), messages, account.messages_limit),
+            ):
+                if limit and (now - added) * 100 < level * limit <= now * 100:
+                    self.reached[user] = max(level, self.reached.get(user, 0))
 
     def __enter__(self) -> "Change":
         return self
@@ -222,6 +246,8 @@ class Change:
                 self.options.queued()
             if self.noted:
                 self.options.noted()
+            for user, level in self.reached.items():
+                self.options.quota_reached(user, level)
 
     def note(self, hook: str, payload: Mapping[str, Any]) -> None:
         if hook in self.options.durable_hooks:

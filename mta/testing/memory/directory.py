@@ -113,6 +113,12 @@ class MemoryDirectory:
             for mailbox in [m for m in self._data.mailboxes.values() if m.user == user]:
                 self._data.drop(mailbox, change)
             self._data.subscriptions.pop(user, None)
+            name = str(self._data.accounts[user].user.address).lower()
+            for mailbox in self._data.mailboxes.values():
+                for sign in ("", "-"):
+                    mailbox.acl.pop(sign + name, None)
+            for key in [key for key in self._data.annotations if key[1] == user]:
+                del self._data.annotations[key]
             del self._data.accounts[user]
 
     def _account(self, user: UserId) -> Account:

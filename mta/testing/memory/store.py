@@ -12,14 +12,20 @@ from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags
 from mta.model.search import Backlog
 from mta.testing.memory.data import Change, Data, Mailbox, Tombstone, deleted
+from mta.testing.memory.extras import MemoryAnnotations, MemoryQuotas, MemorySharing
 from mta_hooks.backends.database import DatabaseOptions
 from mta_hooks.backends.store import FlagChange
 
 
 class MemoryStore:
+    stable_ids = True
+
     def __init__(self, data: Data, options: DatabaseOptions) -> None:
         self._data = data
         self._options = options
+        self.quotas = MemoryQuotas(data)
+        self.sharing = MemorySharing(data, options)
+        self.annotations = MemoryAnnotations(data)
 
     def _change(self) -> Change:
         return Change(self._data, self._options)
@@ -134,7 +140,7 @@ class MemoryStore:
 
     async def append(self, mailbox: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         box = self._data.get(mailbox)
-        self._data.check_room({box.user: sum(message.content.size for message in messages)})
+        self._data.check_room({box.user: sum(message.content.size for message in messages)}, len(messages))
         appended = []
         with self._change() as change:
             modseq = box.next_modseq()
@@ -144,6 +150,7 @@ class MemoryStore:
                 uid = box.put(int(message.flags), keywords, message.date, message.content.size, blob, modseq)
                 change.event("MessageAppend", box, [uid], int(message.flags), keywords)
                 appended.append(Appended(mailbox, box.uid_validity, uid, modseq))
+            change.grown(box.user, sum(message.content.size for message in messages), len(messages))
         return appended
 
     async def set_flags(
@@ -175,7 +182,7 @@ class MemoryStore:
     async def copy(self, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
         box, to = self._data.get(mailbox), self._data.get(target)
         rows = _rows(box, uids)
-        self._data.check_room({to.user: sum(row.size for row in rows)})
+        self._data.check_room({to.user: sum(row.size for row in rows)}, len(rows))
         with self._change() as change:
             uids_there = self._copy(change, rows, to)
         return Copied(to.uid_validity, [row.uid for row in rows], uids_there, ModSeq(box.modseq))
@@ -184,7 +191,7 @@ class MemoryStore:
         box, to = self._data.get(mailbox), self._data.get(target)
         rows = _rows(box, uids)
         if box.user != to.user:
-            self._data.check_room({to.user: sum(row.size for row in rows)})
+            self._data.check_room({to.user: sum(row.size for row in rows)}, len(rows))
         with self._change() as change:
             uids_there = self._move(change, box, to, rows)
         return Copied(to.uid_validity, [row.uid for row in rows], uids_there, ModSeq(box.modseq))
