@@ -19,13 +19,16 @@ _LOGGED_IN = (
     + b" IDLE NAMESPACE UNSELECT UIDPLUS MOVE MULTIAPPEND CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
     + b" STATUS=SIZE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC"
     + b" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES SEARCH=FUZZY PARTIAL"
-    + b" COMPRESS=DEFLATE BINARY STATUS=DELETED UTF8=ACCEPT"
+    + b" COMPRESS=DEFLATE BINARY STATUS=DELETED UTF8=ACCEPT PREVIEW"
 )
 
 
 def _logged_in(server: "ImapServer") -> bytes:
     """What is offered after login: the same for everyone, from the configuration and what the store can do."""
-    return _LOGGED_IN + b" APPENDLIMIT=%d" % server.config.limits.message_size
+    words = [_LOGGED_IN, b"APPENDLIMIT=%d" % server.config.limits.message_size]
+    if server.stable_ids:
+        words.append(b"OBJECTID")
+    return b" ".join(words)
 
 
 def capabilities(session: Session) -> bytes:

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 from mta.imapd.answer import Answer, bad, ok
+from mta.imapd.fetch_beside import PART, gather, wanted
 from mta.imapd.fetch_columns import send_columns
 from mta.imapd.fetch_octets import send_octets
 from mta.imapd.reading import concerns, send_read
@@ -50,7 +51,14 @@ async def fetch(session: Session, command: Fetch) -> bytes:
         await send_columns(session.out, selected, columns, positions, [item.name for item in items if isinstance(item, Simple)])
         return _DONE
     newly_seen = await _mark_seen(session, selected, positions, items)
-    complete = await (send_read if shown else send_octets)(session, columns, positions, items, newly_seen)
+    send = send_read if shown else send_octets
+    if names := wanted(items):
+        complete = True
+        for start in range(0, len(positions), PART):
+            part = positions[start : start + PART]
+            complete &= await send(session, columns, part, items, newly_seen, await gather(session, columns, part, names))
+    else:
+        complete = await send(session, columns, positions, items, newly_seen)
     return _DONE if complete else ok(b"FETCH done, some messages were expunged", b"EXPUNGEISSUED")
 
 

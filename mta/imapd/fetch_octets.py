@@ -5,7 +5,7 @@ that follow in the pipeline are read for together, so that one thread hop serves
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mta.imapd.columns import Columns
@@ -24,6 +24,9 @@ _BATCH_OCTETS = 2**20
 _LARGE = 2**20
 _PIECE = 256 * 1024
 PARSED = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
+Beside = Mapping[str, Mapping[int, bytes]]
+"""Items that were looked up before: name → position → how FETCH writes it; a message that is gone is missing."""
+NOTHING: Beside = {}
 
 
 class _Needs(NamedTuple):
@@ -34,9 +37,9 @@ class _Needs(NamedTuple):
 
 
 async def send_octets(
-    session: Session, columns: Columns, positions: Positions, items: Sequence[Item], newly_seen: set[int]
+    session: Session, columns: Columns, positions: Positions, items: Sequence[Item], newly_seen: set[int], beside: Beside = NOTHING
 ) -> bool:
-    """False when a message had been expunged and its octets are gone."""
+    """False when a message had been expunged and its octets are gone. ``beside``: items that were looked up before."""
     needs = _Needs(
         parsed=any(isinstance(item, Simple) and item.name in PARSED for item in items),
         octets=any(isinstance(item, Octets) for item in items),
@@ -44,13 +47,13 @@ async def send_octets(
     complete = True
     for batch in _batches(columns, positions):
         if len(batch) == 1 and columns.sizes[batch[0]] > _LARGE and (whole := _streamable(items)) is not None:
-            complete &= await _stream(session, columns, batch[0], items, whole, newly_seen)
+            complete &= await _stream(session, columns, batch[0], items, whole, newly_seen, beside)
             continue
         blobs = [BlobId(columns.blobs[at]) for at in batch]
         known: list[Parsed | None] = [None] * len(batch)
         if needs.parsed:
             known = [Parsed.decode(octets) for octets in await session.server.store.parsed(blobs)]
-        wanted = [blob for blob, have in zip(blobs, known, strict=True) if needs.octets or have is None]
+        wanted = [blob for blob, have in zip(blobs, known, strict=True) if needs.octets or (needs.parsed and have is None)]
         if len(batch) == 1 and columns.sizes[batch[0]] > _LARGE and _only_header(items):
             octets = {wanted[0]: await session.server.store.read(wanted[0], 0, MAX_HEADER)}
         else:
@@ -58,13 +61,13 @@ async def send_octets(
         made: dict[BlobId, bytes] = {}
         for at, blob, have in zip(batch, blobs, known, strict=True):
             message = Message(octets[blob]) if blob in octets else None
-            if message is None and (needs.octets or have is None):
+            if message is None and (needs.octets or (needs.parsed and have is None)):
                 complete = False
                 continue
             if needs.parsed and have is None and message is not None:
                 have = parsed(message.root, message.octets)
                 made[blob] = have.encode()
-            await respond(session, columns, at, items, message, have, seen=at in newly_seen)
+            await respond(session, columns, at, items, message, have, seen=at in newly_seen, beside=beside)
         if made:
             await session.server.store.remember_parsed(made)
     return complete
@@ -159,10 +162,11 @@ async def respond(
     *,
     seen: bool,
     size: int | None = None,
+    beside: Beside = NOTHING,
 ) -> None:
     """Send one FETCH response. ``size``: that of the octets when they are not the stored ones."""
     out = session.out
-    for piece in _response(session, columns, at, items, message, have, seen=seen, size=size):
+    for piece in _response(session, columns, at, items, message, have, seen=seen, size=size, beside=beside):
         if len(piece) <= _PIECE:
             out.write(piece)
         else:
@@ -180,6 +184,7 @@ def _response(
     *,
     seen: bool,
     size: int | None,
+    beside: Beside,
 ) -> Iterator[bytes]:
     """One FETCH response in pieces; a section is taken when its turn comes, so that many large ones are never held at once."""
     if message is not None:
@@ -195,7 +200,7 @@ def _response(
             assert message is not None
             yield from literal(item, message.shown(item))
         else:
-            yield _simple(session, columns, at, item.name, have, size)
+            yield _simple(session, columns, at, item.name, have, size, beside)
     for name in _seen_items(session, items) if seen else ():
         yield b" " + _simple(session, columns, at, name, None)
     yield b")\r\n"
@@ -208,7 +213,9 @@ def _seen_items(session: Session, items: Sequence[Item]) -> list[str]:
     return ["FLAGS", "MODSEQ"] if session.mailbox.condstore and Simple("MODSEQ") not in items else ["FLAGS"]
 
 
-def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed | None, size: int | None = None) -> bytes:
+def _simple(
+    session: Session, columns: Columns, at: int, name: str, have: Parsed | None, size: int | None = None, beside: Beside = NOTHING
+) -> bytes:
     if name == "UID":
         return b"UID %d" % columns.uids[at]
     if name == "FLAGS":
@@ -220,6 +227,8 @@ def _simple(session: Session, columns: Columns, at: int, name: str, have: Parsed
         return b"MODSEQ (%d)" % columns.modseqs[at]
     if name == "INTERNALDATE":
         return b'INTERNALDATE "%b"' % date_texts([columns.dates[at]])[0].encode("ascii")
+    if name in beside:
+        return beside[name].get(at) or b"%b NIL" % name.partition(" ")[0].encode("ascii")  # it went meanwhile
     assert have is not None
     if name == "ENVELOPE":
         return b"ENVELOPE " + have.envelope
@@ -244,7 +253,9 @@ def _only_header(items: Sequence[Item]) -> bool:
     )
 
 
-async def _stream(session: Session, columns: Columns, at: int, items: Sequence[Item], whole: Octets, newly_seen: set[int]) -> bool:
+async def _stream(
+    session: Session, columns: Columns, at: int, items: Sequence[Item], whole: Octets, newly_seen: set[int], beside: Beside
+) -> bool:
     """Send a large message, or a stretch of it, piece by piece."""
     out, store, blob = session.out, session.server.store, BlobId(columns.blobs[at])
     origin, count = whole.partial or (0, columns.sizes[at])
@@ -258,7 +269,7 @@ async def _stream(session: Session, columns: Columns, at: int, items: Sequence[I
         names += _seen_items(session, items)
     out.write(b"* %d FETCH (" % (at + 1))
     for name in names:
-        out.write(_simple(session, columns, at, name, None) + b" ")
+        out.write(_simple(session, columns, at, name, None, None, beside) + b" ")
     out.write(b"%b {%d}\r\n" % (whole.label, max(0, end - origin)))
     try:
         while True:

@@ -4,7 +4,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mta.imapd.answer import ok
+from mta.imapd.answer import bad, ok
+from mta.imapd.object_ids import mailbox_id
 from mta.imapd.session import Session
 from mta.model.errors import NoSuchMailbox
 from mta.model.mailbox import DELIMITER, MailboxInfo, MailboxStatus
@@ -120,10 +121,14 @@ async def _send_status(session: Session, info: MailboxInfo, items: Sequence[str]
     if "HIGHESTMODSEQ" in items:
         session.use_condstore()  # RFC 7162 §3.1
     found = await session.server.store.status(info.id)
-    session.out.write(status_response(info.name, [(item, _value(session, found, item)) for item in items], utf8=session.utf8))
+    session.out.write(status_response(info.name, [(item, _value(session, info, found, item)) for item in items], utf8=session.utf8))
 
 
-def _value(session: Session, found: MailboxStatus, item: str) -> int:
+def _value(session: Session, info: MailboxInfo, found: MailboxStatus, item: str) -> int | bytes:
+    if item == "MAILBOXID":
+        if not session.server.stable_ids:
+            raise bad(b"no OBJECTID here")
+        return b"(%b)" % mailbox_id(info.id)
     return {
         "MESSAGES": found.messages,
         "UIDNEXT": found.uid_next,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import no, ok
+from mta.imapd.object_ids import mailbox_id
 from mta.imapd.session import Session
 from mta.model.mailbox import DELIMITER, MAX_DEPTH, MAX_NAME
 from mta.wire.imap.command import Create, Rename
@@ -25,8 +26,8 @@ async def create(session: Session, command: Create) -> bytes:
     uses = [_USES.get(use.lower()) for use in command.special_use]
     if len(uses) > 1 or None in uses or any(use in _KEPT_BY_US for use in uses):
         raise no(b"special use not possible", b"USEATTR")
-    await session.server.store.create(session.account, name, (uses[0] or "") if uses else "")
-    return ok(b"created")
+    made = await session.server.store.create(session.account, name, (uses[0] or "") if uses else "")
+    return ok(b"created", b"MAILBOXID (%b)" % mailbox_id(made.id)) if session.server.stable_ids else ok(b"created")
 
 
 async def delete(session: Session, name: str) -> bytes:

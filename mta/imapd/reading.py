@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Sequence
 
 from mta.imapd.columns import Columns
-from mta.imapd.fetch_octets import PARSED, respond
+from mta.imapd.fetch_octets import NOTHING, PARSED, Beside, respond
 from mta.imapd.sections import Message
 from mta.imapd.selected import Positions
 from mta.imapd.session import Session
@@ -24,7 +24,9 @@ def concerns(items: Sequence[Item]) -> bool:
     return any(isinstance(item, Octets) or item.name == "RFC822.SIZE" or item.name in PARSED for item in items)
 
 
-async def send_read(session: Session, columns: Columns, positions: Positions, items: Sequence[Item], newly_seen: set[int]) -> bool:
+async def send_read(
+    session: Session, columns: Columns, positions: Positions, items: Sequence[Item], newly_seen: set[int], beside: Beside = NOTHING
+) -> bool:
     """As ``send_octets``. False when a message had been expunged and its octets are gone."""
     readings, complete = session.server.readings, True
     wants_octets = any(isinstance(item, Octets) for item in items)
@@ -38,7 +40,7 @@ async def send_read(session: Session, columns: Columns, positions: Positions, it
         except KeyError:
             complete = False
             continue
-        await respond(session, columns, at, items, message, have, seen=at in newly_seen, size=size)
+        await respond(session, columns, at, items, message, have, seen=at in newly_seen, size=size, beside=beside)
     return complete
 
 

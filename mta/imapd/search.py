@@ -14,6 +14,7 @@ from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_size, reads_messages
 from mta.imapd.search_index import FEW, Narrowing, ask
+from mta.imapd.search_resolve import resolve
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
@@ -45,12 +46,12 @@ async def find_for(
 ) -> tuple[list[int], list[int] | None]:
     """Ascending positions of what a command names, and how well each fits: 100 to the letter, 50 otherwise; None when nobody asked."""
     scored = scored or (command.options is not None and "RELEVANCY" in command.options)
-    fuzzy = has_fuzzy(command.key)
     try:
-        found = await find(session, selected, columns, loosely(command.key) if fuzzy else command.key)
+        key = await resolve(session, selected, columns, command.key)
+        found = await find(session, selected, columns, loosely(key) if has_fuzzy(key) else key)
         if not scored:
             return found, None
-        exact = frozenset(await find(session, selected, columns, exactly(command.key)))
+        exact = frozenset(await find(session, selected, columns, exactly(key)))
     except BaseException:
         if command.options is not None and "SAVE" in command.options:
             selected.saved = []  # RFC 9051 §6.4.4.1: a failed SEARCH leaves an empty result

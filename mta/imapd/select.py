@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import bad, ok
+from mta.imapd.object_ids import mailbox_id
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.vanished import resynchronise
@@ -46,6 +47,8 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
     out.append(b"* OK [UIDVALIDITY %d] uids are valid\r\n" % view.uid_validity)
     out.append(b"* OK [UIDNEXT %d] predicted next uid\r\n" % view.uid_next)
     out.append(b"* OK [HIGHESTMODSEQ %d] highest\r\n" % view.highest)
+    if session.server.stable_ids:
+        out.append(b"* OK [MAILBOXID (%b)] whatever its name\r\n" % mailbox_id(found.id))
     if session.rev2:
         out.append(list_line([found.special_use.encode("ascii")] if found.special_use else [], found.name, utf8=True))
     session.out.write(b"".join(out))

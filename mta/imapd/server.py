@@ -26,6 +26,7 @@ from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta.wire.imap.sort_keys import SortKeys
 from mta_hooks.backends import MailStore
+from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
 
@@ -126,6 +127,15 @@ class ImapServer:
     def hidden(self, by_listener: frozenset[str], user: str) -> frozenset[str]:
         """Capabilities that a client is not shown. ``user`` "" before login."""
         return by_listener | self._hidden | self._hidden_from.get(user.lower(), _NONE) if self._hides or by_listener else _NONE
+
+    @property
+    def stable_ids(self) -> bool:
+        """The store keeps ids of blobs and mailboxes in COPY, MOVE and RENAME (RFC 8474)."""
+        return bool(getattr(self.store, "stable_ids", False))
+
+    @property
+    def save_dates(self) -> SaveDates | None:
+        return getattr(self.store, "save_dates", None)
 
     def offer(self, make: "Callable[[ImapServer], bytes]") -> bytes:
         """The capabilities after login, made once: they depend on nothing that changes while the server runs."""

@@ -15,6 +15,7 @@ from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
 from mta.imapd.search import find_for, read_messages
 from mta.imapd.search_answer import mentions_modseq, tell
+from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.model.errors import MailError
 from mta.model.ids import BlobId
@@ -47,7 +48,7 @@ async def sort(session: Session, command: Sort) -> bytes:
     found, scores = await find_for(session, selected, columns, search, scored="RELEVANCY" in [name for name, _ in command.criteria])
     keys: list[SortKeys] = []
     if any(name not in _IN_COLUMNS for name, _ in command.criteria):
-        keys = await _keys(session, columns, found)
+        keys = await keys_of(session, selected, columns, found)
     order = await _beside(len(found), partial(_ordered, columns, found, keys, scores, command.criteria))
     tell(
         session,
@@ -126,7 +127,7 @@ async def thread(session: Session, command: Thread) -> bytes:
         await _tell_threads(session, session.server.threads[1])
         return ok(b"THREAD done")
     found, _ = await find_for(session, selected, columns, search)
-    keys = await _keys(session, columns, found)
+    keys = await keys_of(session, selected, columns, found)
     numbers: Sequence[int] = selected.uids(found) if search.uid else [at + 1 for at in found]
 
     def make() -> bytes:
@@ -156,12 +157,12 @@ async def _beside(count: int, work: Callable[[], T]) -> T:
 # ---- keys
 
 
-async def _keys(session: Session, columns: Columns, found: Sequence[int]) -> list[SortKeys]:
+async def keys_of(session: Session, selected: Selected, columns: Columns, found: Sequence[int]) -> list[SortKeys]:
     """One for each position."""
     server = session.server
     blobs = [columns.blobs[at] for at in found]
     mailbox, kept = server.sort_keys
-    there: dict[int, SortKeys] = dict(kept) if mailbox == session.mailbox.mailbox else {}
+    there: dict[int, SortKeys] = dict(kept) if mailbox == selected.mailbox else {}
     wanted = [blob for blob in blobs if blob not in there]
     if server.search is not None and wanted:
         try:
@@ -173,7 +174,7 @@ async def _keys(session: Session, columns: Columns, found: Sequence[int]) -> lis
     missing = [at for at, blob in zip(found, blobs, strict=True) if blob not in there]
     await _read_missing(session, columns, missing, there)
     if wanted and len(there) <= _KEPT:
-        server.sort_keys = (session.mailbox.mailbox, there)
+        server.sort_keys = (selected.mailbox, there)
     return [there.get(blob, _NOTHING) for blob in blobs]
 
 

@@ -12,7 +12,9 @@ from mta.wire.imap.sequence import SequenceSet, read_partial, read_set
 Part = Literal["", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"]
 Form = Literal["BODY", "BINARY", "BINARY.SIZE", "RFC822", "RFC822.HEADER", "RFC822.TEXT"]
 
-SIMPLE = frozenset({"FLAGS", "UID", "RFC822.SIZE", "INTERNALDATE", "MODSEQ", "ENVELOPE", "BODY", "BODYSTRUCTURE"})
+SIMPLE = frozenset(
+    {"FLAGS", "UID", "RFC822.SIZE", "INTERNALDATE", "MODSEQ", "ENVELOPE", "BODY", "BODYSTRUCTURE", "EMAILID", "THREADID", "SAVEDATE"}
+)  # fmt: skip
 _MACROS = {
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -50,12 +52,12 @@ def _quote(name: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """An item without arguments; ``name`` of SIMPLE."""
+    """An item without arguments; ``name`` of SIMPLE, or PREVIEW, or PREVIEW LAZY."""
 
     name: str
 
     def encode(self) -> bytes:
-        return self.name.encode("ascii")
+        return b"PREVIEW (LAZY)" if self.name == "PREVIEW LAZY" else self.name.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,11 @@ def _read_named(scan: Scanner, name: str) -> Item:
         if name == "BINARY.SIZE":
             return Octets("BINARY.SIZE", _read_path_only(scan))
     elif name in SIMPLE:
+        return Simple(name)
+    elif name == "PREVIEW":
+        if scan.text[scan.pos : scan.pos + 7].upper() == b" (LAZY)":
+            scan.pos += 7
+            name = "PREVIEW LAZY"
         return Simple(name)
     elif name == "RFC822":
         return Octets("RFC822")

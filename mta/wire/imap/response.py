@@ -41,8 +41,10 @@ def list_line(attributes: Sequence[bytes], name: str, *, utf8: bool, verb: bytes
     return b'* %b (%b) "/" %b%b\r\n' % (verb, b" ".join(attributes), encode_name(name, utf8=utf8), extended)
 
 
-def status_response(name: str, items: Sequence[tuple[str, int]], *, utf8: bool) -> bytes:
-    pairs = b" ".join(b"%b %d" % (item.encode("ascii"), value) for item, value in items)
+def status_response(name: str, items: Sequence[tuple[str, int | bytes]], *, utf8: bool) -> bytes:
+    pairs = b" ".join(
+        b"%b %b" % (item.encode("ascii"), value if isinstance(value, bytes) else b"%d" % value) for item, value in items
+    )
     return b"* STATUS %b (%b)\r\n" % (encode_name(name, utf8=utf8), pairs)
 
 

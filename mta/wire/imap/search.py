@@ -5,6 +5,7 @@ A query is a tree of frozen keys. Strings are decoded to text here, in the chars
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +21,7 @@ MOST_KEYS = 1000
 MOST_TEXTS = 50
 """Keys that look into the messages themselves."""
 _MOST_WORDS = 10
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_\-]{1,255}")
 CHARSETS = {"US-ASCII": "ascii", "UTF-8": "utf-8", "ISO-8859-1": "latin-1", "ISO-8859-15": "iso8859-15", "WINDOWS-1252": "cp1252"}
 
 
@@ -114,6 +116,31 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailId:
+    """RFC 8474 §6."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadId:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """When it came into this mailbox (RFC 8514 §4.3); as ``Internal``."""
+
+    relation: Literal["before", "on", "since"]
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedKnown:
+    """SAVEDATESUPPORTED."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fuzzy:
     """``key`` need not be met to the letter. Not for evaluation: see ``loosely`` and ``exactly``."""
 
@@ -137,7 +164,8 @@ class And:
 
 
 Key = (
-    All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | Fuzzy | Not | Or | And
+    All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | EmailId | ThreadId
+    | Saved | SavedKnown | Fuzzy | Not | Or | And
 )  # fmt: skip
 OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY"})
 
@@ -159,13 +187,16 @@ _FLAGS: dict[str, HasFlag] = {
     word: HasFlag(int(flag), wanted) for flag in Flags for word, wanted in ((str(flag.name), True), (f"UN{flag.name}", False))
 }
 _FIELDS = frozenset({"BCC", "CC", "FROM", "SUBJECT", "TO"})
-_DATES: dict[str, tuple[type[Internal] | type[Sent], Literal["before", "on", "since"]]] = {
+_DATES: dict[str, tuple[type[Internal] | type[Sent] | type[Saved], Literal["before", "on", "since"]]] = {
     "BEFORE": (Internal, "before"),
     "ON": (Internal, "on"),
     "SINCE": (Internal, "since"),
     "SENTBEFORE": (Sent, "before"),
     "SENTON": (Sent, "on"),
     "SENTSINCE": (Sent, "since"),
+    "SAVEDBEFORE": (Saved, "before"),
+    "SAVEDON": (Saved, "on"),
+    "SAVEDSINCE": (Saved, "since"),
 }
 
 
@@ -360,6 +391,12 @@ class _Reader:
         scan.space()
         return Within(scan.number(), younger=True)
 
+    def email_id(self, scan: Scanner) -> Key:
+        return EmailId(_object_id(scan))
+
+    def thread_id(self, scan: Scanner) -> Key:
+        return ThreadId(_object_id(scan))
+
     def modseq(self, scan: Scanner) -> Key:
         """``MODSEQ ["/flags/\\Seen" all] n``: the per-flag form is read as the per-message one (RFC 7162 §3.1.5)."""
         scan.space()
@@ -372,11 +409,17 @@ class _Reader:
         return ModSeq(scan.number(2**63 - 1))
 
 
+def _object_id(scan: Scanner) -> str:
+    scan.space()
+    return scan.match(_OBJECT_ID, "an object id")[0].decode("ascii")
+
+
 _PLAIN: dict[str, Key] = {
     "ALL": All(),
     "NEW": Recent(wanted=True, unseen=True),
     "OLD": Recent(wanted=False),
     "RECENT": Recent(wanted=True),
+    "SAVEDATESUPPORTED": SavedKnown(),
     **_FLAGS,
 }
 _READERS: dict[str, Callable[[_Reader, Scanner], Key]] = {
@@ -394,4 +437,6 @@ _READERS: dict[str, Callable[[_Reader, Scanner], Key]] = {
     "OLDER": _Reader.older,
     "YOUNGER": _Reader.younger,
     "MODSEQ": _Reader.modseq,
+    "EMAILID": _Reader.email_id,
+    "THREADID": _Reader.thread_id,
 }

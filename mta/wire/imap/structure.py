@@ -13,32 +13,42 @@ from mta.wire.mime import Entity, Mailbox, envelope
 
 _HEAD = struct.Struct(">BIII")
 _VERSION = 1
+_WITH_PREVIEW = 2
+_PREVIEW = struct.Struct(">H")
 _MOST_PARTS = 1000
 """Parts shown; the rest of a message with more is left out, as no client can show it either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What FETCH asks of a message again and again. ``header``: octets of its header section."""
+    """What FETCH asks of a message again and again. ``header``: octets of its header section; ``preview`` None: not made yet."""
 
     header: int
     envelope: bytes
     body: bytes
     bodystructure: bytes
+    preview: bytes | None = None
 
     def encode(self) -> bytes:
-        head = _HEAD.pack(_VERSION, self.header, len(self.envelope), len(self.body))
-        return b"".join((head, self.envelope, self.body, self.bodystructure))
+        version, tail = _VERSION, b""
+        if self.preview is not None:
+            version, tail = _WITH_PREVIEW, self.preview + _PREVIEW.pack(len(self.preview))
+        head = _HEAD.pack(version, self.header, len(self.envelope), len(self.body))
+        return b"".join((head, self.envelope, self.body, self.bodystructure, tail))
 
     @classmethod
     def decode(cls, octets: bytes | None) -> "Parsed | None":
         """None when there is nothing, or it was written by another version: parse again."""
-        if octets is None or len(octets) < _HEAD.size or octets[0] != _VERSION:
+        if octets is None or len(octets) < _HEAD.size or octets[0] not in (_VERSION, _WITH_PREVIEW):
             return None
-        _, header, envelope_size, body_size = _HEAD.unpack_from(octets)
+        version, header, envelope_size, body_size = _HEAD.unpack_from(octets)
         at = _HEAD.size
         middle, end = at + envelope_size, at + envelope_size + body_size
-        return cls(header, octets[at:middle], octets[middle:end], octets[end:])
+        if version == _VERSION:
+            return cls(header, octets[at:middle], octets[middle:end], octets[end:])
+        last = len(octets) - _PREVIEW.size
+        start = last - _PREVIEW.unpack_from(octets, last)[0]
+        return cls(header, octets[at:middle], octets[middle:end], octets[end:start], octets[start:last])
 
 
 def parsed(root: Entity, octets: bytes) -> Parsed:

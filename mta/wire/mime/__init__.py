@@ -17,12 +17,13 @@ from mta.wire.mime.envelope import Envelope, envelope, read_envelope
 from mta.wire.mime.headers import Field, fields, header_end, headers, subset, unfold
 from mta.wire.mime.parameters import decoded, split_value
 from mta.wire.mime.parse import MAX_DEPTH, MAX_PARTS, parse
+from mta.wire.mime.preview import preview
 from mta.wire.mime.section import find_part, section
 from mta.wire.mime.text import body, text
 from mta.wire.mime.words import decode_words
 
 __all__ = [
     "MAX_DEPTH", "MAX_PARTS", "Entity", "Envelope", "Field", "Mailbox", "addresses", "body", "decode_words", "decoded",
-    "envelope", "fields", "find_part", "header_end", "headers", "parse", "read_envelope", "section", "split_value", "subset",
+    "envelope", "fields", "find_part", "header_end", "headers", "parse", "preview", "read_envelope", "section", "split_value", "subset",
     "text", "unfold",
 ]  # fmt: skip
