@@ -8,39 +8,40 @@ when they fail together, each is tried alone.
 from collections.abc import Sequence
 
 from mta.imapd.answer import no, ok
+from mta.imapd.place import locate
+from mta.imapd.rights import mask
 from mta.imapd.session import Session
 from mta.imapd.veto import ask_append
-from mta.model.errors import NoSuchMailbox, OverQuota
+from mta.model.errors import OverQuota
 from mta.model.mailbox import Appended, NewMessage
 from mta.model.message import Flags
-from mta.wire.imap.append import Append
+from mta.wire.imap.append import Append, Appendix
 from mta.wire.imap.command import Command
 from mta.wire.imap.sequence import encode_numbers
 
+_NONE: frozenset[str] = frozenset()
 _LATEST = 2**40
 """Seconds; a date beyond is nobody's, and would not fit a database column."""
 
 
 async def append(session: Session, command: Append) -> bytes:
     store = session.server.store
-    found = await store.mailbox(session.account, command.mailbox)
-    if not found.exists:
-        raise NoSuchMailbox(command.mailbox)
-    messages = _messages(session, command)
+    found, rights, _ = await locate(session, command.mailbox, "i")
+    messages = _messages(session, command, rights)
     group = [(session.tag, command)]
     if (plan := session.server.hooks.mailbox_append) is not None:
         await ask_append(session, plan, found.name, messages)
     while plan is None and session.ahead and _joins(command, session.ahead[0].value):
         after = session.ahead.popleft()
         group.append((after.tag, after.value))
-        messages += _messages(session, after.value)
+        messages += _messages(session, after.value, rights)
     try:
         stored = await store.append(found.id, messages)
     except BaseException as exc:
         session.put_back([Command(tag, "APPEND", each) for tag, each in group[1:]])
         if not isinstance(exc, OverQuota) or len(group) == 1:
             raise
-        stored, group = await store.append(found.id, _messages(session, command)), group[:1]  # it alone may fit
+        stored, group = await store.append(found.id, _messages(session, command, rights)), group[:1]  # it alone may fit
     session.server.touched(found.id)
     return _answer_all(session, group, stored)
 
@@ -62,15 +63,17 @@ def _answer_all(session: Session, group: Sequence[tuple[bytes, Append]], stored:
     return reply
 
 
-def _messages(session: Session, command: Append) -> list[NewMessage]:
-    now = int(session.server.clock.now())
-    out = []
-    for message in command.messages:
-        if message.content.size == 0:
-            raise no(b"empty message")
-        date = now if message.date is None else max(-_LATEST, min(message.date, _LATEST))
-        out.append(NewMessage(message.content, Flags(message.flags.flags), message.flags.keywords, date))
-    return out
+def _messages(session: Session, command: Append, rights: str) -> list[NewMessage]:
+    """With the flags that may be set there (RFC 4314 §4)."""
+    may = mask(rights)
+    return [new_message(session, message) for message in command.messages]
+
+
+def new_message(session: Session, message: Appendix) -> NewMessage:
+    if message.content.size == 0:
+        raise no(b"empty message")
+    date = int(session.server.clock.now()) if message.date is None else max(-_LATEST, min(message.date, _LATEST))
+    return NewMessage(message.content, Flags(message.flags.flags & may), message.flags.keywords if "w" in rights else _NONE, date)
 
 
 def _appended(stored: Sequence[Appended]) -> bytes:

@@ -26,8 +26,15 @@ _LOGGED_IN = (
 def _logged_in(server: "ImapServer") -> bytes:
     """What is offered after login: the same for everyone, from the configuration and what the store can do."""
     words = [_LOGGED_IN, b"APPENDLIMIT=%d" % server.config.limits.message_size]
+    extras = server.extras
+    if extras.quotas is not None:
+        words.append(b"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE")
+    if extras.sharing is not None:
+        words.append(b"ACL RIGHTS=kxte LIST-MYRIGHTS")
     if server.stable_ids:
         words.append(b"OBJECTID")
+    if server.replacing is not None:
+        words.append(b"REPLACE")
     return b" ".join(words)
 
 
@@ -124,5 +131,9 @@ async def enable(session: Session, names: tuple[str, ...]) -> bytes:
 
 
 async def namespace(session: Session, _: None) -> bytes:
-    session.out.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    others = shared = b"NIL"
+    if session.server.extras.sharing is not None:
+        others = b'(("user/" "/"))'
+        shared = b'(("shared/" "/"))' if session.server.shared_accounts else b"NIL"
+    session.out.write(b'* NAMESPACE (("" "/")) %b %b\r\n' % (others, shared))
     return ok(b"that is all")

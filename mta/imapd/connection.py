@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mta.imapd import answer
 from mta.imapd.deflate import Deflate
 from mta.imapd.incoming import Incoming
+from mta.imapd.place import recheck
 from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import VERBS, greeting
 from mta.model.errors import MailError, OverQuota, TemporaryFailure
@@ -343,6 +344,8 @@ class Connection(asyncio.Protocol):
                 raise command.value
             verb = VERBS[command.verb]
             verb.check(session)
+            if session.selected is not None and session.selected.reader:
+                await recheck(session, session.selected)
             reply = await verb.run(session, command.value)
             if reply is None:
                 return
@@ -431,6 +434,8 @@ class Connection(asyncio.Protocol):
             return
         if session.selected.view.dead:
             self._end(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
+        elif session.selected.revoked:
+            self._end(b"* BYE [NOPERM] the selected mailbox may not be read any more\r\n")
         elif session.selected.behind:
             self.write(b"".join(session.selected.catch_up(expunge=True)))
             self._flush()
@@ -453,4 +458,4 @@ def _is_in(address: str, networks: Iterable[Network]) -> bool:
     return any(client in network for network in networks)
 
 
-_TARGETS = frozenset({"APPEND", "COPY", "UID COPY", "MOVE", "UID MOVE"})
+_TARGETS = frozenset({"APPEND", "COPY", "UID COPY", "MOVE", "UID MOVE", "REPLACE", "UID REPLACE"})

@@ -5,13 +5,14 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from mta.config.sections import Config
 from mta.directory.login import Login
 from mta.directory.sasl import Sasl
 from mta.imapd.columns import Columns
 from mta.imapd.connection import Connection
+from mta.imapd.rights import still_open
 from mta.imapd.view import View
 from mta.model.errors import MailError, NoSuchMailbox
 from mta.model.ids import MailboxId
@@ -25,7 +26,8 @@ from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta.wire.imap.sort_keys import SortKeys
-from mta_hooks.backends import MailStore
+from mta_hooks.backends import Extras, MailStore, extras_of
+from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
@@ -100,6 +102,7 @@ class ImapServer:
         self.sasl = Sasl("imap", hooks, login, config.auth)
         self._hidden = frozenset(word.upper() for word in config.imap.hide)
         self._hidden_from = {user.lower(): frozenset(w.upper() for w in words) for user, words in config.imap.hide_from.items()}
+        self.shared_accounts = frozenset(address.lower() for address in config.imap.shared)
         self._hides = bool(self._hidden or self._hidden_from)
         self.store = store
         self.readings = Readings(hooks, lambda: self.store)
@@ -134,8 +137,17 @@ class ImapServer:
         return bool(getattr(self.store, "stable_ids", False))
 
     @property
+    def replacing(self) -> Replacing | None:
+        return cast(Replacing, self.store) if hasattr(self.store, "replace") else None
+
+    @property
     def save_dates(self) -> SaveDates | None:
         return getattr(self.store, "save_dates", None)
+
+    @property
+    def extras(self) -> Extras:
+        """What the store has beyond mailboxes and messages."""
+        return extras_of(self.store)
 
     def offer(self, make: "Callable[[ImapServer], bytes]") -> bytes:
         """The capabilities after login, made once: they depend on nothing that changes while the server runs."""
@@ -233,7 +245,10 @@ class ImapServer:
             return
         for selected in list(view.sessions):
             if selected.push is not None:
-                selected.push()
+                if selected.reader:
+                    await still_open(self.extras.sharing, selected)
+                if selected.push is not None:
+                    selected.push()
 
     # ---- clockwork
 

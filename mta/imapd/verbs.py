@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from mta.imapd import capability, compress, copy, idle, listing, login, mailboxes, search, select, sort, starttls
+from mta.imapd import acl, capability, compress, copy, idle, listing, login, mailboxes, quota, search, select, sort, starttls
 from mta.imapd.answer import bad
 from mta.imapd.append import append
 from mta.imapd.brought import brought
 from mta.imapd.capability import greeting
 from mta.imapd.expunge import expunge
 from mta.imapd.fetch import fetch
+from mta.imapd.replace import replace
 from mta.imapd.session import Session
 from mta.imapd.store import store
 
@@ -68,6 +69,14 @@ VERBS: dict[str, Verb] = {
     "LIST": Verb(listing.list_, When.LOGGED_IN),
     "LSUB": Verb(listing.lsub, When.LOGGED_IN),
     "STATUS": Verb(listing.status, When.LOGGED_IN),
+    "GETQUOTA": Verb(quota.get_quota, When.LOGGED_IN),
+    "GETQUOTAROOT": Verb(quota.get_quota_root, When.LOGGED_IN),
+    "SETQUOTA": Verb(quota.set_quota, When.LOGGED_IN),
+    "GETACL": Verb(acl.get_acl, When.LOGGED_IN),
+    "SETACL": Verb(acl.set_acl, When.LOGGED_IN),
+    "DELETEACL": Verb(acl.delete_acl, When.LOGGED_IN),
+    "LISTRIGHTS": Verb(acl.list_rights, When.LOGGED_IN),
+    "MYRIGHTS": Verb(acl.my_rights, When.LOGGED_IN),
     "APPEND": Verb(append, When.LOGGED_IN),
     "IDLE": Verb(idle.idle, When.LOGGED_IN),
     "DONE": Verb(idle.done, When.LOGGED_IN),
@@ -91,6 +100,8 @@ VERBS: dict[str, Verb] = {
     "UID COPY": Verb(copy.copy, When.SELECTED),
     "MOVE": Verb(copy.move, When.SELECTED),
     "UID MOVE": Verb(copy.move, When.SELECTED),
+    "REPLACE": Verb(replace, When.SELECTED),
+    "UID REPLACE": Verb(replace, When.SELECTED),
 }
 GATHERED = frozenset({"FETCH", "UID FETCH", "STORE", "UID STORE", "APPEND"})
 """Verbs that look at what follows them in the pipeline."""

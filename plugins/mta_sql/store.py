@@ -9,7 +9,7 @@ from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
 from mta.model.mailbox import Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Stored
 from mta.model.search import Backlog
 from mta_hooks.backends.store import FlagChange
-from mta_sql import backlog, mailboxes, store_read, store_write
+from mta_sql import backlog, mailboxes, replacing, store_read, store_write
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.quotas import SqlQuotas
@@ -106,6 +106,12 @@ class SqlStore:
 
     async def remove(self, mailbox: MailboxId, uids: Sequence[Uid]) -> tuple[list[Uid], ModSeq]:
         return await self._core.write(lambda tx: store_write.remove(tx, self._core, mailbox, uids, marked=False), (mailbox,))
+
+    async def replace(self, mailbox: MailboxId, uid: Uid, target: MailboxId, message: NewMessage) -> tuple[Appended, ModSeq] | None:
+        body = await self._core.body(message.content)
+        return await self._core.write(
+            lambda tx: replacing.replace(tx, self._core, mailbox, uid, target, message, body), (mailbox, target)
+        )
 
     # ---- octets
 

@@ -24,6 +24,7 @@ from mta.testing.conformance.extras import AnnotationsConformance, QuotasConform
 from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
+from mta.testing.conformance.replacing import ReplacingConformance, StableIdsConformance
 from mta.testing.conformance.search import IndexableConformance, SearchConformance
 from mta.testing.conformance.separate import SeparateStoreConformance
 from mta.testing.conformance.spool import SpoolConformance
@@ -44,10 +45,12 @@ __all__ = [
     "MailboxesConformance",
     "QueueConformance",
     "QuotasConformance",
+    "ReplacingConformance",
     "SearchConformance",
     "SeparateStoreConformance",
     "SharingConformance",
     "SpoolConformance",
+    "StableIdsConformance",
     "TablesConformance",
     "Told",
     "TracesConformance",

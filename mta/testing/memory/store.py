@@ -196,6 +196,21 @@ class MemoryStore:
             uids_there = self._move(change, box, to, rows)
         return Copied(to.uid_validity, [row.uid for row in rows], uids_there, ModSeq(box.modseq))
 
+    async def replace(self, mailbox: MailboxId, uid: Uid, target: MailboxId, message: NewMessage) -> tuple[Appended, ModSeq] | None:
+        box, to = self._data.get(mailbox), self._data.get(target)
+        rows = _rows(box, [uid])
+        if not rows:
+            return None
+        replaced = rows[0].size if box.user == to.user else 0
+        self._data.check_room({to.user: message.content.size - replaced}, int(box.user != to.user))
+        with self._change() as change:
+            self._bury(change, box, rows, keep=True)
+            modseq, keywords = to.next_modseq(), " ".join(sorted(message.keywords))
+            blob = self._data.new_blob(message.content.raw())
+            made = to.put(int(message.flags), keywords, message.date, message.content.size, blob, modseq)
+            change.event("MessageAppend", to, [made], int(message.flags), keywords)
+        return Appended(target, to.uid_validity, made, modseq), ModSeq(modseq - 1 if box is to else box.modseq)
+
     def _copy(self, change: Change, rows: Sequence[Row], to: Mailbox) -> list[Uid]:
         if not rows:
             return []

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mta.wire.imap.acl import read_entry, read_set_acl
 from mta.wire.imap.append import read_append
 from mta.wire.imap.decoder import Request
 from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.other import ImapCommand, read_arguments
+from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
 from mta.wire.imap.search import read_search
 from mta.wire.imap.sequence import SequenceSet, read_set
@@ -220,6 +222,16 @@ def _uid_expunge(scan: Scanner, _uid: bool, _utf8: bool) -> Expunge:
     return Expunge(read_set(scan))
 
 
+def _set_quota(scan: Scanner, _uid: bool, _utf8: bool) -> str:
+    """The root; what it should be is read and passed over, for nobody may set it here (RFC 9208 §4.1.1)."""
+    root = scan.astring().decode("utf-8", "replace")
+    scan.space()
+    for word in scan.parenthesised(Scanner.atom):
+        if not word:
+            raise Malformed("expected a resource")
+    return root
+
+
 BARE = frozenset(
     {"CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "IDLE"}
 )  # fmt: skip
@@ -233,6 +245,7 @@ _UID: dict[str, _Reader] = {
     "COPY": read_copy,
     "MOVE": read_copy,
     "EXPUNGE": _uid_expunge,
+    "REPLACE": read_replace,
 }
 _READERS: dict[str, _Reader] = {
     "FETCH": _UID["FETCH"],
@@ -242,6 +255,7 @@ _READERS: dict[str, _Reader] = {
     "THREAD": _UID["THREAD"],
     "COPY": read_copy,
     "MOVE": read_copy,
+    "REPLACE": read_replace,
     "LOGIN": _login,
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
@@ -257,6 +271,14 @@ _READERS: dict[str, _Reader] = {
     "LIST": lambda scan, _, utf8: read_list(scan, utf8),
     "LSUB": lambda scan, _, utf8: read_lsub(scan, utf8),
     "STATUS": lambda scan, _, utf8: read_status(scan, utf8),
+    "GETQUOTA": lambda scan, _, utf8: scan.astring().decode("utf-8", "replace"),
+    "GETQUOTAROOT": _mailbox,
+    "SETQUOTA": _set_quota,
+    "GETACL": _mailbox,
+    "MYRIGHTS": _mailbox,
+    "SETACL": read_set_acl,
+    "DELETEACL": read_entry,
+    "LISTRIGHTS": read_entry,
     "APPEND": lambda scan, _, utf8: read_append(scan, utf8),
 }
 VERBS = frozenset({*BARE, *_READERS, "UID", "DONE"})

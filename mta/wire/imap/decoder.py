@@ -16,7 +16,7 @@ from mta.model.message import Content
 from mta.wire.imap.scanner import Literal
 
 _MARKER = re.compile(rb"(~?)\{([0-9]{1,10})(\+?)\}\Z")
-_MESSAGE = re.compile(rb"[^ ]{1,256} (?:APPEND|append|Append) ")
+_MESSAGE = re.compile(rb"[^ ]{1,256} (?:APPEND|append|Append|(?:UID )?REPLACE|(?:uid )?replace) ")
 _TAG = re.compile(rb'[^\x00-\x1f\x7f-\xff(){ %*"\\+]{1,256}(?= )')
 
 
@@ -44,7 +44,7 @@ class Bounds:
     line       one line, without its literals; and all lines of a request together
     request    everything before login: text and literals together; 0: no such bound
     plain      a non-synchronising literal above this ends the connection; 0: it is passed over and the request refused
-    string     a literal that is a string; message: a literal of APPEND
+    string     a literal that is a string; message: a literal of APPEND and REPLACE
     literals   how many in one request
     memory     literals of one request kept in memory; beyond, each goes to a sink
     files      how many sinks of one request may be given more than ``SMALL`` octets

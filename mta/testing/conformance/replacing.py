@@ -1,0 +1,70 @@
+"""What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``save_dates``, ids that stay (mta_hooks.backends)."""
+# SPDX-License-Identifier: Apache-2.0
+
+import pytest
+
+from mta.model.errors import NoSuchMailbox, OverQuota
+from mta.model.ids import MailboxId, Uid
+from mta.model.mailbox import NewMessage
+from mta.model.message import Flags, OctetContent
+from mta.testing.conformance.backend import NOW, Backend, append, arrive, rows
+from mta_hooks.backends import Database
+
+
+def message(octets: bytes = b"new") -> NewMessage:
+    return NewMessage(OctetContent(octets), Flags.DRAFT, frozenset({"$x"}), int(NOW))
+
+
+class ReplacingConformance:
+    @pytest.mark.parametrize("folder", ["INBOX", "Drafts"])
+    def test_one_message_for_another(self, backend: Backend, folder: str) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await append(db, inbox, 2)
+            target = await db.store.mailbox(user.id, folder)
+            before = (await db.store.status(inbox.id)).highest_modseq
+            appended, modseq = await db.store.replace(inbox.id, Uid(1), target.id, message())  # type: ignore[attr-defined]
+            assert (appended.mailbox, appended.uid_validity) == (target.id, target.uid_validity)
+            assert modseq == before + 1
+            changes = await db.store.changes(inbox.id, before)
+            assert changes.vanished == [1]
+            [row] = [row for row in await rows(db, target) if row.uid == appended.uid]
+            assert (row.flags, row.keywords, row.size, row.modseq) == (int(Flags.DRAFT), "$x", 3, appended.modseq)
+            assert await db.store.read(row.blob) == b"new"
+
+        backend.run(scenario)
+
+    def test_both_or_neither(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            await append(db, inbox, octets=b"12345")
+            before = await rows(db, inbox)
+            replace = db.store.replace  # type: ignore[attr-defined]
+            assert await replace(inbox.id, Uid(7), inbox.id, message()) is None
+            with pytest.raises(NoSuchMailbox):
+                await replace(inbox.id, Uid(1), MailboxId(10**6), message())
+            await db.directory.set_quota(user.id, 6)
+            with pytest.raises(OverQuota):
+                await replace(inbox.id, Uid(1), inbox.id, message(b"1234567"))
+            assert await rows(db, inbox) == before
+            await replace(inbox.id, Uid(1), inbox.id, message(b"123456"))  # the old one does not count
+            assert [row.size for row in await rows(db, inbox)] == [6]
+
+        backend.run(scenario)
+
+
+class StableIdsConformance:
+    def test_a_blob_keeps_its_id_in_copy_and_move(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            assert db.store.stable_ids is True  # type: ignore[attr-defined]
+            user, inbox = await arrive(db)
+            await append(db, inbox)
+            sent = await db.store.mailbox(user.id, "Sent")
+            [blob] = [row.blob for row in await rows(db, inbox)]
+            await db.store.copy(inbox.id, [Uid(1)], sent.id)
+            await db.store.move(inbox.id, [Uid(1)], sent.id)
+            await db.store.rename(user.id, "Sent", "Gone")
+            assert [row.blob for row in await rows(db, sent)] == [blob, blob]
+            assert (await db.store.mailbox(user.id, "Gone")).id == sent.id
+
+        backend.run(scenario)
