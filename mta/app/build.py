@@ -44,6 +44,7 @@ from mta.pop3d.server import Pop3Server
 from mta.route.router import Router
 from mta.smtpd.server import SmtpServer
 from mta_hooks.backends.database import DatabaseOptions
+from mta_hooks.backends.queue import QueueFilter
 
 if TYPE_CHECKING:
     from mta.httpd.server import HttpServer
@@ -98,8 +99,8 @@ class Assembly:
     async def open(self, dead: Callable[[StorageDead], None]) -> None:
         """Raises ConfigError, TemporaryFailure, StorageDead: the worker cannot start."""
         config, hooks, log = self._loaded.config, self.hooks, self._log
-        hooks.load(config.plugins, self._loaded.where, order=config.order)
         self._services.lookups = make_lookups(self._loaded, hooks)
+        hooks.load(config.plugins, self._loaded.where, order=config.order)
         if config.hooks_dir:
             drop_ins = DropIns(hooks, config.hooks_dir)
             drop_ins.scan()
@@ -115,8 +116,8 @@ class Assembly:
             hooks.add_builtin("throttle", self._throttle)
         login = Login(hooks, log, self._tasks)
         resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
-        self._refusals = Refusals(self.database.traces, self.clock, log)
         self._services.domain, self._services.next_hop = resolver.is_ours, Router(config, hooks).route
+        self._refusals = Refusals(self.database.traces, self.clock, log)
         self._tasks.spawn(self._refusals.run(), "refusals")
         pipeline = Pipeline(
             config=config,
@@ -191,6 +192,7 @@ class Assembly:
             tasks=tasks,
             refusals=self._refusals,
         )
+        self.smtp.flush = lambda domain: self.database.queue.flush(QueueFilter(domain=domain), now=clock.now())
         self.imap = ImapServer(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
         self.imap.search = self._search
         self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
@@ -279,6 +281,8 @@ class Assembly:
         elif self._dispatching is not None:
             if topic == "queue":
                 self._dispatching.wake_queue()
+            elif topic == "flush":
+                self._dispatching.flush_queue()
             elif topic == "outbox":
                 self._dispatching.wake_outbox()
 

@@ -46,6 +46,7 @@ class Listener(Section):
         if self.proxy_protocol and self.url.lower().startswith("http"):
             raise ValueError("http listeners take no PROXY header: let the proxy speak plain HTTP to them")
         return self
+
     hide: Annotated[
         tuple[str, ...],
         Field(description="Capabilities of IMAP, EHLO and CAPA that this listener does not show, such as CONDSTORE."),
@@ -59,6 +60,13 @@ class Imap(Section):
     hide_from: Annotated[
         dict[str, tuple[str, ...]], Field(description="The same by account, after its login: alice@example.org: [QRESYNC].")
     ] = {}
+
+    shared: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Accounts whose mailboxes appear below shared/ADDRESS/, not user/ADDRESS/, to those they are shared with."
+        ),
+    ] = ()
 
 
 class Certificate(Section):
@@ -135,6 +143,63 @@ class Relay(Section):
         Literal["none", "may", "encrypt"],
         Field(description="STARTTLS at the smarthost: may is opportunistic, encrypt insists and verifies."),
     ] = "may"
+
+
+class Smtp(Section):
+    greeting_delay: Annotated[
+        Seconds,
+        Field(
+            ge=0,
+            le=60,
+            description="Wait before the greeting on port 25; who speaks before it is refused. Relay networks do not wait.",
+        ),
+    ] = 0.0
+    error_delay: Annotated[
+        Seconds,
+        Field(
+            ge=0,
+            le=60,
+            description="Pause before each answer to an unknown recipient, from the sixth on: addresses are not harvested.",
+        ),
+    ] = 1.0
+    header_faults: Annotated[
+        Literal["refuse", "accept"],
+        Field(
+            description="Mail from outside with several From, Sender, Date or Message-ID fields, or several addresses in From, which readers "
+            "show differently."
+        ),
+    ] = "refuse"
+    deliver_by_minimum: Annotated[
+        Seconds, Field(ge=0, description="Least time of a BY=…;R that is accepted, offered as DELIVERBY (RFC 2852).")
+    ] = 60.0
+    future_release: Annotated[
+        Seconds,
+        Field(
+            ge=0,
+            le=365 * 86400,
+            description="Longest time for which users may have a message held (FUTURERELEASE); 0: not offered.",
+        ),
+    ] = 30 * 86400.0
+    etrn: Annotated[tuple[DomainName, ...], Field(description="Domains whose waiting mail ETRN starts; anybody may ask.")] = ()
+    xclient: Annotated[
+        tuple[Network, ...], Field(description="Proxies and filters that may say for whom they speak, with XCLIENT and XFORWARD.")
+    ] = ()
+
+
+class Submission(Section):
+    sender_check: Annotated[
+        Literal["own", "none"],
+        Field(description="own: a user sends as himself, as an alias of his, or as senders say; none: as anybody."),
+    ] = "own"
+    from_check: Annotated[
+        Literal["own", "none"],
+        Field(description="The same for the addresses in the fields From and Sender."),
+    ] = "own"
+    senders: Annotated[
+        dict[str, tuple[str, ...]],
+        Field(description="Who may send as whom, beside that: sales@example.org: [alice@example.org], or '@example.org': [...]."),
+    ] = {}
+    strip_bcc: Annotated[bool, Field(description="Take Bcc fields out of submitted mail.")] = False
 
 
 class Limits(Section):
@@ -343,6 +408,8 @@ class Config(Section):
             description="Order of plugins by hook, before what plugins and the list below say: [spf, '*', rspamd] or {greylist: {after: spf}}."
         ),
     ] = {}
+    smtp: Annotated[Smtp, Field(description="Incoming mail.")] = Smtp()
+    submission: Annotated[Submission, Field(description="Mail of users and of local programs.")] = Submission()
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
     http: Annotated[Http, Field(description="Requests over HTTP: bounds, and the administrator's token.")] = Http()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from mta.config.sections import Config
 from mta.directory.resolve import Resolution, Resolver
+from mta.directory.senders import Senders
 from mta.model.address import Address
 from mta.model.delivery import DeliveryRecord
 from mta.model.directory import HookTarget
@@ -25,10 +26,11 @@ from mta.obs.log import Log
 from mta.obs.metrics import ACCEPTING, DELIVERIES, MESSAGES, OCTETS
 from mta.pipeline import stages
 from mta.pipeline.announce import acceptance_of, report_of
+from mta.pipeline.authors import refuse_ambiguous, refuse_foreign
 from mta.pipeline.binary import Liner
 from mta.pipeline.editor import Editor
 from mta.pipeline.enqueue import enqueue
-from mta.pipeline.header import build_field
+from mta.pipeline.header import apply_edits, build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, in_place_of, split_off, to_queue
@@ -44,6 +46,7 @@ from mta.pluginhost.durable import payload_of
 from mta.spool.accept import reply_for
 from mta.spool.ids import new_queue_id
 from mta_hooks.backends.database import Database
+from mta_hooks.edits import RemoveHeader
 from mta_hooks.results import AuthResult
 from mta_hooks.services import Clock
 
@@ -75,6 +78,8 @@ class Pipeline:
         self._clock, self._log, self._hostname = clock, log, hostname
         self._spam, self._hops = config.spam, config.limits.received
         self._editor = Editor(config, log, hostname)
+        self._senders = Senders(resolver, config.submission.senders)
+        self._unambiguous, self._strip_bcc = config.smtp.header_faults == "refuse", config.submission.strip_bcc
         self._liner = Liner(config.limits.memory_per_message, os.path.join(config.data_dir, "tmp"))
 
     async def submit(self, session: MailSession, transaction: MailTransaction, content: Content) -> Reply:
@@ -158,6 +163,10 @@ class Pipeline:
         if not transaction.discard:
             if message.count(b"received") > self._hops:
                 raise Refused(LOOP, "loop")
+            if transaction.bound:
+                await refuse_foreign(message, self._senders, session)
+            elif self._unambiguous and transaction.origin == "smtp":
+                refuse_ambiguous(message)
             self._mend(message, transaction, now)
             if (plan := hooks.mime_part) is not None:
                 await stages.inspect(plan, transaction, message)
@@ -203,6 +212,7 @@ class Pipeline:
             quarantine=transaction.quarantine,
             hold=transaction.hold,
             wanted=hooks.deliver_wants if hooks.deliver is not None else None,
+            due=transaction.release_at,
         )
         if (plan := hooks.queue_enqueue) is not None and not transaction.discard:
             dispositions.envelopes = await enqueue(plan, session, transaction, message, dispositions, now)
@@ -312,6 +322,10 @@ class Pipeline:
             queued=tuple(dispositions.queued.values()),
             notifications=notifications,
             trace=(*session.steps, *transaction.steps, *delivery_steps(deliveries)),
+            priority=transaction.priority,
+            deliver_by=transaction.deliver_by,
+            by_mode=transaction.by_mode,
+            requiretls=transaction.requiretls,
         )
 
     async def _take(self, intake: Intake, transaction: MailTransaction) -> None:
@@ -341,6 +355,8 @@ class Pipeline:
             message.head = strip_forged(message.head, self._hostname)
         if transaction.origin not in _SUBMITTED:
             return
+        if self._strip_bcc and b"\nbcc" in message.lowered:
+            message.head = apply_edits(message.head, (RemoveHeader("Bcc"),))
         added = b""
         if not message.count(b"date"):
             added += build_field("Date", format_date(int(now)))

@@ -35,20 +35,26 @@ class Dispositions:
 
 
 def dispose(
-    accepted: Sequence[Accepted], *, quarantine: str = "", hold: str = "", wanted: Callable[[Address], bool] | None = None
+    accepted: Sequence[Accepted],
+    *,
+    quarantine: str = "",
+    hold: str = "",
+    wanted: Callable[[Address], bool] | None = None,
+    due: float = 0.0,
 ) -> Dispositions:
     """Say what happens to each recipient.
 
     quarantine, hold  reasons that hold for all recipients
     wanted            says whether a ``deliver`` hook is meant for a recipient: then it waits in the queue for that, except a
                       suspect one: a hook is not given what a reader would not be shown
+    due               wall clock before which nobody gets it; 0.0: at once
     """
     out = Dispositions()
     for one in accepted:
         recipient, held, suspect = one.recipient, one.hold or hold, one.quarantine or quarantine
         doubt = suspect or one.tag
         place = JUNK if suspect else TAGGED if one.tag else _INBOX
-        waits = bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
+        waits = due > 0 or bool(recipient.notify & _SUCCESS)  # a success report (RFC 3461 §5.2.3) is the queue's work
         if wanted is not None and not waits:
             waits = wanted(recipient.address)
         for target in one.resolution.local:
@@ -59,15 +65,15 @@ def dispose(
                     )
                     out.owners[target.user] = target
             elif isinstance(target, MailboxTarget):
-                out.queued.setdefault(("local", target.user), _row(recipient, recipient.address, target.user, held))
+                out.queued.setdefault(("local", target.user), _row(recipient, recipient.address, target.user, held, due))
             else:
                 reason = held or (doubt and f"quarantine: {doubt}")
-                out.queued.setdefault(("local", target.address), _row(recipient, target.address, None, reason))
+                out.queued.setdefault(("local", target.address), _row(recipient, target.address, None, reason, due))
         for address in one.resolution.remote:
             reason = held or (doubt and f"quarantine: {doubt}")
             out.queued.setdefault(
                 ("remote", address),
-                QueuedRecipient(address, "remote", None, orcpt_of(recipient, address), recipient.notify, reason),
+                QueuedRecipient(address, "remote", None, orcpt_of(recipient, address), recipient.notify, reason, due),
             )
     return out
 
@@ -105,8 +111,8 @@ def split_off(deliveries: Sequence[LocalDelivery], users: Collection[UserId]) ->
     return others, [d for d in deliveries if d not in others]
 
 
-def _row(recipient: Recipient, address: Address, user: UserId | None, hold: str) -> QueuedRecipient:
-    return QueuedRecipient(address, "local", user, orcpt_of(recipient, address), recipient.notify, hold)
+def _row(recipient: Recipient, address: Address, user: UserId | None, hold: str, due: float = 0.0) -> QueuedRecipient:
+    return QueuedRecipient(address, "local", user, orcpt_of(recipient, address), recipient.notify, hold, due)
 
 
 def orcpt_of(recipient: Recipient, address: Address) -> str | None:

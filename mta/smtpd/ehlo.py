@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from mta.model.reply import Reply
@@ -10,6 +11,7 @@ from mta.smtpd import replies
 from mta.smtpd.auth import door
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_session
+from mta.smtpd.xclient import XCLIENT, XFORWARD
 from mta.wire.smtp.command import Ehlo, Helo, Lhlo
 
 
@@ -61,11 +63,19 @@ def capabilities(link: SmtpProtocol) -> list[str]:
         "SMTPUTF8",
         "ENHANCEDSTATUSCODES",
         "DSN",
+        *server.offers,
     ]
     if server.tls is not None and not peer.tls and not link.spec.local:
         lines.append("STARTTLS")
     if not peer.user and not link.spec.local and (mechanisms := server.sasl.offered(door(link))):
         lines.append("AUTH " + " ".join(mechanisms))
+    if peer.tls:
+        lines.append("REQUIRETLS")
+    if server.future_release and peer.user:
+        until = datetime.fromtimestamp(server.clock.now() + server.future_release, UTC)
+        lines.append(f"FUTURERELEASE {int(server.future_release)} {until:%Y-%m-%dT%H:%M:%SZ}")
+    if link.speaks_for_others:
+        lines += (XCLIENT, XFORWARD)
     lines.append("HELP")
     lines += server.hooks.offering.advertised("smtp", logged_in=True)
     if hidden := link.spec.hide:

@@ -50,6 +50,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     peer         the session as hooks see it
     trusted      a relay network or the local socket: may send to any domain
+    speaks_for_others  the machine at the other end may name its clients (XCLIENT); stays so when it does
     counted      the client address it counts for
     failures     wrong passwords; ``errors``: refused commands; ``junk``: commands since the last message that did no work
     dialogue     who takes the next line instead of the verbs: an AUTH exchange
@@ -69,7 +70,7 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.reader: Reader | None = None
         self.chunks: Chunks | None = None
         self.dialogue: Callable[[bytes], Step] | None = None
-        self.trusted = False
+        self.trusted = self.speaks_for_others = False
         self.failures = self.errors = self.junk = 0
         self.deadline = NEVER
         self.counted = ""

@@ -40,6 +40,7 @@ class ProxyHeader:
             peer = link.peer
             peer.client_ip, peer.client_port = str(proxy.src_addr), int(proxy.src_port or 0)
             peer.local_ip, peer.local_port = str(proxy.dst_addr), int(proxy.dst_port or 0)
+        link.server.introduce(link)
         return link.server.admit(link)
 
 

@@ -11,7 +11,7 @@ import pwd
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -20,6 +20,7 @@ from mta.config.sections import Config
 from mta.directory.login import Login
 from mta.directory.resolve import Resolver
 from mta.directory.sasl import Sasl
+from mta.directory.senders import Senders
 from mta.model.message import Origin
 from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
@@ -34,6 +35,7 @@ from mta.smtpd.auth import auth
 from mta.smtpd.bdat import bdat
 from mta.smtpd.data import data
 from mta.smtpd.ehlo import greet
+from mta.smtpd.etrn import etrn
 from mta.smtpd.mail import mail
 from mta.smtpd.protocol import STALL, SmtpProtocol, Step
 from mta.smtpd.proxy import ProxyHeader
@@ -41,6 +43,7 @@ from mta.smtpd.rcpt import rcpt
 from mta.smtpd.starttls import starttls
 from mta.smtpd.verdicts import judge_session
 from mta.smtpd.wording import word
+from mta.smtpd.xclient import xclient, xforward
 from mta.wire.smtp import command as wire
 from mta_hooks.services import Clock
 
@@ -61,6 +64,9 @@ VERBS: dict[type, Callable[[SmtpProtocol, Any], Step]] = {
     wire.Vrfy: simple.vrfy,
     wire.Expn: simple.expn,
     wire.Help: simple.help,
+    wire.Etrn: etrn,
+    wire.Xclient: xclient,
+    wire.Xforward: xforward,
     wire.Quit: simple.quit,
     wire.Unknown: simple.unknown,
 }
@@ -92,6 +98,7 @@ class SmtpServer:
         self.sasl = Sasl("smtp", hooks, login, config.auth)
         self.time = clock.monotonic
         self.refusals = refusals
+        self.flush: Callable[[str], Awaitable[int]] | None = None  # makes what waits for a domain due, for ETRN
         self.hostname = config.hostname or socket.gethostname()
         limits = config.limits
         self.message_size, self.memory = limits.message_size, limits.memory_per_message
@@ -102,6 +109,12 @@ class SmtpServer:
         self.spool_folder = os.path.join(config.data_dir, "tmp")
         self._plaintext = config.auth.plaintext_without_tls
         self._max_connections, self._max_per_client = limits.connections, limits.connections_per_client
+        self.future_release, self.deliver_by_minimum = config.smtp.future_release, config.smtp.deliver_by_minimum
+        self.etrn = frozenset(config.smtp.etrn)
+        self.offers = offers(config)
+        self.senders = Senders(resolver, config.submission.senders)
+        self.sender_check, self.from_check = config.submission.sender_check == "own", config.submission.from_check == "own"
+        self._proxies = tuple(ip_network(text, strict=False) for text in config.smtp.xclient)
         self._relay = tuple(ip_network(text, strict=False) for text in config.relay.networks)
         self._is_relay = lru_cache(maxsize=4096)(self._in_relay_network)
         self._links: set[SmtpProtocol] = set()
@@ -156,7 +169,14 @@ class SmtpServer:
             link.reader = ProxyHeader(link)
             link.deadline = link.reader.deadline
             return
+        self.introduce(link)
         link.start(self.admit(link))
+
+    def introduce(self, link: SmtpProtocol) -> None:
+        """The machine at the other end is known by now: may it speak for others?"""
+        if self._proxies and link.peer.client_ip:
+            address = ip_address(link.peer.client_ip)
+            link.speaks_for_others = any(address in network for network in self._proxies)
 
     def admit(self, link: SmtpProtocol) -> Step:
         """The greeting, or why there is none. The client's address is the true one by now."""
@@ -208,6 +228,12 @@ class SmtpServer:
             if (plan := self.hooks.smtp_disconnect) is not None:
                 self.tell(plan, session=link.peer, reason=link.reason or "lost")
         self._links.discard(link)
+        self.uncount(link)
+        if not self._links and self._emptied is not None:
+            self._emptied.set()
+
+    def uncount(self, link: SmtpProtocol) -> None:
+        """It is no more a connection of the client it counted for."""
         if link.counted:
             left = self._clients[link.counted] - 1
             if left:
@@ -215,8 +241,6 @@ class SmtpServer:
             else:
                 del self._clients[link.counted]
             link.counted = ""
-        if not self._links and self._emptied is not None:
-            self._emptied.set()
 
     # ---- time
 
@@ -262,6 +286,18 @@ class SmtpServer:
     def _in_relay_network(self, client: str) -> bool:
         address = ip_address(client)
         return any(address in network for network in self._relay)
+
+
+def offers(config: Config) -> tuple[str, ...]:
+    """Extensions that are offered to everybody alike, with what they say of us."""
+    lines = [
+        f"LIMITS RCPTMAX={config.limits.recipients}",  # RFC 9422
+        f"DELIVERBY {int(config.smtp.deliver_by_minimum)}",  # RFC 2852 §4
+        "MT-PRIORITY",  # RFC 6710
+    ]
+    if config.smtp.etrn:
+        lines.append("ETRN")
+    return tuple(lines)
 
 
 def _end(name: object) -> tuple[str, int]:

@@ -35,7 +35,7 @@ def expn(_link: SmtpProtocol, _command: Expn) -> Reply:
 
 def help(link: SmtpProtocol, _command: Help) -> Reply:
     count_junk(link)
-    return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
+    return Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH ETRN")
 
 
 def quit(link: SmtpProtocol, _command: Quit) -> Reply:

@@ -12,7 +12,7 @@ from inspect import isawaitable
 from types import SimpleNamespace
 from typing import Any
 
-from mta.config.sections import Auth, Config, Limits, Relay, Spam
+from mta.config.sections import Auth, Config, Limits, Relay, Smtp, Spam, Submission
 from mta.directory.login import Login
 from mta.directory.resolve import Resolver
 from mta.model.address import Address
@@ -171,6 +171,8 @@ class SmtpSite:
         plaintext: bool = False,
         limits: Mapping[str, Any] | None = None,
         spam: Spam | None = None,
+        smtp: Smtp | None = None,
+        submission: Submission | None = None,
         tls: ssl.SSLContext | None = None,
         data_dir: str = "/nonexistent",
         hooks: Any = None,
@@ -197,6 +199,8 @@ class SmtpSite:
             auth=Auth(plaintext_without_tls=plaintext),
             limits=Limits(**(limits or {})),
             spam=spam or Spam(),
+            smtp=smtp or Smtp(),
+            submission=submission or Submission(),
         )
         resolver = Resolver(self.hooks, frozenset(self.config.domains), self.log, self.config.hostname)
         self.pipeline = Pipeline(

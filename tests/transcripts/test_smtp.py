@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mta.config.sections import Smtp
 from mta.testing.smtpd import FakeTransport, SmtpSite
 
 FILES = sorted((Path(__file__).parent / "smtp").glob("*.txt"))
@@ -32,12 +33,20 @@ def options(lines: list[str]) -> dict[str, str]:
 
 def site_for(chosen: dict[str, str]) -> SmtpSite:
     limits = {key: int(chosen[key]) for key in ("recipients", "message_size", "errors") if key in chosen}
-    return SmtpSite(
+    lists = {key: tuple(chosen[key].split(",")) for key in ("etrn", "xclient") if key in chosen}
+    site = SmtpSite(
+        smtp=Smtp(**lists),
         relay=("192.0.2.0/24",) if "relay" in chosen else (),
         plaintext="plaintext" in chosen,
         limits=limits,
         aliases={"sales@example.test": ("alice@example.test", "far@elsewhere.test")},
     )
+    site.server.flush = flush
+    return site
+
+
+async def flush(_domain: str) -> int:
+    return 1
 
 
 async def play(path: Path, *, octets: bool) -> None:

@@ -1,4 +1,4 @@
-"""SMTP command lines as values (RFC 5321 §4.1.1, RFC 3207, RFC 4954, RFC 2033).
+"""SMTP command lines as values (RFC 5321 §4.1.1, RFC 3207, RFC 4954, RFC 2033, RFC 3030, RFC 1985; XCLIENT and XFORWARD of Postfix).
 
 ``parse`` takes one line without its CRLF. A line holds printable characters only: control octets are refused whatever the
 verb. Non-ASCII is UTF-8, and only after SMTPUTF8 was announced (RFC 6531 §3.1). Verbs and keywords in any case; trailing
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mta.model.address import Address
 from mta.model.errors import Refused
 from mta.model.reply import Reply
-from mta.wire.smtp.params import parse_params
+from mta.wire.smtp.params import decode_xtext, parse_params
 from mta.wire.smtp.path import parse_path
 
 MAX_LINE = 2048  # octets with CRLF: 512 of RFC 5321 §4.5.3.1.4, and what SIZE, BODY, SMTPUTF8, AUTH and DSN parameters add
@@ -108,6 +108,27 @@ class Help:
 
 
 @dataclass(frozen=True, slots=True)
+class Etrn:
+    """``name`` as given, its "@" or "#" in front (RFC 1985 §5.1)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Xclient:
+    """Attributes upper-cased, values decoded; "" for what the peer does not know."""
+
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Xforward:
+    """As ``Xclient``."""
+
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     pass
 
@@ -120,7 +141,27 @@ class Unknown:
     args: str = ""
 
 
-Command = Ehlo | Helo | Lhlo | Mail | Rcpt | Data | Bdat | Auth | StartTls | Rset | Noop | Vrfy | Expn | Help | Quit | Unknown
+Command = (
+    Ehlo
+    | Helo
+    | Lhlo
+    | Mail
+    | Rcpt
+    | Data
+    | Bdat
+    | Auth
+    | StartTls
+    | Rset
+    | Noop
+    | Vrfy
+    | Expn
+    | Help
+    | Etrn
+    | Xclient
+    | Xforward
+    | Quit
+    | Unknown
+)
 
 
 def parse(line: bytes, *, utf8: bool = False) -> Command:
@@ -200,6 +241,25 @@ def _auth(rest: str) -> Command:
     return Auth(mechanism.upper(), initial or None)
 
 
+def _attributes(kind: Callable[[Mapping[str, str]], Command], verb: str) -> Callable[[str], Command]:
+    def read(rest: str) -> Command:
+        out: dict[str, str] = {}
+        for word in rest.split():
+            name, equals, value = word.partition("=")
+            try:
+                plain = decode_xtext(value)
+            except ValueError:
+                plain = "\0"
+            if not equals or not name.isidentifier() or not plain.isprintable():
+                raise Refused(Reply(501, "5.5.4", f"syntax: {verb} name=value ..."))
+            out[name.upper()] = "" if plain.upper() in ("[UNAVAILABLE]", "[TEMPUNAVAIL]") else plain
+        if not out:
+            raise Refused(Reply(501, "5.5.4", f"syntax: {verb} name=value ..."))
+        return kind(out)
+
+    return read
+
+
 def _about(kind: Callable[[str], Command], verb: str) -> Callable[[str], Command]:
     def read(rest: str) -> Command:
         if not rest:
@@ -224,6 +284,9 @@ _READERS: Mapping[str, Callable[[str], Command]] = {
     "VRFY": _about(Vrfy, "VRFY"),
     "EXPN": _about(Expn, "EXPN"),
     "HELP": Help,
+    "ETRN": _about(Etrn, "ETRN"),
+    "XCLIENT": _attributes(Xclient, "XCLIENT"),
+    "XFORWARD": _attributes(Xforward, "XFORWARD"),
     "QUIT": _bare(Quit(), "QUIT"),
 }
 

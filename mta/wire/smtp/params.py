@@ -1,11 +1,12 @@
 """ESMTP parameters of MAIL and RCPT (RFC 5321 §4.1.2), and the values of those we know.
 
 Keywords are upper-cased, values stay verbatim: SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 §5),
-RET, ENVID, NOTIFY, ORCPT (RFC 3461 §4). The readers below check a value and say what it means.
+RET, ENVID, NOTIFY, ORCPT (RFC 3461 §4), HOLDFOR, HOLDUNTIL (RFC 4865), BY (RFC 2852), MT-PRIORITY (RFC 6710). The readers below check a value and say what it means.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import re
+from datetime import datetime
 
 from mta.model.errors import Refused
 from mta.model.reply import Reply
@@ -14,6 +15,11 @@ _PARAM = re.compile(r" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*\Z")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _ADDR_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
+_BY = re.compile(r"([+-]?[0-9]{1,9});([RN]T?)\Z", re.IGNORECASE)
+_PRIORITY = re.compile(r"-?[0-9]\Z")
+_UNTIL = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z", re.IGNORECASE
+)
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
 
@@ -82,6 +88,40 @@ def read_orcpt(value: str | None) -> str:
     if not separator or not _ADDR_TYPE.match(kind) or not clean or len((value or "").encode("utf-8", "replace")) > 500:
         raise Refused(Reply(501, "5.5.4", "malformed ORCPT"))
     return value or ""
+
+
+def read_hold_for(value: str | None) -> int:
+    """RFC 4865 §5: seconds."""
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > 9:
+        raise Refused(Reply(501, "5.5.4", "HOLDFOR takes seconds"))
+    return int(value)
+
+
+def read_hold_until(value: str | None) -> float:
+    """RFC 4865 §5, RFC 3339: a moment, as wall clock."""
+    try:
+        if _UNTIL.match(value or ""):
+            return datetime.fromisoformat((value or "").upper()).timestamp()
+    except (ValueError, OverflowError):
+        pass  # the thirtieth of February
+    raise Refused(Reply(501, "5.5.4", "HOLDUNTIL takes a moment such as 2030-01-31T09:30:00Z"))
+
+
+def read_by(value: str | None) -> tuple[int, str]:
+    """RFC 2852 §4: seconds from now, and the mode: "R" or "N", with "T" behind it when relays are to be told of."""
+    if (match := _BY.match(value or "")) is None:
+        raise Refused(Reply(501, "5.5.4", "BY is seconds;R or seconds;N, with T behind it for a trace"))
+    seconds, mode = int(match[1]), match[2].upper()
+    if mode.startswith("R") and seconds <= 0:
+        raise Refused(Reply(501, "5.5.4", "BY with R takes more than 0 seconds"))
+    return seconds, mode
+
+
+def read_priority(value: str | None) -> int:
+    """RFC 6710 §4.1: -9 to 9."""
+    if not _PRIORITY.match(value or ""):
+        raise Refused(Reply(501, "5.5.4", "MT-PRIORITY is -9 to 9"))
+    return int(value or "0")
 
 
 def decode_xtext(text: str) -> str:
