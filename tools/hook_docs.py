@@ -146,7 +146,7 @@ ARGUMENTS = {
     "status": "`DeliveryStatus`: `code enhanced text remote delay`",
     "report": (
         "of dsn_compose a `DsnReport`: `id about message_id sender received_at recipients ret subject text`; of report_received a "
-        "`ReceivedReport`: `kind reporter recipients envelope_id message_id sender feedback`"
+        "`ReceivedReport`: `kind reporter recipients envelope_id message_id sender feedback source domains tls begin end`"
     ),
     "site": 'the domain, or "smtp:host:port"',
     "record": "`DeliveryRecord`: complete, see `mta.model.delivery`; of log_event a `LogRecord`: `at level event fields`",

@@ -33,6 +33,7 @@ from mta.model.tls import Tlsa, TlsPolicy, TlsResult
 from mta.model.verdict import Action, Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
 from mta.wire.dsn.report import RecipientReport
+from mta.wire.dsn.tls import ReportedTls, TlsFailures
 from mta_hooks.capabilities import ImapCommand, ImapReply
 from mta_hooks.edits import (
     AddHeader,
@@ -74,7 +75,7 @@ __all__ = [
     "DsnReport", "Edit", "Envelope", "Failed", "Flags", "Health", "HookTarget", "LogRecord", "ImapCommand", "ImapReply", "MailboxEvent",
     "MailboxTarget", "Message", "NotFound", "Part", "Placement", "ReceivedReport", "Recipient", "RecipientReport",
     "Refused", "RelayTarget", "RemoveHeader", "RemoveRecipient", "ReplaceHeader", "ReplaceMessage", "ReplacePart",
-    "ReplaceRecipient", "Reply", "ReportedRecipient", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink",
-    "StoredKeys", "TemporaryFailure", "Tls", "TlsCertificate", "TlsPolicy", "TlsResult", "Tlsa", "Transaction", "User", "UserChange", "Verdict", "accept",
+    "ReplaceRecipient", "Reply", "ReportedRecipient", "ReportedTls", "Route", "ScramKeys", "Session", "SetBody", "SetSender", "Sink",
+    "StoredKeys", "TemporaryFailure", "Tls", "TlsCertificate", "TlsFailures", "TlsPolicy", "TlsResult", "Tlsa", "Transaction", "User", "UserChange", "Verdict", "accept",
     "add_score", "defer", "discard", "hold", "hookimpl", "hookspec", "quarantine", "redirect", "reject",
 ]  # fmt: skip

@@ -569,7 +569,8 @@ def bounced(record: DeliveryRecord) -> None:
 
 @hookspec("durable", on_error="retry", timeout=30.0)
 def report_received(message: Message, report: ReceivedReport) -> None:
-    """A message that was accepted is a report: a delivery status notification (RFC 3464) or a complaint (ARF, RFC 5965).
+    """A message that was accepted is a report: a delivery status notification (RFC 3464), a complaint (ARF, RFC 5965) or how others
+    fared with our TLS (RFC 8460).
 
     For bounce handling of what was sent before: ``report.envelope_id`` and ``report.message_id`` tell of which message. Anybody
     can send one; it proves nothing. ``message`` has its first 64 KiB at least. Not called for reports that this server makes.

@@ -13,6 +13,7 @@ from mta.model.address import Address
 from mta.model.delivery import DeliveryRecord
 from mta.model.message import Origin
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient
+from mta.wire.dsn.tls import ReportedTls, TlsFailures
 from mta.wire.mime.headers import header_end, headers
 from mta_hooks.views import Envelope, MailboxEvent
 
@@ -113,10 +114,16 @@ class KeptMessage:
         return [value for known, value in self.headers if known.lower() == lowered]
 
 
+def _reported_tls(fields: Mapping[str, Any]) -> ReportedTls:
+    return ReportedTls(**{**fields, "failures": tuple(TlsFailures(**one) for one in fields["failures"])})
+
+
 def _report(fields: Mapping[str, Any]) -> ReceivedReport:
     known = {f.name for f in dataclasses.fields(ReceivedReport)}
     values = {key: value for key, value in fields.items() if key in known}
     values["recipients"] = tuple(ReportedRecipient(**one) for one in fields["recipients"])
+    values["domains"] = tuple(fields.get("domains", ()))
+    values["tls"] = tuple(_reported_tls(one) for one in fields.get("tls", ()))
     return ReceivedReport(**values)
 
 

@@ -27,10 +27,12 @@ def _tls() -> ssl.SSLContext:
 
 
 class HttpClient:
-    """Fulfils mta_hooks.services.Http. ``tls`` replaces the machine's certificates, for tests and private authorities."""
+    """Fulfils mta_hooks.services.Http. ``tls`` replaces the machine's certificates, for tests and private authorities; ``connect_to``
+    says where the host of a URL is really found, whatever DNS says."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, connect_to: Mapping[str, tuple[str, int]] | None = None) -> None:
         self._tls = tls
+        self._connect_to = connect_to or {}
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: bytes = b"", timeout: float = 10.0
@@ -45,7 +47,10 @@ class HttpClient:
         head = _head(method, target, parts.netloc, headers or {}, len(data))
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(
-                parts.hostname, port, ssl=tls, server_hostname=parts.hostname if tls else None, limit=MAX_HEADER
+                *self._connect_to.get(parts.hostname, (parts.hostname, port)),
+                ssl=tls,
+                server_hostname=parts.hostname if tls else None,
+                limit=MAX_HEADER,
             )
             try:
                 writer.write(head)

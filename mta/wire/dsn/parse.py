@@ -1,4 +1,4 @@
-"""Reports that come in: delivery status notifications (RFC 3464, RFC 6533) and complaints (ARF, RFC 5965) as values.
+"""Reports that come in: delivery status notifications (RFC 3464, RFC 6533), complaints (ARF, RFC 5965), TLS reports (RFC 8460) as values.
 
 Whatever cannot be understood is left out; what is no report is None. All of it was said by somebody out there: texts are one line,
 printable and bounded, and nothing proves that the message they are about ever was ours.
@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mta.wire.dsn.tls import ReportedTls, TlsReport, parse_tls_report
 from mta.wire.mime.entity import Entity
 from mta.wire.mime.headers import headers
 from mta.wire.mime.parse import parse
@@ -18,6 +19,7 @@ MAX_RECIPIENTS = 200
 MAX_TEXT = 1000
 
 _DSN = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_TLS = frozenset({"application/tlsrpt+gzip", "application/tlsrpt+json"})
 _ORIGINAL = frozenset({"message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"})
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
@@ -48,22 +50,29 @@ class ReportedRecipient:
 class ReceivedReport:
     """A report that somebody sent.
 
-    kind         "dsn", or "complaint" (ARF)
-    reporter     Reporting-MTA, of a complaint its User-Agent
+    kind         "dsn", "complaint" (ARF), or "tls" (RFC 8460)
+    reporter     Reporting-MTA, of a complaint its User-Agent, of a TLS report its organization
     recipients   at least one of a "dsn"
     envelope_id  Original-Envelope-Id: the ENVID that the message was sent with, or ""
     message_id   of the message that the report is about, from what came back of it, or ""
     sender       of that message: of a complaint Original-Mail-From, else its From field; or ""
-    feedback     Feedback-Type of a complaint: "abuse", "fraud", "virus", "not-spam", "other"
+    feedback     Feedback-Type of a complaint: "abuse", "fraud", "virus", "not-spam", "other"; auth-failure of RFC 6591 too
+    source       Source-IP of a complaint; domains: Reported-Domain, of a TLS report its policy domains
+    tls          of a "tls": how many sessions went well or failed, by policy; begin, end: of its time, seconds since 1970
     """
 
-    kind: Literal["dsn", "complaint"]
+    kind: Literal["dsn", "complaint", "tls"]
     reporter: str
     recipients: tuple[ReportedRecipient, ...]
     envelope_id: str = ""
     message_id: str = ""
     sender: str = ""
     feedback: str = ""
+    source: str = ""
+    domains: tuple[str, ...] = ()
+    tls: tuple[ReportedTls, ...] = ()
+    begin: float = 0.0
+    end: float = 0.0
 
 
 def parse_report(octets: bytes) -> ReceivedReport | None:
@@ -71,17 +80,21 @@ def parse_report(octets: bytes) -> ReceivedReport | None:
     root = parse(octets)
     if root.content_type != "multipart/report":
         return None
-    status = feedback = original = None
+    status = feedback = original = tls = None
     for part in root.children:
         if part.content_type in _DSN:
             status = status or part
         elif part.content_type == "message/feedback-report":
             feedback = feedback or part
+        elif part.content_type in _TLS:
+            tls = tls or part
         elif part.content_type in _ORIGINAL:
             original = original or part
     returned: Fields = {} if original is None else _fields(_body(octets, original))
     if status is not None:
         return _dsn(_body(octets, status), returned)
+    if tls is not None:
+        return _tls(parse_tls_report(_body(octets, tls)))
     return None if feedback is None else _complaint(_fields(_body(octets, feedback)), returned)
 
 
@@ -98,6 +111,15 @@ def _dsn(octets: bytes, returned: Fields) -> ReceivedReport | None:
         envelope_id=_first(about, "original-envelope-id"),
         message_id=_first(returned, "message-id"),
         sender=_first(returned, "from"),
+    )
+
+
+def _tls(report: TlsReport | None) -> ReceivedReport | None:
+    if report is None:
+        return None
+    domains = tuple(dict.fromkeys(each.domain for each in report.policies))
+    return ReceivedReport(
+        "tls", _line(report.organization), (), report.id, domains=domains, tls=report.policies, begin=report.begin, end=report.end
     )
 
 
@@ -129,6 +151,8 @@ def _complaint(fields: Fields, returned: Fields) -> ReceivedReport | None:
         message_id=_first(returned, "message-id"),
         sender=_first(fields, "original-mail-from").strip("<>") or _first(returned, "from"),
         feedback=feedback,
+        source=_first(fields, "source-ip"),
+        domains=tuple(fields.get("reported-domain", ())[:MAX_RECIPIENTS]),
     )
 
 

@@ -21,10 +21,11 @@ from mta.net.dialer import Dialer
 from mta.net.dns import DnsResolver
 from mta.net.tasks import Tasks
 from mta.outbound.courier import Outbound
+from mta.pluginhost.section import validate
 from mta.route.router import Router
 from mta.testing.dns import DnsServer
 from mta.testing.memory import MemoryDatabase
-from mta.testing.plugins import RecordingLog, host_with, plugin_of
+from mta.testing.plugins import FakeHttp, RecordingLog, host_with, plugin_of
 from mta.testing.server import free_port
 from mta.testing.sink import Sink
 from mta_hooks.backends import DatabaseOptions
@@ -63,7 +64,7 @@ class TurnedClock:
 class Relay:
     """``start`` opens all; ``queue`` puts a message in; ``settled`` waits until nothing is due, and gives what still waits."""
 
-    def __init__(self, zones="", data=None, plugins=(), trust=None, **config):
+    def __init__(self, zones="", data=None, plugins=(), trust=None, http=None, **config):
         self.port = free_port()
         self.dns = DnsServer(zones)
         self.clock = TurnedClock()
@@ -72,6 +73,7 @@ class Relay:
         self.plugins = plugins
         self.config = Config(hostname="mx.here.test", data_dir=config.pop("data_dir", "/nonexistent"), **config)
         self.trust = trust
+        self.http = http or FakeHttp()
         self.runner = None
         self.data = data
 
@@ -79,9 +81,10 @@ class Relay:
         await self.dns.start()
         dns_config = self.config.dns.model_copy(update={"servers": (self.dns.address,), "timeout": 1.0})
         resolver = DnsResolver(dns_config, self.tasks, self.clock.monotonic)
-        self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log, dns=resolver)
+        self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log, dns=resolver, http=self.http)
         options = DatabaseOptions(data_dir="", queued=self.wake, durable_hooks=self.hooks.durable)
         self.db = MemoryDatabase(options, self.data)
+        self.hooks.services.tables = self.db.tables
         self.hooks.add_builtin("directory", DirectoryPlugin(self.db.directory, Passwords()))
         outbound = Outbound(
             hostname="mx.here.test",
@@ -121,6 +124,14 @@ class Relay:
     def wake(self):
         if self.runner is not None:
             self.runner.wake()
+
+    async def add(self, name, plugin, config=None):
+        """One more plugin, as a package would be."""
+        made = self.hooks.make(name, plugin, "package", 0)
+        made.context.config = validate(made.offers.model, config or {}, "config", str)
+        self.hooks.change(add=[made])
+        await self.hooks.migrate(str)
+        return made.context
 
     async def user(self, address):
         [user] = await self.db.directory.add_users([(Address.parse(address), "hash")])

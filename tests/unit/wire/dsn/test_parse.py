@@ -1,6 +1,9 @@
 """Reports that come in: ours read back, those of others, complaints, and rubbish."""
 # SPDX-License-Identifier: Apache-2.0
 
+import base64
+import gzip
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from mta.model.address import Address
 from mta.wire.dsn import RecipientReport, Report, compose
 from mta.wire.dsn.parse import ReceivedReport, ReportedRecipient, parse_report
+from mta.wire.dsn.tls import ReportedTls, TlsFailures
 
 REPORT = Report(
     id="d1",
@@ -128,3 +132,56 @@ def test_what_is_said_is_one_printable_line_and_bounded():
 def test_damage_raises_nothing(octets, at):
     whole = compose(REPORT)
     parse_report(whole[: at * 5] + octets + whole[at * 5 :])
+
+
+# ---- TLS reports (RFC 8460)
+
+TLS_REPORT = {
+    "organization-name": "Company-X",
+    "date-range": {"start-datetime": "2016-04-01T00:00:00Z", "end-datetime": "2016-04-01T23:59:59Z"},
+    "report-id": "5065427c-23d3",
+    "policies": [
+        {
+            "policy": {"policy-type": "sts", "policy-domain": "Company-Y.example"},
+            "summary": {"total-successful-session-count": 5326, "total-failure-session-count": 303},
+            "failure-details": [{"result-type": "certificate-expired", "failed-session-count": 100, "receiving-ip": "192.0.2.1"}],
+        }
+    ],
+}
+
+
+def tls_report(octets, kind="application/tlsrpt+gzip"):
+    part = b"Content-Type: " + kind.encode() + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(octets)
+    return parse_report(multipart(b"\r\nhi", part, kind="multipart/report; report-type=tlsrpt"))
+
+
+@pytest.mark.parametrize(("kind", "pack"), [("application/tlsrpt+gzip", gzip.compress), ("application/tlsrpt+json", bytes)])
+def test_a_tls_report(kind, pack):
+    report = tls_report(pack(json.dumps(TLS_REPORT).encode()), kind)
+    assert report == ReceivedReport(
+        "tls",
+        "Company-X",
+        (),
+        "5065427c-23d3",
+        domains=("company-y.example",),
+        tls=(ReportedTls("sts", "company-y.example", 5326, 303, (TlsFailures("certificate-expired", 100, "", "192.0.2.1"),)),),
+        begin=1459468800.0,
+        end=1459555199.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"", b"{}", b"[]", b"\x1f\x8b", b"not json", gzip.compress(b" " * 5_000_000 + b"{}"), b'{"policies": [1, {}]}', b'{"policies": {}}',
+        gzip.compress(b"[" * 200_000), b'{"policies": [{"policy": []}]}',
+    ],
+)  # fmt: skip
+def test_what_is_no_tls_report(octets):
+    assert tls_report(octets) is None
+
+
+def test_nonsense_in_a_tls_report_counts_nothing():
+    wrong = {"policies": [{"policy": {"policy-type": 1, "policy-domain": "a\nb"}, "summary": {"total-failure-session-count": -5}}]}
+    report = tls_report(json.dumps(wrong | {"date-range": {"start-datetime": "soon"}}).encode())
+    assert report.tls == (ReportedTls("", "a b", 0, 0),)
