@@ -19,7 +19,7 @@ _LOGGED_IN = (
     + b" IDLE NAMESPACE UNSELECT UIDPLUS MOVE MULTIAPPEND CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
     + b" STATUS=SIZE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC"
     + b" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES SEARCH=FUZZY PARTIAL"
-    + b" COMPRESS=DEFLATE BINARY STATUS=DELETED UTF8=ACCEPT PREVIEW"
+    + b" COMPRESS=DEFLATE BINARY STATUS=DELETED UTF8=ACCEPT PREVIEW UIDONLY"
 )
 
 
@@ -126,6 +126,11 @@ async def enable(session: Session, names: tuple[str, ...]) -> bytes:
         if session.selected is not None:
             session.selected.qresync = True
         done.append(b"QRESYNC")
+    if "UIDONLY" in names:
+        session.uidonly = True
+        if session.selected is not None:
+            session.selected.uidonly = True
+        done.append(b"UIDONLY")
     session.out.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in done))
     return ok(b"enabled")
 

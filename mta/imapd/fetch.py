@@ -33,7 +33,7 @@ async def fetch(session: Session, command: Fetch) -> bytes:
     items = command.items
     if _MODSEQ in items or command.changed_since is not None:
         session.use_condstore()  # RFC 7162 §3.1: both tell that the client knows mod-sequences
-    items = _completed(items, command, condstore=selected.condstore)
+    items = _completed(items, command, condstore=selected.condstore, uidonly=selected.uidonly)
     positions = selected.positions(command.sequence, uid=command.uid)
     if command.changed_since is not None:
         modseqs, since = columns.modseqs, command.changed_since
@@ -62,9 +62,9 @@ async def fetch(session: Session, command: Fetch) -> bytes:
     return _DONE if complete else ok(b"FETCH done, some messages were expunged", b"EXPUNGEISSUED")
 
 
-def _completed(items: tuple[Item, ...], command: Fetch, *, condstore: bool) -> tuple[Item, ...]:
+def _completed(items: tuple[Item, ...], command: Fetch, *, condstore: bool, uidonly: bool) -> tuple[Item, ...]:
     """Add what the answer has to hold unasked."""
-    if command.uid and _UID not in items:
+    if command.uid and not uidonly and _UID not in items:
         items = (_UID, *items)
     if _MODSEQ not in items and (command.changed_since is not None or (condstore and _FLAGS in items)):
         items = (*items, _MODSEQ)
@@ -73,7 +73,7 @@ def _completed(items: tuple[Item, ...], command: Fetch, *, condstore: bool) -> t
 
 async def _mark_seen(session: Session, selected: Selected, positions: Positions, items: Sequence[Item]) -> set[int]:
     """Set \\Seen before octets are shown (RFC 9051 §6.4.5). Neither storage that takes no writes nor a hook keeps anyone from reading."""
-    if selected.read_only or not any(isinstance(item, Octets) and item.sets_seen for item in items):
+    if selected.read_only or "s" not in selected.rights or not any(isinstance(item, Octets) and item.sets_seen for item in items):
         return set()
     columns = selected.columns
     assert columns is not None

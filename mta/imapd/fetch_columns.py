@@ -31,6 +31,8 @@ def lines(selected: Selected, columns: Columns, positions: Positions, names: Seq
     count = len(positions)
     pieces: list[Iterable[str]] = [_numbers(positions)]
     before = " FETCH ("
+    if selected.uidonly:
+        pieces, before = [map(str, _taken(columns.uids, positions))], " UIDFETCH ("
     for name in names:
         column, opening, closing = _column(selected, columns, positions, name)
         pieces += ([before + opening] * count, column)

@@ -191,7 +191,7 @@ def _response(
         for item in items:
             if isinstance(item, Octets) and item.form.startswith("BINARY"):
                 message.shown(item)  # raises now if it must, not amid the line
-    yield b"* %d FETCH (" % (at + 1)
+    yield _opening(session, columns, at)
     between = b""
     for item in items:
         yield between
@@ -204,6 +204,12 @@ def _response(
     for name in _seen_items(session, items) if seen else ():
         yield b" " + _simple(session, columns, at, name, None)
     yield b")\r\n"
+
+
+def _opening(session: Session, columns: Columns, at: int) -> bytes:
+    if session.mailbox.uidonly:
+        return b"* %d UIDFETCH (" % columns.uids[at]  # RFC 9586 §3.3
+    return b"* %d FETCH (" % (at + 1)
 
 
 def _seen_items(session: Session, items: Sequence[Item]) -> list[str]:
@@ -267,7 +273,7 @@ async def _stream(
     names = [item.name for item in items if isinstance(item, Simple)]
     if at in newly_seen:
         names += _seen_items(session, items)
-    out.write(b"* %d FETCH (" % (at + 1))
+    out.write(_opening(session, columns, at))
     for name in names:
         out.write(_simple(session, columns, at, name, None, None, beside) + b" ")
     out.write(b"%b {%d}\r\n" % (whole.label, max(0, end - origin)))

@@ -12,7 +12,7 @@ from mta.imapd.answer import bad, ok
 from mta.imapd.columns import Columns
 from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
-from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_size, reads_messages
+from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_numbers, mentions_size, reads_messages
 from mta.imapd.search_index import FEW, Narrowing, ask
 from mta.imapd.search_resolve import resolve
 from mta.imapd.search_text import Reader
@@ -47,6 +47,8 @@ async def find_for(
     """Ascending positions of what a command names, and how well each fits: 100 to the letter, 50 otherwise; None when nobody asked."""
     scored = scored or (command.options is not None and "RELEVANCY" in command.options)
     try:
+        if session.uidonly and mentions_numbers(command.key):
+            raise bad(b"no message numbers", b"UIDREQUIRED")  # RFC 9586 §3.2
         key = await resolve(session, selected, columns, command.key)
         found = await find(session, selected, columns, loosely(key) if has_fuzzy(key) else key)
         if not scored:

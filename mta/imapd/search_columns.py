@@ -9,6 +9,7 @@ from mta.model.message import Flags
 from mta.wire.imap.search import (
     All,
     And,
+    Fuzzy,
     HasFlag,
     HasKeyword,
     Header,
@@ -45,6 +46,17 @@ def mentions_size(key: Key) -> bool:
     if isinstance(key, Or):
         return mentions_size(key.left) or mentions_size(key.right)
     return isinstance(key, Size) or (isinstance(key, Not) and mentions_size(key.key))
+
+
+def mentions_numbers(key: Key) -> bool:
+    """Message numbers, but for the saved result."""
+    if isinstance(key, And):
+        return any(map(mentions_numbers, key.keys))
+    if isinstance(key, Or):
+        return mentions_numbers(key.left) or mentions_numbers(key.right)
+    if isinstance(key, Not | Fuzzy):
+        return mentions_numbers(key.key)
+    return isinstance(key, InSet) and not key.uid and not key.sequence.saved
 
 
 def count_keys(key: Key) -> int:

@@ -3,11 +3,13 @@
 
 from mta.imapd.answer import bad, ok
 from mta.imapd.object_ids import mailbox_id
+from mta.imapd.place import locate
+from mta.imapd.rights import writes
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.vanished import resynchronise
 from mta.imapd.veto import ask_expunge
-from mta.model.errors import NoSuchMailbox, StorageReadOnly, TemporaryFailure
+from mta.model.errors import StorageReadOnly, TemporaryFailure
 from mta.model.ids import Uid
 from mta.wire.imap.command import Select
 from mta.wire.imap.response import list_line
@@ -22,22 +24,29 @@ async def examine(session: Session, command: Select) -> bytes:
 
 
 async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
+    if session.uidonly and command.qresync is not None and command.qresync[3] is not None:
+        raise bad(b"no message numbers", b"UIDREQUIRED")  # RFC 9586 §3.5
     if command.qresync is not None and not session.qresync:
         raise bad(b"ENABLE QRESYNC first")  # RFC 7162 §3.2.5
     if session.selected is not None:
         session.leave()  # even when what follows fails: RFC 9051 §6.3.2
         if session.rev2 or session.qresync:
             session.out.write(b"* OK [CLOSED] previous mailbox closed\r\n")
-    store = session.server.store
-    found = await store.mailbox(session.account, command.mailbox)
-    if not found.exists:
-        raise NoSuchMailbox(command.mailbox)
+    found, rights, foreign = await locate(session, command.mailbox, "r")
     view = await session.server.view(found.id)
-    selected = Selected(view, found.name, read_only=read_only, rev2=session.rev2)
+    selected = Selected(
+        view,
+        found.name,
+        read_only=read_only or not writes(rights),
+        rev2=session.rev2,
+        examined=read_only,
+        rights=rights,
+        reader=session.peer.user if foreign else "",
+    )
     session.selected = selected
     if command.condstore:
         session.use_condstore()
-    selected.condstore, selected.qresync = session.condstore, session.qresync
+    selected.condstore, selected.qresync, selected.uidonly = session.condstore, session.qresync, session.uidonly
     if not session.rev2:
         await _claim_recent(session, selected)
     out = [b"* %d EXISTS\r\n" % selected.count]
@@ -62,6 +71,8 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
 async def _claim_recent(session: Session, selected: Selected) -> None:
     """Which messages are recent here (RFC 3501 §2.3.2). Asks the store only when messages came since the last claim."""
     view, store = selected.view, session.server.store
+    if selected.reader:  # what is recent is told to the owner
+        return
     selected.recent_from = view.uid_next  # what comes from now on
     if view.claimed >= view.uid_next:
         return
@@ -82,7 +93,7 @@ async def close(session: Session, _: None) -> bytes:
     """Expunges without a word (RFC 9051 §6.4.1)."""
     selected = session.mailbox
     try:
-        if not selected.read_only:
+        if not selected.read_only and "e" in selected.rights:
             marked: list[Uid] | None = None
             if (plan := session.server.hooks.mailbox_expunge) is not None:
                 marked = await ask_expunge(session, plan, selected, "close", None)

@@ -5,9 +5,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 from mta.imapd.columns import Columns
+from mta.imapd.rights import mask
 from mta.imapd.view import View
 from mta.model.ids import MailboxId, ModSeq, Uid
-from mta.wire.imap.flags import SYSTEM
+from mta.model.rights import ALL
+from mta.wire.imap.flags import NAMES, SYSTEM
 from mta.wire.imap.sequence import SequenceSet, encode_numbers
 
 NEVER = 2**32
@@ -18,19 +20,28 @@ class Selected:
     """Message n of this session is row n-1 of ``columns``, for n <= ``count``, until ``catch_up`` says EXPUNGE."""
 
     __slots__ = (
-        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "heard", "mailbox", "name", "push", "qresync", "read_only",
-        "recent_from", "rev2", "saved", "uid_validity", "view",
+        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "examined", "heard", "mailbox", "name", "push", "qresync",
+        "read_only", "reader", "recent_from", "revoked", "rights", "told_rights", "rev2", "saved", "uid_validity", "uidonly", "view",
     )  # fmt: skip
 
-    def __init__(self, view: View, name: str, *, read_only: bool, rev2: bool) -> None:
+    def __init__(
+        self, view: View, name: str, *, read_only: bool, rev2: bool, examined: bool = False, rights: str = ALL, reader: str = ""
+    ) -> None:
         self.view = view
         self.name = name
         self.mailbox: MailboxId = view.mailbox
         self.uid_validity = view.uid_validity
         self.read_only = read_only
+        self.examined = examined
+        self.rights = self.told_rights = rights
+        self.reader = reader
+        """Whose rights are looked at before each command; "": the mailbox is the session's own."""
+        self.revoked = False
         self.rev2 = rev2
         self.condstore = False
         self.qresync = False
+        self.uidonly = False
+        """Messages are named by uids only (RFC 9586)."""
         self.recent_from = NEVER
         self.columns: Columns | None = None
         self.count = view.messages
@@ -132,7 +143,7 @@ class Selected:
     def _tell_expunged(self, columns: Columns, out: list[bytes]) -> None:
         vanished: list[Uid] = []
         while (following := columns.following) is not None:
-            if self.qresync:
+            if self.qresync or self.uidonly:
                 vanished += columns.removed_uids(self.count)
                 self.count -= len(columns.removed_uids(self.count))
             else:
@@ -184,6 +195,9 @@ class Selected:
         uid = columns.uids[at]
         if uid >= self.recent_from and not self.rev2:
             text = f"\\Recent {text}".rstrip()
+        if self.uidonly:
+            modseq = f" MODSEQ ({columns.modseqs[at]})" if self.condstore else ""
+            return f"* {uid} UIDFETCH (FLAGS ({text}){modseq})\r\n".encode("ascii")
         named = f"UID {uid} " if self.rev2 or self.qresync else ""
         modseq = f" MODSEQ ({columns.modseqs[at]})" if self.condstore else ""
         return f"* {at + 1} FETCH ({named}FLAGS ({text}){modseq})\r\n".encode("ascii")
@@ -201,6 +215,10 @@ class Selected:
         words = sorted(self.columns.table.spelling.values()) if self.columns is not None else []
         names = b" ".join([SYSTEM, *(word.encode("ascii") for word in words)])
         permanent = b"" if self.read_only else names + b" \\*"
+        if self.reader and permanent:
+            may = mask(self.rights)
+            kept = [name for bit, name in NAMES if bit & may]
+            permanent = b" ".join([*kept, *(word.encode("ascii") for word in words), b"\\*"] if "w" in self.rights else kept)
         return [b"* FLAGS (%b)\r\n" % names, b"* OK [PERMANENTFLAGS (%b)] flags that stay\r\n" % permanent]
 
 

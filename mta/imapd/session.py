@@ -89,7 +89,7 @@ class Session:
     """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
 
     __slots__ = (
-        "ahead", "charset_fixed", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "user", "utf8",
+        "ahead", "charset_fixed", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "uidonly", "user", "utf8",
     )  # fmt: skip
 
     def __init__(self, server: "ImapServer", out: Out, peer: Peer) -> None:
@@ -105,6 +105,7 @@ class Session:
         """After ENABLE UTF8=ACCEPT: SEARCH names no charset (RFC 9755 §3)."""
         self.condstore = False
         self.qresync = False
+        self.uidonly = False
         self.idling = False
         self.ending = False
         self.reason = ""
@@ -161,11 +162,14 @@ class Session:
         if self.selected is not None:
             self.selected.condstore = True
 
-    def writable(self) -> Selected:
-        """The open mailbox, for a command that changes it."""
-        if self.mailbox.read_only:
+    def writable(self, needed: str = "") -> Selected:
+        """The open mailbox, for a command that changes it and needs these rights there."""
+        selected = self.mailbox
+        if selected.read_only:
             raise no(b"mailbox is open read-only", b"READ-ONLY")
-        return self.mailbox
+        if selected.reader and not all(letter in selected.rights for letter in needed):
+            raise no(b"you have not the right to do that here", b"NOPERM")
+        return selected
 
     def leave(self) -> None:
         """No mailbox is open any more. What this session was told of is not recent to the next."""

@@ -7,6 +7,7 @@ Pipelined commands that make the same change are one change to the store, and so
 from mta.imapd.answer import bad, no, ok
 from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import CHUNK, lines
+from mta.imapd.permitted import set_permitted
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, flag_names
@@ -77,7 +78,11 @@ async def _change(
     if (plan := session.server.hooks.mailbox_store) is not None and uids:
         names = flag_names(command.flags.flags, keywords)
         await ask(session, plan, selected.name, uids=tuple(uids), change=command.change, flags=names)
-    result = await session.server.store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
+    store = session.server.store
+    if selected.reader:
+        result = await set_permitted(store, selected, columns, uids, command.change, command.flags.flags, keywords, since)
+    else:
+        result = await store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
     selected.view.took(result)
     if command.silent:
         expected = {n: _after(columns, n, command, keywords) for n in set(before)}
@@ -131,7 +136,7 @@ async def _store_unchanged(session: Session, selected: Selected, columns: Column
 async def _show(
     session: Session, selected: Selected, columns: Columns, positions: Positions, *, uid: bool, flags: bool = True
 ) -> None:
-    names = ["UID"] if uid or selected.rev2 or selected.qresync else []  # RFC 7162 §3.2.4
+    names = ["UID"] if (uid or selected.rev2 or selected.qresync) and not selected.uidonly else []  # RFC 7162 §3.2.4
     if flags:
         names.append("FLAGS")
     if selected.condstore:

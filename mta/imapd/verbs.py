@@ -35,12 +35,16 @@ class Verb(NamedTuple):
     run: Callable[[Session, Any], Awaitable[bytes | None]]
     when: When
     expunge: bool = True
+    numbers: bool = False
+    """It names messages by their numbers."""
 
     def check(self, session: Session) -> None:
         """Raises Answer: BAD in the wrong state."""
         if self.when is When.SELECTED:
             if session.selected is None:
                 raise bad(b"open a mailbox first" if session.user is not None else b"log in first")
+            if self.numbers and session.uidonly:
+                raise bad(b"no message numbers", b"UIDREQUIRED")  # RFC 9586 §3.1
         elif self.when is When.LOGGED_IN:
             if session.user is None:
                 raise bad(b"log in first")
@@ -86,21 +90,21 @@ VERBS: dict[str, Verb] = {
     "UNSELECT": Verb(select.unselect, When.SELECTED),
     "EXPUNGE": Verb(expunge, When.SELECTED),
     "UID EXPUNGE": Verb(expunge, When.SELECTED),
-    "FETCH": Verb(fetch, When.SELECTED, expunge=False),
+    "FETCH": Verb(fetch, When.SELECTED, expunge=False, numbers=True),
     "UID FETCH": Verb(fetch, When.SELECTED),
-    "STORE": Verb(store, When.SELECTED, expunge=False),
+    "STORE": Verb(store, When.SELECTED, expunge=False, numbers=True),
     "UID STORE": Verb(store, When.SELECTED),
-    "SEARCH": Verb(search.search, When.SELECTED, expunge=False),
+    "SEARCH": Verb(search.search, When.SELECTED, expunge=False, numbers=True),
     "UID SEARCH": Verb(search.search, When.SELECTED),
-    "SORT": Verb(sort.sort, When.SELECTED, expunge=False),
+    "SORT": Verb(sort.sort, When.SELECTED, expunge=False, numbers=True),
     "UID SORT": Verb(sort.sort, When.SELECTED),
-    "THREAD": Verb(sort.thread, When.SELECTED, expunge=False),
+    "THREAD": Verb(sort.thread, When.SELECTED, expunge=False, numbers=True),
     "UID THREAD": Verb(sort.thread, When.SELECTED),
-    "COPY": Verb(copy.copy, When.SELECTED),
+    "COPY": Verb(copy.copy, When.SELECTED, numbers=True),
     "UID COPY": Verb(copy.copy, When.SELECTED),
-    "MOVE": Verb(copy.move, When.SELECTED),
+    "MOVE": Verb(copy.move, When.SELECTED, numbers=True),
     "UID MOVE": Verb(copy.move, When.SELECTED),
-    "REPLACE": Verb(replace, When.SELECTED),
+    "REPLACE": Verb(replace, When.SELECTED, numbers=True),
     "UID REPLACE": Verb(replace, When.SELECTED),
 }
 GATHERED = frozenset({"FETCH", "UID FETCH", "STORE", "UID STORE", "APPEND"})
