@@ -69,6 +69,12 @@ class Imap(Section):
     ] = ()
 
 
+    shared: Annotated[
+        tuple[str, ...],
+        Field(description="Accounts whose mailboxes appear below shared/ADDRESS/, not user/ADDRESS/, to those they are shared with."),
+    ] = ()
+
+
 class Certificate(Section):
     certificate: Annotated[FilePath, Field(description="PEM file: certificate and chain.")]
     key: Annotated[FilePath, Field(description="PEM file of its private key.")]

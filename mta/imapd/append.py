@@ -64,16 +64,16 @@ def _answer_all(session: Session, group: Sequence[tuple[bytes, Append]], stored:
 
 
 def _messages(session: Session, command: Append, rights: str) -> list[NewMessage]:
-    """With the flags that may be set there (RFC 4314 §4)."""
-    may = mask(rights)
-    return [new_message(session, message) for message in command.messages]
+    return [new_message(session, message, rights) for message in command.messages]
 
 
-def new_message(session: Session, message: Appendix) -> NewMessage:
+def new_message(session: Session, message: Appendix, rights: str) -> NewMessage:
+    """With the flags that may be set where these are the rights (RFC 4314 §4)."""
     if message.content.size == 0:
         raise no(b"empty message")
     date = int(session.server.clock.now()) if message.date is None else max(-_LATEST, min(message.date, _LATEST))
-    return NewMessage(message.content, Flags(message.flags.flags & may), message.flags.keywords if "w" in rights else _NONE, date)
+    flags, keywords = message.flags.flags & mask(rights), message.flags.keywords if "w" in rights else _NONE
+    return NewMessage(message.content, Flags(flags), keywords, date)
 
 
 def _appended(stored: Sequence[Appended]) -> bytes:

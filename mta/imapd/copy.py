@@ -2,33 +2,37 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import bad, ok
+from mta.imapd.permitted import drop_forbidden
+from mta.imapd.place import locate
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, ask_copy
-from mta.model.errors import NoSuchMailbox
 from mta.model.ids import Uid
 from mta.model.mailbox import Copied, MailboxInfo
+from mta.model.rights import ALL
 from mta.wire.imap.sequence import encode_numbers
 from mta.wire.imap.store import Copy
 
 
 async def copy(session: Session, command: Copy) -> bytes:
     selected = session.mailbox
-    uids, target = await _named(session, selected, command)
+    uids, target, rights = await _named(session, selected, command)
     if not uids:
         return ok(b"nothing to copy")
     server = session.server
     if (plan := server.hooks.mailbox_append) is not None:
         await ask_copy(session, plan, target.name, "copy", selected, uids)
     copied = await server.store.copy(selected.mailbox, uids, target.id)
+    if rights != ALL:
+        await drop_forbidden(server.store, target.id, rights, copied, _keywords(selected))
     server.touched(target.id)
     return ok(b"copied", _code(copied)) if copied.source else ok(b"nothing to copy")
 
 
 async def move(session: Session, command: Copy) -> bytes:
     """COPYUID is said before the EXPUNGEs, untagged (RFC 9051 §6.4.8)."""
-    selected = session.writable()
-    uids, target = await _named(session, selected, command)
+    selected = session.writable("te")
+    uids, target, rights = await _named(session, selected, command)
     if not uids:
         return ok(b"nothing to move")
     server = session.server
@@ -37,6 +41,8 @@ async def move(session: Session, command: Copy) -> bytes:
     if (plan := server.hooks.mailbox_expunge) is not None:
         await ask(session, plan, selected.name, how="move", uids=tuple(uids))
     moved = await server.store.move(selected.mailbox, uids, target.id)
+    if rights != ALL:
+        await drop_forbidden(server.store, target.id, rights, moved, _keywords(selected))
     if moved.source:
         session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
         selected.view.remove(moved.source, moved.modseq)
@@ -45,14 +51,17 @@ async def move(session: Session, command: Copy) -> bytes:
     return ok(b"done", b"HIGHESTMODSEQ %d" % moved.modseq) if selected.qresync else ok(b"done")
 
 
-async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxInfo]:
+async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxInfo, str]:
+    """What is to be copied, to where, and the rights there."""
     await selected.rows()
     if not command.uid and selected.names_missing(command.sequence):
         raise bad(b"no such message number")
-    found = await session.server.store.mailbox(session.account, command.mailbox)
-    if not found.exists:
-        raise NoSuchMailbox(command.mailbox)
-    return selected.uids(selected.positions(command.sequence, uid=command.uid)), found
+    found = await locate(session, command.mailbox, "i")
+    return selected.uids(selected.positions(command.sequence, uid=command.uid)), found.info, found.rights
+
+
+def _keywords(selected: Selected) -> frozenset[str]:
+    return frozenset() if selected.columns is None else frozenset(selected.columns.table.spelling.values())
 
 
 def _code(copied: Copied) -> bytes:

@@ -10,7 +10,7 @@ from mta.wire.imap.store import Expunge
 
 async def expunge(session: Session, command: Expunge) -> bytes:
     """The EXPUNGE lines are written by what every command ends with."""
-    selected = session.writable()
+    selected = session.writable("e")
     await selected.rows()
     uids: list[Uid] | None = None
     if command.uids is not None:

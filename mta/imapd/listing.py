@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from mta.imapd.answer import bad, ok
 from mta.imapd.object_ids import mailbox_id
+from mta.imapd.place import everything, find
 from mta.imapd.session import Session
-from mta.model.errors import NoSuchMailbox
 from mta.model.mailbox import DELIMITER, MailboxInfo, MailboxStatus
+from mta.model.rights import ALL
+from mta.wire.imap.acl import my_rights_line
 from mta.wire.imap.listing import List, Status
 from mta.wire.imap.mailbox import Pattern
 from mta.wire.imap.response import list_line, status_response
@@ -43,7 +45,8 @@ async def list_(session: Session, command: List) -> bytes:
     if command.patterns == ("",) and not command.extended:
         session.out.write(b'* LIST (\\Noselect) "/" ""\r\n')  # asks for the delimiter: RFC 9051 §6.3.9
         return ok(b"that is all")
-    tree = _tree(await session.server.store.mailboxes(session.account))
+    mailboxes, rights = await everything(session)
+    tree = _tree(mailboxes)
     patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
     for name in sorted(tree.names, key=_inbox_first):
         await session.out.drain()
@@ -55,8 +58,12 @@ async def list_(session: Session, command: List) -> bytes:
             continue
         attributes = _attributes(tree, name, info, command)
         session.out.write(list_line(attributes, name, utf8=utf8, extended=child_info))
-        if command.status and info is not None and info.exists:
-            await _send_status(session, info, command.status)
+        if info is not None and info.exists:
+            may = rights.get(name, ALL)
+            if "MYRIGHTS" in command.returns:
+                session.out.write(my_rights_line(name, may, utf8=utf8))
+            if command.status and "r" in may:
+                await _send_status(session, info, command.status)
     return ok(b"that is all")
 
 
@@ -97,7 +104,7 @@ def _attributes(tree: _Tree, name: str, info: MailboxInfo | None, command: List)
 
 async def lsub(session: Session, command: List) -> bytes:
     """RFC 3501 §6.3.9: with "%", a level above subscribed names is shown as \\Noselect when it is not subscribed itself."""
-    tree = _tree(await session.server.store.mailboxes(session.account))
+    tree = _tree((await everything(session))[0])
     pattern = Pattern(command.reference + command.patterns[0])
     for name in sorted(tree.names, key=_inbox_first):
         info = tree.names[name]
@@ -110,10 +117,7 @@ async def lsub(session: Session, command: List) -> bytes:
 
 
 async def status(session: Session, command: Status) -> bytes:
-    info = await session.server.store.mailbox(session.account, command.mailbox)
-    if not info.exists:
-        raise NoSuchMailbox(command.mailbox)
-    await _send_status(session, info, command.items)
+    await _send_status(session, await find(session, command.mailbox, "r"), command.items)
     return ok(b"that is all")
 
 

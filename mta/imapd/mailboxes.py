@@ -3,6 +3,7 @@
 
 from mta.imapd.answer import no, ok
 from mta.imapd.object_ids import mailbox_id
+from mta.imapd.place import account, locate, may_create
 from mta.imapd.session import Session
 from mta.model.mailbox import DELIMITER, MAX_DEPTH, MAX_NAME
 from mta.wire.imap.command import Create, Rename
@@ -26,17 +27,29 @@ async def create(session: Session, command: Create) -> bytes:
     uses = [_USES.get(use.lower()) for use in command.special_use]
     if len(uses) > 1 or None in uses or any(use in _KEPT_BY_US for use in uses):
         raise no(b"special use not possible", b"USEATTR")
-    made = await session.server.store.create(session.account, name, (uses[0] or "") if uses else "")
+    of = await account(session, name)
+    await may_create(session, of)
+    made = await session.server.store.create(of.user, of.name, (uses[0] or "") if uses else "")
     return ok(b"created", b"MAILBOXID (%b)" % mailbox_id(made.id)) if session.server.stable_ids else ok(b"created")
 
 
 async def delete(session: Session, name: str) -> bytes:
-    await session.server.store.delete(session.account, name)
+    of = await account(session, name)
+    if of.foreign:
+        await locate(session, name, "x")
+    await session.server.store.delete(of.user, of.name)
     return ok(b"deleted")
 
 
 async def rename(session: Session, command: Rename) -> bytes:
-    await session.server.store.rename(session.account, command.mailbox, _checked(command.new_name))
+    new_name = _checked(command.new_name)
+    old, new = await account(session, command.mailbox), await account(session, new_name)
+    if old.user != new.user:
+        raise no(b"mailboxes stay in their account", b"CANNOT")
+    if old.foreign:
+        await locate(session, command.mailbox, "x")
+        await may_create(session, new)
+    await session.server.store.rename(old.user, old.name, new.name)
     return ok(b"renamed")
 
 

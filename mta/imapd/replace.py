@@ -3,9 +3,9 @@
 
 from mta.imapd.answer import bad, no, ok
 from mta.imapd.append import new_message
+from mta.imapd.place import locate
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, ask_append
-from mta.model.errors import NoSuchMailbox
 from mta.wire.imap.replace import Replace
 
 
@@ -14,17 +14,15 @@ async def replace(session: Session, command: Replace) -> bytes:
     server = session.server
     if (replacing := server.replacing) is None:
         raise bad(b"no REPLACE here")
-    selected = session.writable()
+    selected = session.writable("te")
     await selected.rows()
     if not command.uid and selected.names_missing(command.sequence):
         raise bad(b"no such message number")
     uids = selected.uids(selected.positions(command.sequence, uid=command.uid))
     if not uids:
         raise no(b"no such message", b"NONEXISTENT")
-    target = await server.store.mailbox(session.account, command.mailbox)
-    if not target.exists:
-        raise NoSuchMailbox(command.mailbox)
-    message = new_message(session, command.message)
+    target, rights, _ = await locate(session, command.mailbox, "i")
+    message = new_message(session, command.message, rights)
     if (plan := server.hooks.mailbox_append) is not None:
         await ask_append(session, plan, target.name, [message])
     if (plan := server.hooks.mailbox_expunge) is not None:

@@ -271,7 +271,7 @@ _READERS: dict[str, _Reader] = {
     "LIST": lambda scan, _, utf8: read_list(scan, utf8),
     "LSUB": lambda scan, _, utf8: read_lsub(scan, utf8),
     "STATUS": lambda scan, _, utf8: read_status(scan, utf8),
-    "GETQUOTA": lambda scan, _, utf8: scan.astring().decode("utf-8", "replace"),
+    "GETQUOTA": lambda scan, _, _utf8: scan.astring().decode("utf-8", "replace"),
     "GETQUOTAROOT": _mailbox,
     "SETQUOTA": _set_quota,
     "GETACL": _mailbox,

@@ -11,7 +11,7 @@ STATUS_ITEMS = frozenset(
 )
 _SELECTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _MOST_PATTERNS = 100
-_RETURNS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
+_RETURNS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"})
 
 
 @dataclass(frozen=True, slots=True)
