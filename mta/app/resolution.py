@@ -94,6 +94,9 @@ class _Walk:
         found: list[Address] = []
         words: list[str] = []
         for text in target.targets:
+            if text.startswith("|"):
+                words.append(f"{text} (program)")
+                continue
             try:
                 found.append(Address.parse(text if "@" in text else f"{text}@{address.domain}"))
             except ValueError:

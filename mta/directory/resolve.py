@@ -126,6 +126,8 @@ class _Expansion:
                 continue
             if isinstance(target, MailboxTarget) and detail and not target.detail:
                 target = replace(target, detail=detail)
+            elif isinstance(target, AliasTarget) and detail and target.details:
+                target = AliasTarget(tuple(_detailed(text, detail) for text in target.targets))
             await self._take(address, key, target, path)
             return
         if domain.kind == "relay":
@@ -154,7 +156,7 @@ class _Expansion:
             case RelayTarget():
                 self._remote[target.address] = None
             case NotFound():
-                self._refusal = Reply(550, "5.1.1", target.text)
+                self._refusal = Reply(target.code, target.enhanced, target.text)
             case AliasTarget():
                 await self._expand(address, key, target, path)
 
@@ -194,6 +196,12 @@ class _Expansion:
         """A mistake of ours, which the operator can mend while the peer keeps the message."""
         self._log.error(event, address=str(self._origin), limit=limit)
         raise TemporaryFailure(f"{event}: {self._origin}: more than {limit}")
+
+
+def _detailed(target: str, detail: str) -> str:
+    """The target with this detail, unless it has one, or is a program or quoted."""
+    local, at, domain = target.rpartition("@") if "@" in target else (target, "", "")
+    return target if "+" in local or target.startswith(("|", '"')) else f"{local}+{detail}{at}{domain}"
 
 
 def candidates(address: Address) -> Iterator[tuple[Address, str]]:

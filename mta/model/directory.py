@@ -46,9 +46,10 @@ class MailboxTarget:
 
 @dataclass(frozen=True, slots=True)
 class AliasTarget:
-    """The address stands for these; loops are cut by the engine."""
+    """The address stands for these; loops are cut by the engine. ``details``: what stood behind the "+" goes on to addresses among them."""
 
     targets: tuple[str, ...]
+    details: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class NotFound:
     """No such recipient, said with authority: 550 5.1.1."""
 
     text: str = "no such user here"
+    code: int = 550
+    enhanced: str = "5.1.1"
 
 
 Target = MailboxTarget | AliasTarget | RelayTarget | HookTarget | NotFound
