@@ -166,6 +166,7 @@ TITLES = {
     9325: "Recommendations for Secure Use of TLS",
     9394: "IMAP PARTIAL Extension for Paged SEARCH and FETCH",
     9422: "The LIMITS SMTP Service Extension",
+    9585: "IMAP Response Code for Command Progress Notifications",
     9586: "IMAP Extension for Using and Returning UIDs Only",
     9755: "IMAP Support for UTF-8",
     9525: "Service Identity in TLS",

@@ -198,6 +198,9 @@ class Connection(asyncio.Protocol):
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.write(octets)
 
+    def flush(self) -> None:
+        self._flush()
+
     async def drain(self) -> None:
         if self._transport is None:
             raise ConnectionResetError

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mta.imapd.columns import Columns
+from mta.imapd.progress import Progress
 from mta.imapd.reading import stored_at
 from mta.imapd.search import read_messages
 from mta.imapd.selected import Positions
@@ -35,6 +36,7 @@ async def previews(session: Session, columns: Columns, positions: Positions, *, 
     missing = [at for at in positions if at not in out]
     if lazy:
         return out | dict.fromkeys(missing, b"PREVIEW NIL")
+    progress = Progress(session, len(missing))
     start = 0
     while start < len(missing):
         stop, octets_read = start, 0
@@ -49,6 +51,7 @@ async def previews(session: Session, columns: Columns, positions: Positions, *, 
                 made[BlobId(columns.blobs[at])] = known.encode()
                 out[at] = _told(known.preview or b"")
         await store.remember_parsed(made)
+        progress.at(stop)
         await session.out.drain()
     return out
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import bad, ok
 from mta.imapd.columns import Columns
+from mta.imapd.progress import Progress
 from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_numbers, mentions_size, reads_messages
@@ -122,6 +123,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
         elif decided:
             found.append(at)
     sizes = columns.sizes
+    progress = Progress(session, len(rest))
     start = 0
     while start < len(rest):
         stop, octets = start, 0
@@ -139,6 +141,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
             if matches:
                 found.append(at)
         await asyncio.sleep(0)
+        progress.at(stop)
         await session.out.drain()
         start = stop
     found.sort()

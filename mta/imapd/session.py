@@ -41,6 +41,10 @@ class Out(Protocol):
         """Queue octets for sending."""
         ...
 
+    def flush(self) -> None:
+        """Send what is queued now."""
+        ...
+
     async def drain(self) -> None:
         """Wait until the client has taken most of what was written, and give other sessions their turn.
 

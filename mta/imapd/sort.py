@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
+from mta.imapd.progress import Progress
 from mta.imapd.search import find_for, read_messages
 from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.selected import Selected
@@ -185,6 +186,7 @@ def _decoded(octets: dict[int, bytes], blobs: Sequence[int]) -> dict[int, SortKe
 
 async def _read_missing(session: Session, columns: Columns, missing: Sequence[int], there: dict[int, SortKeys]) -> None:
     sizes = columns.sizes
+    progress = Progress(session, len(missing))
     start = 0
     while start < len(missing):
         stop, octets = start, 0
@@ -196,5 +198,6 @@ async def _read_missing(session: Session, columns: Columns, missing: Sequence[in
             if message is not None:
                 there[blob] = sort_keys(message, header_end(message))
         await asyncio.sleep(0)
+        progress.at(stop)
         await session.out.drain()
         start = stop
