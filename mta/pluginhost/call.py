@@ -19,7 +19,7 @@ from mta.model.errors import ConfigError, Refused, StorageDead, TemporaryFailure
 from mta.model.verdict import Verdict, defer, reject
 from mta.obs.log import Log
 from mta.pluginhost.answers import LONGEST_TEXT, problem_of
-from mta.pluginhost.flight import FLIGHT
+from mta.pluginhost.flight import FLIGHT, Flight
 from mta.pluginhost.plugin import HostOptions, Plugin
 from mta.pluginhost.specs import Spec
 from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
@@ -75,12 +75,12 @@ class Step:
 
     file, line  where it is written
     reason      why it stands where it stands, for ``mta hooks order``
-    seconds     how long the last call took
+    seconds     how long the last call that had an answer took
     """
 
     __slots__ = (
         "arguments", "breaker", "context", "counter", "file", "function", "is_async", "line", "names", "on_error", "options",
-        "plugin", "reason", "seconds", "spec", "timeout", "when",
+        "plugin", "reason", "seconds", "spec", "timeout", "wants_ctx", "when",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, plugin: Plugin, function: Callable[..., Any]) -> None:
@@ -90,6 +90,7 @@ class Step:
         self.names, self.function = _fitted(function, spec)
         self.options = options
         self.arguments = _getter(self.names)
+        self.wants_ctx = "ctx" in self.names
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.breaker = plugin.breaker
         self.context = plugin.context
@@ -159,52 +160,68 @@ class Dispatcher:
         self._strict = strict
 
     async def call(self, step: Step, arguments: dict[str, Any]) -> Any:
-        """Return the answer, None, or a Failure (logged and counted). ``arguments`` gets ``ctx``.
+        """The answer of one step, None, or a Failure; see ``ask``."""
+        return (await self.ask((step,), 0, arguments))[1]
 
-        Raises StorageDead, and the cancellation of the task by anyone but the watchdog. In strict mode ContractError.
+    async def ask(self, steps: tuple[Step, ...], index: int, arguments: dict[str, Any]) -> tuple[int, Any]:
+        """Call steps from ``index`` on until one answers. Return the index behind it and the answer, or a Failure (logged and
+        counted); None when all had no opinion. ``arguments`` gets ``ctx``.
+
+        One loop for all who say nothing, not a coroutine for each: that is what most plugins do on most hooks, and what ten of
+        them cost a message. Raises StorageDead, and the cancellation of the task by anyone but the watchdog. In strict mode
+        ContractError.
         """
-        if step.when is not None and not step.when(arguments):
-            return None
-        if step.breaker.open_until and not step.breaker.may_call(monotonic()):
-            return self._skipped(step)
-        arguments["ctx"] = step.context
-        values = step.arguments(arguments)
-        pulse = self.pulse
-        started = monotonic()
-        pulse.started = started
-        pulse.step = step
-        if (flight := FLIGHT.get()) is not None:
-            flight.enter(step)
-        waited = 0.0
-        try:
-            answer = step.function(*values)
-            if answer is not None and answer.__class__ is types.CoroutineType:
-                try:
-                    future = answer.send(None)
-                except StopIteration as stop:
-                    answer = stop.value
-                else:
-                    waited = self._pause(step, monotonic() - started)
-                    answer = await self._wait(step, answer, future, started)
-        except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
+        pulse, flight, limit, total = self.pulse, FLIGHT.get(), self._block_seconds, len(steps)
+        ended = monotonic()
+        while index < total:
+            step = steps[index]
+            index += 1
+            if step.when is not None and not step.when(arguments):
+                continue
+            breaker = step.breaker
+            if breaker.open_until and not breaker.may_call(monotonic()):
+                return index, self._skipped(step)
+            if step.wants_ctx:
+                arguments["ctx"] = step.context
+            started = pulse.started = ended
+            pulse.step = step
+            if flight is not None:
+                flight.enter(step)
+            waited = 0.0
+            try:
+                answer = step.function(*step.arguments(arguments)) if step.names else step.function()
+                if answer is not None and answer.__class__ is types.CoroutineType:
+                    try:
+                        future = answer.send(None)
+                    except StopIteration as stop:
+                        answer = stop.value
+                    else:
+                        waited = self._pause(step, monotonic() - started)
+                        answer = await self._wait(step, answer, future, started)
+            except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
+                self._leave_flight(flight)
+                return index, self._failed(step, exc, monotonic() - started, arguments)
             pulse.step = None
             if flight is not None:
                 flight.leave()
-            return self._failed(step, exc, monotonic() - started, arguments)
-        pulse.step = None
+            ended = monotonic()
+            seconds = ended - started
+            counter = step.counter
+            counter.calls += 1
+            counter.seconds += seconds
+            if seconds > limit and not waited:
+                self._stalled(step, seconds)
+            if breaker.troubled and breaker.succeeded():
+                self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
+            if answer is not None:
+                step.seconds = seconds
+                return index, self._checked(step, answer, arguments)
+        return index, None
+
+    def _leave_flight(self, flight: Flight | None) -> None:
+        self.pulse.step = None
         if flight is not None:
             flight.leave()
-        step.seconds = seconds = monotonic() - started
-        counter = step.counter
-        counter.calls += 1
-        counter.seconds += seconds
-        if seconds > self._block_seconds and not waited:
-            self._stalled(step, seconds)
-        if step.breaker.troubled and step.breaker.succeeded():
-            self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
-        if answer is None:
-            return None
-        return self._checked(step, answer, arguments)
 
     # ---- waiting
 

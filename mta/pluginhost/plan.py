@@ -56,11 +56,12 @@ class Plan:
         score = 0.0
         said: list[Mapping[str, Any]] | None = None
         each: dict[str, tuple[Verdict, str]] = {}
-        call = self._dispatcher.call
-        for step in self.steps:
-            answer = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, answer = await ask(steps, index, arguments)
             if answer is None:
-                continue
+                break
+            step = steps[index - 1]
             if said is None:
                 said = []
             failure = answer.__class__ is Failure
@@ -90,11 +91,12 @@ class Plan:
 
     async def first(self, **arguments: Any) -> Any | None:
         """Return the first answer. Raises TemporaryFailure when one asked before it failed and its on_error is not continue."""
-        call = self._dispatcher.call
-        for step in self.steps:
-            answer = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, answer = await ask(steps, index, arguments)
             if answer is None:
-                continue
+                break
+            step = steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is not Failure:
                 return answer
@@ -103,11 +105,12 @@ class Plan:
 
     async def named(self, **arguments: Any) -> tuple[str, Any]:
         """The same with the name of the plugin that answered; ("", None) when nobody did."""
-        call = self._dispatcher.call
-        for step in self.steps:
-            answer = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, answer = await ask(steps, index, arguments)
             if answer is None:
-                continue
+                break
+            step = steps[index - 1]
             if answer.__class__ is not Failure:
                 return step.plugin.name, answer
             note(step, answer, arguments)
@@ -117,11 +120,12 @@ class Plan:
     async def open(self, **arguments: Any) -> "Sinks | None":
         """Make the objects of ``message_sink`` for one message; None when nobody wants it. Raises like ``first``."""
         sinks = []
-        call = self._dispatcher.call
-        for step in self.steps:
-            made = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, made = await ask(steps, index, arguments)
             if made is None:
-                continue
+                break
+            step = steps[index - 1]
             if made.__class__ is Failure:
                 note(step, made, arguments)
                 _raise_unless_continue(made)
@@ -132,11 +136,12 @@ class Plan:
     async def all(self, **arguments: Any) -> list[tuple[str, Any]]:
         """Return (plugin, answer) pairs; a list of answers is given as several pairs. Raises like ``first``."""
         answers: list[tuple[str, Any]] = []
-        call = self._dispatcher.call
-        for step in self.steps:
-            answer = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, answer = await ask(steps, index, arguments)
             if answer is None:
-                continue
+                break
+            step = steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
@@ -148,11 +153,12 @@ class Plan:
 
     async def pipeline(self, name: str, **arguments: Any) -> Any:
         """Hand ``arguments[name]`` from one to the next and return what comes out; None changes nothing. Raises like ``first``."""
-        call = self._dispatcher.call
-        for step in self.steps:
-            answer = await call(step, arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while True:
+            index, answer = await ask(steps, index, arguments)
             if answer is None:
-                continue
+                break
+            step = steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
