@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import compress
 
 from mta.model.ids import BlobId, ModSeq, Uid
-from mta.model.mailbox import Row
+from mta.model.mailbox import Row, RowColumns
 from mta.wire.imap.flags import encode_flags
 
 
@@ -71,7 +71,8 @@ class Columns:
         """Append rows whose uids ascend and lie above all here."""
         if not rows:
             return
-        uids, modseqs, flags, keywords, dates, sizes, blobs = zip(*rows, strict=True)
+        columns = rows.columns if isinstance(rows, RowColumns) else zip(*rows, strict=True)
+        uids, modseqs, flags, keywords, dates, sizes, blobs = columns
         self.uids.extend(uids)
         self.sets.extend(map(self.table.number, flags, keywords))
         self.modseqs.extend(modseqs)

@@ -115,7 +115,7 @@ class View:
         gone: list[Uid] = []
         if known != self._messages:
             later = await self.store.changes(self.mailbox, self.highest)
-            here = {row.uid for row in rows}
+            here = {row.uid for row in rows[:known]}
             gone = [uid for uid in later.vanished if uid < self.uid_next and uid not in here]
             rows = sorted([*rows, *(Row(uid, ModSeq(0), 0, "", 0, 0, _NO_BLOB) for uid in gone)])
         columns = Columns(FlagTable())
@@ -125,9 +125,11 @@ class View:
         self.columns = columns
         for session in self.sessions:
             session.adopt(columns)
-        changed = [row.uid for row in rows[: known + len(gone)] if row.modseq > self.highest]
-        if changed:
-            self._note(changed)
+        if full.highest_modseq > self.highest:
+            counted = slice(0, known + len(gone))
+            pairs = zip(columns.uids[counted], columns.modseqs[counted], strict=True)
+            if changed := [Uid(uid) for uid, modseq in pairs if modseq > self.highest]:
+                self._note(changed)
         self.uid_next, self.highest = max(self.uid_next, full.uid_next), full.highest_modseq
         if gone:
             self.remove(gone)

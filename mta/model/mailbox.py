@@ -1,8 +1,10 @@
 """Mailboxes and their messages as columns (docs/architecture.md, "Reading")."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import starmap
+from typing import Any, NamedTuple, overload
 
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
 from mta.model.message import Content, Flags
@@ -43,6 +45,30 @@ class Row(NamedTuple):
     blob: BlobId
 
 
+class RowColumns(Sequence[Row]):
+    """The rows of a whole mailbox, kept as one sequence for each field of ``Row``: nothing is made for a row before it is asked for."""
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: tuple[Sequence[Any], ...]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> "RowColumns": ...
+    def __getitem__(self, at: int | slice) -> "Row | RowColumns":
+        if isinstance(at, slice):
+            return RowColumns(tuple(column[at] for column in self.columns))
+        return Row(*(column[at] for column in self.columns))
+
+    def __iter__(self) -> Iterator[Row]:
+        return starmap(Row, zip(*self.columns, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What happened in a mailbox after a modseq.
@@ -54,7 +80,7 @@ class Changes:
     uid_validity: int
     uid_next: Uid
     highest_modseq: ModSeq
-    rows: list[Row]
+    rows: Sequence[Row]
     vanished: list[Uid]
 
 

@@ -7,10 +7,10 @@ removing what is gone already changes nothing, and octets of a message removed e
 """
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mta.model.ids import BlobId, MailboxId, Uid
-from mta.model.mailbox import Changes
+from mta.model.mailbox import Changes, Row, RowColumns
 
 
 class Maildrop:
@@ -21,11 +21,13 @@ class Maildrop:
     def __init__(self, mailbox: MailboxId, changes: Changes) -> None:
         self.mailbox = mailbox
         self.uid_validity = changes.uid_validity
-        self.uids: list[Uid] = [row.uid for row in changes.rows]
-        self.sizes: list[int] = [row.size for row in changes.rows]
+        rows = changes.rows
+        columns = rows.columns if isinstance(rows, RowColumns) else tuple(zip(*rows, strict=True)) or ((),) * len(Row._fields)
+        self.uids: Sequence[Uid] = columns[0]
+        self.sizes: Sequence[int] = columns[5]
         self.stored = self.sizes
         """As stored: others than ``sizes`` where ``message_read`` has them changed."""
-        self.blobs: list[BlobId] = [row.blob for row in changes.rows]
+        self.blobs: Sequence[BlobId] = columns[6]
         self.deleted: set[int] = set()
         self.count = len(self.uids)
         self.octets = sum(self.sizes)

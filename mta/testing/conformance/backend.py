@@ -146,4 +146,4 @@ async def append(
 async def rows(database: Database, mailbox: MailboxInfo | MailboxId) -> list[Row]:
     """The whole mailbox."""
     number = mailbox.id if isinstance(mailbox, MailboxInfo) else mailbox
-    return (await database.store.changes(number, ModSeq(0))).rows
+    return list((await database.store.changes(number, ModSeq(0))).rows)
