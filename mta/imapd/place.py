@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mta.imapd.answer import no
-from mta.imapd.rights import still_open
+from mta.imapd.rights import mask, still_open
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.model.errors import MailboxNotAllowed, NoSuchMailbox
@@ -141,7 +141,7 @@ async def recheck(session: Session, selected: Selected) -> None:
         session.out.write(b"* BYE [NOPERM] the selected mailbox may not be read any more\r\n")
         session.end("revoked")
         raise no(b"you have not the right to do that here any more", b"NOPERM")
-    if selected.told_rights != selected.rights:
+    if mask(selected.told_rights) != mask(selected.rights):
         selected.told_rights = selected.rights
         for octets in selected.flags_lines():
             session.out.write(octets)

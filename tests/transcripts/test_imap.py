@@ -19,6 +19,7 @@ from mta.model.ids import Uid
 from mta.model.verdict import Verdict, defer, reject
 from mta.testing.imapd import FakeTransport, ImapSite
 from mta.testing.smtpd import FakePlan
+from mta_hooks.backends import extras_of
 
 FILES = sorted((Path(__file__).parent / "imap").glob("*.txt"))
 PLAIN = (
@@ -119,7 +120,7 @@ class Play:
         assert not more, f"{self.name}: not in the transcript: {more}"
 
     async def happen(self, words: list[str]) -> None:
-        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | fail METHOD KIND | veto HOOK none, reject or defer TEXT"""
+        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | messages LIMIT | fail METHOD KIND | veto HOOK none, reject or defer TEXT"""
         store, site = self.site.database.store, self.site
         if words[0] == "deliver":
             await site.deliver(PLAIN, date=DATE)
@@ -131,6 +132,8 @@ class Play:
             await store.delete(site.users["alice@example.test"], words[1])
         elif words[0] == "quota":
             await site.database.directory.set_quota(site.users["alice@example.test"], int(words[1]))
+        elif words[0] == "messages":
+            await extras_of(store).quotas.set_message_limit(site.users["alice@example.test"], int(words[1]))
         elif words[0] == "fail":
             self.fail_once(words[1], FAILURES[words[2]])
         elif words[0] == "veto":
