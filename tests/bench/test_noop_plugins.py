@@ -15,10 +15,23 @@ import pytest
 
 from mta.testing.server import HOST, MailServer
 
-HOOKS = (
-    "smtp_connect smtp_ehlo smtp_capabilities smtp_mail smtp_rcpt smtp_data smtp_reply smtp_reset smtp_disconnect message_headers "
-    "message_authenticate message_check message_verdict message_modify message_sign"
-).split()
+HOOKS = [
+    "smtp_connect",
+    "smtp_ehlo",
+    "smtp_capabilities",
+    "smtp_mail",
+    "smtp_rcpt",
+    "smtp_data",
+    "smtp_reply",
+    "smtp_reset",
+    "smtp_disconnect",
+    "message_headers",
+    "message_authenticate",
+    "message_check",
+    "message_verdict",
+    "message_modify",
+    "message_sign",
+]
 LETTER = b"From: a@elsewhere.test\r\nSubject: one\r\n\r\n" + (b"x" * 70 + b"\r\n") * 56
 ROUNDS, SECONDS, SENDERS = 6, 2.5, 8
 
