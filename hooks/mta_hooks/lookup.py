@@ -40,6 +40,10 @@ class Table(Protocol):
         """The value of the first of these keys that has one; the first key is the whole one."""
         ...
 
+    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
+        """The same with the key that it was: (key, value)."""
+        ...
+
     async def open(self) -> None:
         """Read it now, so that mistakes are told at the start. Raises ConfigError with file and line."""
         ...

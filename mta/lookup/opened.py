@@ -64,10 +64,14 @@ class Chain:
         return None
 
     async def find(self, keys: Sequence[str]) -> str | None:
+        found = await self.match(keys)
+        return None if found is None else found[1]
+
+    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
         for number, key in enumerate(keys):
             for part in self._parts:
                 if (not number or not part.patterns) and (value := await part.get(key)) is not None:
-                    return value
+                    return key, value
         return None
 
     async def open(self) -> None:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from mta.model.message import OctetContent
 from mta.pipeline.message import MailMessage
-from mta.pipeline.rewriting import find_addresses, rewrite_header
+from mta.pipeline.rewriting import rewrite_header
 from mta.pipeline.transaction import MailTransaction
 from mta.testing.plugins import RecordingLog
 from mta.testing.smtpd import FakePlan
+from mta.wire.mime.places import find_addresses
 from mta_hooks import Address
 
 
