@@ -352,10 +352,12 @@ def queue_enqueue(message: Message, envelopes: Sequence[Envelope]) -> list[Envel
 
 @hookspec("pipeline", on_error="defer", timeout=10.0)
 def queue_admin(action: str, envelopes: Sequence[Envelope], data: Mapping[str, str]) -> list[Envelope] | None:
-    """Somebody is about to change the queue: ``action`` is "retry", "hold", "release", "release_quarantine" or "delete".
+    """Somebody is about to change the queue: ``action`` is "retry", "hold", "release", "release_quarantine", "delete", "reroute",
+    "requeue" (addresses are looked up again) or "edit".
 
     Answer the envelopes for which it shall be done: with fewer recipients or none, never with others. An error stops the
-    command with exit status 75, before anything is done. ``data`` has "by" ("command") and, for hold, "reason". Asked by the commands ``mta queue``
+    command with exit status 75, before anything is done. A long queue is shown in pieces of 1,000 recipients. An edit is done when
+    nobody is left out. ``data`` has "by" ("command"), and "reason" for hold, "route" for reroute, "add" and "remove" with addresses for edit. Asked by ``mta queue``
     in the command's own process: ``startup`` was not called there, and ``ctx.dns`` and ``ctx.send`` have nothing behind them.
     """
 

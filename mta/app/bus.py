@@ -16,7 +16,7 @@ from typing import Literal
 from mta.app.places import Places, reachable
 from mta.model.ids import MailboxId
 
-Topic = Literal["queue", "outbox", "directory"]
+Topic = Literal["queue", "flush", "outbox", "directory"]
 
 _DATAGRAM = 8192
 _LINES_AT_ONCE = 50

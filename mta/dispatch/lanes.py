@@ -17,7 +17,7 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FIRST, Batch, Site, Sites
 from mta.local.transport import LocalTransport
-from mta.model.delivery import QueuedMessage, Trouble
+from mta.model.delivery import QueuedMessage, Route, Trouble
 from mta.model.errors import HookFailed, TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
@@ -95,8 +95,11 @@ class Lanes:
             self._prune_at = now + _PRUNE
             self._remote.prune()
 
+    def forgive(self) -> None:
+        self._remote.forgive()
+
     def push(self, destination: Destination, batch: Batch) -> None:
-        sites = self._here if destination.route.transport == "local" else self._remote
+        sites = self._here if destination.route.transport in ("local", "pipe") else self._remote
         site = sites.at(destination)
         if sites.down_for(site):
             self._put_off.append((site, batch))
@@ -237,11 +240,11 @@ class Lanes:
         try:
             while (batch := sites.take(site)) is not None:
                 with journal():
-                    await self._deliver_batch(batch)
+                    await self._deliver_batch(batch, site.destination.route)
         finally:
             sites.ended(site)
 
-    async def _deliver_batch(self, batch: Batch) -> None:
+    async def _deliver_batch(self, batch: Batch, route: Route) -> None:
         message, loaded = batch.message, list[MailMessage]()
 
         async def load() -> Any:
@@ -253,7 +256,7 @@ class Lanes:
         for leased in batch.recipients:
             try:
                 with self._recorder.of("queue", message.id, [leased.row]):
-                    result = await self._local.deliver(leased, load)
+                    result = await self._local.deliver(leased, load, route.path if route.transport == "pipe" else "")
             except Exception:  # noqa: BLE001  # one recipient must not take the others with it
                 self._log.error("delivery.mistake", id=message.id, recipient=str(leased.address), exc_info=True)
                 findings.append(Finding(leased, _MISTAKE))

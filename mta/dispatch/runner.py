@@ -12,18 +12,18 @@ from collections.abc import Iterable, Sequence
 from mta.config.sections import Config
 from mta.directory.resolve import Resolver
 from mta.dispatch.bounce import Bouncer
-from mta.dispatch.conclude import Concluder, Finding
+from mta.dispatch.conclude import Concluder, Finding, Settlement
 from mta.dispatch.gate import Gate
 from mta.dispatch.lanes import Lanes, trouble_behind
 from mta.dispatch.load import Loader
 from mta.dispatch.modify import Modifier
 from mta.dispatch.notify import DispatchHooks
-from mta.dispatch.redirect import Redirector
+from mta.dispatch.redirect import Redirector, Unredirectable
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Batch, Site
 from mta.local.transport import LocalTransport
-from mta.model.delivery import Leased, Route, Trouble
+from mta.model.delivery import RESOLVE, Leased, Outcome, Route, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import QueueId, UserId
 from mta.net.tasks import Tasks
@@ -80,8 +80,8 @@ class Runner:
         bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log, direct=not local.deposits)
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
         self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded)
-        loader = Loader(config, self._queue)
-        redirector = Redirector(hostname, resolver, config.limits.received)
+        self._loader = loader = Loader(config, self._queue)
+        self._redirector = redirector = Redirector(hostname, resolver, config.limits.received)
         self._lanes = Lanes(
             config=config,
             outbound=outbound,
@@ -111,6 +111,11 @@ class Runner:
 
     def wake(self) -> None:
         """Rows were added or released."""
+        self._woken.set()
+
+    def forgive(self) -> None:
+        """An operator wants things tried now: sites that were down are dialed again."""
+        self._lanes.forgive()
         self._woken.set()
 
     async def run(self) -> None:
@@ -213,15 +218,54 @@ class Runner:
     # ---- routing
 
     async def _place(self, rows: Sequence[Leased]) -> None:
+        if any(row.route for row in rows):
+            await self._place_by_operator([row for row in rows if row.route])
+            rows = [row for row in rows if not row.route]
         remote = [row for row in rows if row.transport == "remote"]
         if len(remote) < len(rows):
             self._push((row, LOCAL) for row in rows if row.transport != "remote")
         if not self._router.asks_hooks:
             configured = self._router.configured
-            self._push((row, Destination.of(configured(row.address.domain), row.address.domain)) for row in remote)
+            self._push((row, Destination.of(configured(row.address.domain, row.message.sender), row.address.domain)) for row in remote)
             return
         for start in range(0, len(remote), _ROUTING):
             self._tasks.spawn(self._ask_hooks(remote[start : start + _ROUTING]), "queue-route")
+
+    async def _place_by_operator(self, rows: Sequence[Leased]) -> None:
+        anew: dict[tuple[QueueId, frozenset[str], str | None], list[Leased]] = {}
+        for row in rows:
+            if row.route == RESOLVE:
+                anew.setdefault((row.message.id, row.notify, row.orcpt), []).append(row)
+                continue
+            try:
+                destination = Destination.of(self._router.read(row.route), row.address.domain)
+            except ValueError as exc:
+                await self._cannot(row, f"451 4.3.5 the next hop given by an operator cannot be used: {exc}")
+            else:
+                self._push([(row, destination)])
+        if anew:
+            self._tasks.spawn(self._resolve_anew(list(anew.values())), "queue-resolve")
+
+    async def _resolve_anew(self, groups: Sequence[list[Leased]]) -> None:
+        """Rows whose addresses are looked up again: a message to who they stand for now, in place of theirs."""
+        for rows in groups:
+            message = rows[0].message
+            try:
+                loaded = await self._loader.load(message)
+                targets = [row.address for row in rows]
+                intake = await self._redirector.intake(Batch(message, rows), targets, loaded, "operator", self._clock.now())
+            except Unredirectable as exc:
+                for row in rows:
+                    await self._cannot(row, str(exc))
+            except Exception as exc:  # noqa: BLE001  # the others go on
+                mistake = not isinstance(exc, TemporaryFailure)
+                self._log.warning("route.failed", id=message.id, recipient=str(rows[0].address), reason=str(exc), exc_info=mistake)
+                for row in rows:
+                    await self._cannot(row, "451 4.3.0 the address cannot be looked up for now", trouble_behind(exc))
+            else:
+                outcomes = tuple(Outcome(row, "expanded", f"looked up again, as {intake.id}") for row in rows)
+                self._concluder.say(outcomes)
+                self._settler.add(Settlement(outcomes, (intake,)))
 
     async def _ask_hooks(self, rows: Sequence[Leased]) -> None:
         for row in rows:
@@ -233,10 +277,7 @@ class Runner:
                 self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
                 await self._cannot(row, "451 4.3.0 routing failed for now", trouble_behind(exc))
                 continue
-            if route.transport == "pipe":
-                await self._cannot(row, "451 4.3.5 a route hook asks for a pipe, which this version does not have")
-            else:
-                self._push([(row, LOCAL if route.transport == "local" else Destination.of(route, row.address.domain))])
+            self._push([(row, LOCAL if route.transport == "local" else Destination.of(route, row.address.domain))])
 
     async def _cannot(self, row: Leased, reply: str, trouble: Trouble | None = None) -> None:
         self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply, trouble=trouble)]))
@@ -247,10 +288,11 @@ class Runner:
             groups.setdefault((destination, row.message.id), []).append(row)
         asked: list[tuple[Destination, Batch]] = []
         for (destination, _), rows in groups.items():
-            most = 1 if destination is LOCAL and self._local.waits else PER_MESSAGE
+            here = destination.route.transport in ("local", "pipe")
+            most = 1 if here and (destination is not LOCAL or self._local.waits) else PER_MESSAGE
             for start in range(0, len(rows), most):
                 batch = Batch(rows[0].message, rows[start : start + most])
-                if destination is LOCAL or self._hooks.delivery_policy is None:
+                if here or self._hooks.delivery_policy is None:
                     self._lanes.push(destination, batch)
                 else:
                     asked.append((destination, batch))

@@ -194,6 +194,11 @@ class Sites:
         site.down_until = self._monotonic() + seconds
         site.down_reply, site.down_remote = reply, remote
 
+    def forgive(self) -> None:
+        """Leave no site alone any longer."""
+        for site in self._sites.values():
+            site.down_until = 0.0
+
     def down_for(self, site: Site) -> float:
         """Seconds that the site is left alone; 0: try."""
         return max(0.0, site.down_until - self._monotonic()) if site.down_until else 0.0

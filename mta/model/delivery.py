@@ -57,6 +57,8 @@ class Trouble:
 
 ERROR_HOLD = "error: "
 """A reason to hold that begins so is the error hold's."""
+RESOLVE = "resolve:"
+"""A next hop that an operator gave: the address is looked up again, as when the message came."""
 QUARANTINE = "quarantine: "
 """A reason to hold that begins so is the quarantine's."""
 
@@ -68,7 +70,7 @@ class Leased:
     row       identifies the recipient in the queue
     site      what concurrency and rates count by: the recipient's domain, or "local"
     attempts  finished attempts so far
-    route     a next hop that an operator gave it, as config ``routes`` has them; "": where it goes by itself
+    route     a next hop that an operator gave it, as config ``routes`` has them, or RESOLVE; "": where it goes by itself
     """
 
     row: int
@@ -125,8 +127,11 @@ class Route:
     transport  "smtp", "lmtp", "pipe" or "local"
     host       name or address literal, None: MX of the recipient's domain
     port       0: the transport's default
+    path       Unix socket of "smtp" and "lmtp"; of "pipe" the name of a program in hooks_dir/pipe.d
     tls        "none", "may", "encrypt", "implicit"
     credentials name and password for AUTH, or None; never logged
+    token_file a file with an OAuth token instead of the password, read at each login
+    source     our address to connect from, or "": as config ``outbound.source_addresses`` says
     """
 
     transport: Literal["smtp", "lmtp", "pipe", "local"]
@@ -135,6 +140,8 @@ class Route:
     path: str = ""
     tls: Literal["none", "may", "encrypt", "implicit"] = "may"
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    token_file: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,9 @@ class QueueRow:
     user: str = ""
     priority: int = 0
     route: str = ""
+    transport: Transport = "remote"
+    orcpt: str | None = None
+    notify: tuple[str, ...] = ()
 
 
 # ---- what a hook of mode "first answer" says about a custom delivery -------------------------------------------------

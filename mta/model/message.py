@@ -114,6 +114,7 @@ class QueuedRecipient:
     hold       not "": kept until released, with this reason
     due        wall-clock seconds of the first attempt; 0.0: at once
     placement  where in the mailboxes of ``user``, when that is decided: no hook is asked again
+    route      as of Leased
     """
 
     address: Address
@@ -124,6 +125,7 @@ class QueuedRecipient:
     hold: str = ""
     due: float = 0.0
     placement: Placement | None = None
+    route: str = ""
 
 
 PRIORITY_STEP = 600.0

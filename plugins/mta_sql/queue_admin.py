@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mta.model.address import Address
-from mta.model.delivery import ERROR_HOLD, QUARANTINE, QueueRow, State
+from mta.model.delivery import ERROR_HOLD, QUARANTINE, RESOLVE, QueueRow, State
 from mta.model.ids import QueueId
 from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter, Shape
 from mta_sql.dialect import Connection
@@ -24,7 +24,7 @@ PIECE = 2000
 _FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
 _LIST = (
     "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble, "
-    "m.origin, m.login, m.priority, q.route"
+    "m.origin, m.login, m.priority, q.route, q.transport, q.orcpt, q.notify"
 ) + _FROM
 _FOUND = "SELECT q.id, q.message_id, q.local, q.domain" + _FROM
 _STATES = {
@@ -155,6 +155,9 @@ def _row(row: Any, now: float) -> QueueRow:
         user=of[1],
         priority=of[2],
         route=of[3],
+        transport=of[4],
+        orcpt=of[5],
+        notify=tuple(of[6].split()),
     )
 
 
@@ -206,14 +209,15 @@ def release(now: float) -> Change:
 
 
 def reroute(route: str, now: float) -> Change:
-    """Not those in somebody's hands; mailboxes have no next hop."""
+    """Not those in somebody's hands; mailboxes have no next hop, but any address can be looked up again."""
+    which = "1 = 1" if route == RESOLVE else "q.transport = 'remote'"
 
     def run(tx: Transaction, found: Sequence[Found]) -> None:
         note(tx, found, "rerouted", route=route)
         tx.execute(_REROUTE, (clean(route), now, now, ids(tx, found)))
         tx.effects.queued = True
 
-    return Change(run, "q.transport = 'remote' AND NOT (q.hold = '' AND q.owner <> '' AND q.ready > ?)", (now,))
+    return Change(run, which + " AND NOT (q.hold = '' AND q.owner <> '' AND q.ready > ?)", (now,))
 
 
 def delete() -> Change:

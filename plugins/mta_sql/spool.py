@@ -26,8 +26,8 @@ _MESSAGE = (
     " priority, deliver_by, by_mode, requiretls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 INSERT_RECIPIENT = (
-    "INSERT INTO queue (message_id, local, domain, transport, site, user_id, orcpt, notify, due, hold, ready, placement)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO queue (message_id, local, domain, transport, site, user_id, orcpt, notify, due, hold, ready, placement, route)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -131,4 +131,5 @@ def recipient_row(message: int, recipient: QueuedRecipient, due: float) -> tuple
         clean(recipient.hold),
         None if recipient.hold else due,
         from_placement(recipient.placement),
+        clean(recipient.route),
     )

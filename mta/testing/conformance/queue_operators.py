@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from mta.model.delivery import ERROR_HOLD, Outcome, Trouble
+from mta.model.delivery import ERROR_HOLD, RESOLVE, Outcome, Trouble
 from mta.model.ids import QueueId
 from mta.model.message import QueuedRecipient
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake
@@ -166,6 +166,8 @@ class QueueOperatorsConformance:
             assert await queue.reroute(QueueFilter(recipient="a@x.test"), "", now=NOW) == 1
             [mine] = await lease(db)
             assert mine.route == ""
+            assert await queue.reroute(QueueFilter(recipient=str(user.address)), RESOLVE, now=NOW) == 0  # in our hands
+            assert await queue.reroute(QueueFilter(recipient=str(user.address)), RESOLVE, now=NOW + 61) == 1
             [record] = await db.traces.find("OPS")
             assert next(step["recipients"] for step in record.steps if step["result"] == "rerouted") == ["a@x.test", "b@x.test"]
 
@@ -182,11 +184,23 @@ class QueueOperatorsConformance:
             assert not await queue.edit(QueueId("OPS"), remove=[a], add=[to("d@x.test")], now=NOW)
             assert not await queue.edit(QueueId("OPS"), remove=[b, 10**9], now=NOW)
             assert await queue.count() == 3
-            more = [to("a@x.test"), to("d@x.test", orcpt="rfc822;b@x.test", notify=frozenset({"NEVER"})), to("e@x.test")]
+            more = [
+                to("a@x.test"),
+                to("d@x.test", orcpt="rfc822;b@x.test", notify=frozenset({"NEVER"}), route=RESOLVE),
+                to("e@x.test"),
+            ]
             assert await queue.edit(QueueId("OPS"), remove=[b, c], add=more, now=NOW)
             d, e = await lease(db)
             assert addresses([d, e]) == ["d@x.test", "e@x.test"]
-            assert (d.orcpt, d.notify, d.message.id, d.due) == ("rfc822;b@x.test", frozenset({"NEVER"}), "OPS", NOW)
+            assert (d.orcpt, d.notify, d.message.id, d.due, d.route) == (
+                "rfc822;b@x.test",
+                frozenset({"NEVER"}),
+                "OPS",
+                NOW,
+                RESOLVE,
+            )
+            row = (await queue.list(QueueFilter(rows=(d.row,)), now=NOW))[0]
+            assert (row.orcpt, row.notify, row.transport, row.route) == ("rfc822;b@x.test", ("NEVER",), "remote", RESOLVE)
             [record] = await db.traces.find("OPS")
             assert record.steps[-1]["removed"] == ["b@x.test", "c@x.test"]
             assert record.steps[-1]["added"] == ["d@x.test", "e@x.test"]

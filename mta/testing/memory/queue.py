@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from mta.model.delivery import ERROR_HOLD, QUARANTINE, Leased, Outcome, QueuedMessage, QueueRow, State, Trouble
+from mta.model.delivery import ERROR_HOLD, QUARANTINE, RESOLVE, Leased, Outcome, QueuedMessage, QueueRow, State, Trouble
 from mta.model.errors import NoSuchUser, TemporaryFailure
 from mta.model.ids import BlobId, QueueId, UserId
 from mta.model.message import Intake, LocalDelivery, QueuedRecipient, first_due
@@ -64,7 +64,7 @@ def take(data: Data, change: Change, intake: Intake) -> None:
     )
     for recipient in intake.queued:
         row = data.next()
-        data.queue[row] = Queued(row, message, recipient, first_due(intake, recipient), hold=recipient.hold)
+        data.queue[row] = Queued(row, message, recipient, first_due(intake, recipient), hold=recipient.hold, route=recipient.route)
         change.queued = True
     for notification in intake.notifications:
         change.note(notification.hook, notification.payload)
@@ -211,7 +211,8 @@ class MemoryQueue:
         return self._make_due(found, now)
 
     async def reroute(self, wanted: QueueFilter, route: str, *, now: float) -> int:
-        found = [q for q in self._matching(wanted, now) if q.recipient.transport == "remote" and _listed(q, now).state != "leased"]
+        found = [q for q in self._matching(wanted, now) if _listed(q, now).state != "leased"]
+        found = [q for q in found if q.recipient.transport == "remote" or route == RESOLVE]
         with Change(self._data, self._options) as change:
             for queued in found:
                 queued.route, queued.due, queued.owner = route, now, ""
@@ -230,7 +231,7 @@ class MemoryQueue:
         with Change(self._data, self._options) as change:
             for recipient in new:
                 row = self._data.next()
-                self._data.queue[row] = Queued(row, message, recipient, now, hold=recipient.hold)
+                self._data.queue[row] = Queued(row, message, recipient, now, hold=recipient.hold, route=recipient.route)
                 change.queued = True
         step = {"at": time.time(), "stage": "operator", "result": "edited"}
         self._step(
@@ -311,6 +312,9 @@ def _listed(queued: Queued, now: float) -> QueueRow:
         user=message.user,
         priority=message.priority,
         route=queued.route,
+        transport=queued.recipient.transport,
+        orcpt=queued.recipient.orcpt,
+        notify=tuple(sorted(queued.recipient.notify)),
     )
 
 

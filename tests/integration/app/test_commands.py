@@ -1,6 +1,7 @@
 """Commands over a real database, before the first start: listings, exit statuses, messages."""
 # SPDX-License-Identifier: Apache-2.0
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -10,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from mta.model.address import Address
+from mta.model.ids import QueueId
+from mta.model.message import Intake, OctetContent, QueuedRecipient
 from mta.testing.server import MailServer
+from mta_hooks.backends.database import DatabaseOptions
+from mta_sql import open_database
 
 ALICE = "alice@example.test"
 
@@ -103,6 +109,51 @@ def test_queue(server):
     assert "not in the queue" in run(server, "queue", "show", "nosuch", status=67)
     assert run(server, "queue", "flush") == "0 recipients will be tried now\n"
     run(server, "trace", "nobody@nowhere.test", status=67)
+
+
+def test_queue_by_filter(server):
+    rows_of = [("bob@exmaple.net", ""), ("carol@example.net", ""), ("dan@example.net", "quarantine: score 9")]
+    queued = tuple(QueuedRecipient(Address.parse(who), "remote", hold=hold, orcpt="rfc822;o@x") for who, hold in rows_of)
+    intake = Intake(QueueId("F1"), "submission", None, OctetContent(b"A: b\r\n\r\n"), time.time() - 700, queued=queued)
+    asyncio.run(accept(server, intake))
+
+    def waits(*words):
+        return [(row["recipient"], row["state"], row["route"]) for row in rows(server, "queue", "list", *words)]
+
+    assert run(server, "queue", "hold", "--domain", "example.net", "--dry-run") == "1 recipient would be held\n"
+    assert json.loads(run(server, "queue", "flush", "--dry-run", "--json")) == {
+        "recipients": 2, "done": "will be tried now", "dry_run": True
+    }  # fmt: skip
+    assert run(server, "queue", "delete", "--all", "--dry-run") == "3 recipients would be deleted\n"
+    assert (
+        "Remove 3 recipients without a bounce?"
+        in server.cli("queue", "delete", "--all", octets=b"n\n", check=False).stdout.decode()
+    )
+    assert run(server, "queue", "edit", "F1", "--replace", "bob@exmaple.net=bob@example.net", "--add", "eve@x.test") == (
+        "1 taken out, 2 put in\n"
+    )
+    assert "no recipient of F1" in run(server, "queue", "edit", "F1", "--remove", "bob@exmaple.net", status=64)
+    assert run(server, "queue", "edit", "F1", "--remove", "eve@x.test", "--dry-run") == "1 taken out, 0 put in (not done)\n"
+    assert json.loads(run(server, "queue", "edit", "F1", "--remove", "eve@x.test", "--json"))["removed"] == 1
+    assert waits() == [
+        ("carol@example.net", "due", ""), ("dan@example.net", "quarantine", ""), ("bob@example.net", "due", "resolve:")
+    ]  # fmt: skip
+    assert run(server, "queue", "reroute", "--recipient", "carol@example.net", "--to", "smtp://h:26") == "1 recipient rerouted\n"
+    assert "--to" in run(server, "queue", "reroute", "F1", "--to", "gopher://x", status=64)
+    assert run(server, "queue", "requeue", "--state", "quarantine") == "1 recipient will be looked up again\n"
+    assert waits("--state", "quarantine") == [("dan@example.net", "quarantine", "resolve:")]
+    assert waits("--text", "CAROL") == [("carol@example.net", "due", "smtp://h:26")]
+    assert run(server, "queue", "release", "--state", "quarantine") == "1 recipient released\n"
+    [shape] = rows(server, "queue", "stats", "--by", "age")
+    assert (shape["site"], shape["total"], shape["20"]) == ("example.net", 3, 3)
+    assert run(server, "queue", "delete", "F1", "--yes") == "3 recipients deleted\n"
+
+
+async def accept(server, intake):
+    database = open_database("sqlite", DatabaseOptions(data_dir=str(server.data_dir), reserve=0))
+    await database.open()
+    await database.spool.accept(intake)
+    await database.close()
 
 
 def test_config_commands(server, tmp_path):

@@ -74,7 +74,7 @@ def test_plugins_say_for_which_rows_a_command_is_done(server):
         ["hold", {"by": "command", "reason": "why"}, "q1", "s@example.test", ["kept@x.test", "gone@x.test"], "submission",
          "s@example.test", ""]
     ]  # fmt: skip
-    assert left() == {"kept": "due", "gone": "held", "held": "held", "junk": "held"}
+    assert left() == {"kept": "due", "gone": "held", "held": "held", "junk": "quarantine"}
     out, status, err = run("release", "--all", check=False)
     assert (out, status) == ("", 75)
     assert "mta: rules: queue_admin: ValueError: nobody does that here" in err

@@ -162,7 +162,7 @@ class Relay:
             while True:
                 await asyncio.sleep(0.005)
                 rows = await self.db.queue.list(QueueFilter(everything=True), now=self.clock.now())
-                if self.runner.in_hand == 0 and all(row.state in ("waiting", "held", "error") for row in rows):
+                if self.runner.in_hand == 0 and all(row.state in ("waiting", "held", "error", "quarantine") for row in rows):
                     return rows
 
     async def later(self, seconds):

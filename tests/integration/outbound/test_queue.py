@@ -9,12 +9,15 @@ import time
 import pytest
 
 from mta.model.address import Address
+from mta.model.delivery import RESOLVE
 from mta.model.message import QueuedRecipient
 from mta.testing.server import free_port
 from mta.testing.sink import Rule, Sink
 from mta_hooks import Deferred, Delivered, Failed, Route, hookimpl
+from mta_hooks.backends.queue import QueueFilter
 
 DAY = 86400.0
+EVERYTHING = QueueFilter(everything=True)
 
 
 def run(relay, body, *, plugins=(), sink=None, data=None, **config):
@@ -514,3 +517,60 @@ def test_notifications_are_rows_of_the_outbox(relay):
         assert told["delivered", "good@dest.test"]["result"] == "relayed"
 
     run(relay, body, plugins=[delivered, deferred, bounced])
+
+
+# ---- operators
+
+
+def test_a_flush_dials_a_site_that_was_down(relay):
+    async def body(r, sink, bob):
+        await sink.stop()
+        await r.queue("x@dest.test")
+        [row] = await r.settled()
+        assert row.last_reply.startswith("451 4.4.1")
+        async with Sink(port=sink.port) as back:
+            r.clock.turn(1)
+            await r.db.queue.flush(EVERYTHING, now=r.clock.now())
+            r.wake()
+            [row] = await r.settled()
+            assert (back.count, row.attempts) == (0, 2), "without the operator a site that is down costs no connection"
+            await r.db.queue.flush(EVERYTHING, now=r.clock.now())
+            r.runner.forgive()
+            assert await r.settled() == []
+            assert back.count == 1
+
+    run(relay, body)
+
+
+def test_an_operator_names_another_next_hop(relay):
+    async def body(r, sink, bob):
+        async with Sink() as other:
+            await r.queue(QueuedRecipient(Address("x", "dest.test"), "remote", hold="wait"), "y@dest.test")
+            [row] = await r.settled()
+            assert await r.db.queue.reroute(EVERYTHING, f"smtp://127.0.0.1:{other.port}", now=r.clock.now()) == 1
+            await r.db.queue.release(EVERYTHING, now=r.clock.now())
+            assert await r.settled() == []
+            assert (sink.count, other.count) == (1, 1)
+            await r.queue(QueuedRecipient(Address("z", "dest.test"), "remote", route="carrier://pigeon"))
+            [row] = await r.settled()
+            assert row.last_reply.startswith("451 4.3.5 the next hop given by an operator cannot be used")
+
+    run(relay, body)
+
+
+def test_addresses_are_looked_up_again(relay):
+    async def body(r, sink, bob):
+        anew = {"route": RESOLVE, "notify": frozenset({"FAILURE"})}
+        rows = [
+            QueuedRecipient(Address(name, domain), "remote", **anew) for name, domain in (("bob", "here.test"), ("x", "dest.test"))
+        ]
+        await r.queue(*rows, QueuedRecipient(Address("gone", "here.test"), "remote", route=RESOLVE), id="OLD")
+        assert await r.settled() == []
+        mail = await r.inbox(bob)
+        assert any(b"Subject: hello" in one and b"Received: by mx.here.test" in one for one in mail)
+        assert any(b"550 5.1.1" in one and b"gone@here.test" in one for one in mail), "its sender hears of who is nobody"
+        assert (len(mail), sink.count) == (2, 1)
+        [record] = await r.db.traces.find("OLD")
+        assert [step["result"] for step in record.steps if step.get("recipient") == "bob@here.test"] == ["expanded"]
+
+    run(relay, body)
