@@ -69,12 +69,6 @@ class Imap(Section):
     ] = ()
 
 
-    shared: Annotated[
-        tuple[str, ...],
-        Field(description="Accounts whose mailboxes appear below shared/ADDRESS/, not user/ADDRESS/, to those they are shared with."),
-    ] = ()
-
-
 class Certificate(Section):
     certificate: Annotated[FilePath, Field(description="PEM file: certificate and chain.")]
     key: Annotated[FilePath, Field(description="PEM file of its private key.")]
@@ -138,6 +132,20 @@ class Auth(Section):
     ] = None
 
 
+class HopLogin(Section):
+    username: Annotated[str, Field(description="Name for AUTH.")]
+    password: Annotated[str | None, Field(repr=False, description="Password: ${ENV} or file:/path.")] = None
+    token_file: Annotated[
+        FilePath | None, Field(description="File with an OAuth token instead (XOAUTH2), read at each login: keep it fresh.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> "HopLogin":
+        if (self.password is None) == (self.token_file is None):
+            raise ValueError("give a password or a token_file, not both")
+        return self
+
+
 class Relay(Section):
     networks: Annotated[tuple[Network, ...], Field(description="Clients that may send to any domain without authentication.")] = ()
     smarthost: Annotated[str | None, Field(description="Next hop for all remote mail: smtp://host:port, smtps://host:port.")] = None
@@ -149,6 +157,9 @@ class Relay(Section):
         Literal["none", "may", "encrypt"],
         Field(description="STARTTLS at the smarthost: may is opportunistic, encrypt insists and verifies."),
     ] = "may"
+    credentials: Annotated[
+        dict[str, HopLogin], Field(description="Logins at next hops that routes name, by host or host:port; for the smarthost too.")
+    ] = {}
 
 
 class Smtp(Section):
@@ -215,7 +226,11 @@ class Limits(Section):
     ] = 1000
     connections: Annotated[int, Field(ge=1, description="Connections of all protocols in one worker.")] = 10_000
     connections_per_client: Annotated[
-        int, Field(ge=1, description="SMTP connections, and HTTP ones, from one address in one worker; relay networks are exempt.")
+        int,
+        Field(
+            ge=1,
+            description="SMTP connections, and HTTP ones, from one address (SMTP: or IPv6 /64) in one worker; relay networks are exempt.",
+        ),
     ] = 50
     errors: Annotated[int, Field(ge=1, description="Refused commands on one connection before it is closed.")] = 20
     command_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a command (RFC 5321 §4.5.3.2.7: 5 minutes).")] = (
@@ -223,6 +238,9 @@ class Limits(Section):
     )
     data_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for the next piece of a message.")] = 180.0
     transaction_timeout: Annotated[Seconds, Field(ge=10, description="Longest time for one message from DATA to its end.")] = 3600.0
+    data_rate: Annotated[
+        int, Field(ge=0, le=10**6, description="Octets a second that a message has to come with at least, counted from its sixth minute on.")
+    ] = 100
     received: Annotated[int, Field(ge=10, le=200, description="Received lines above which a message loops.")] = 50
     memory_per_message: Annotated[
         Size, Field(ge=65536, description="Octets of one message kept in memory before it goes to a file.")
@@ -384,7 +402,15 @@ class Config(Section):
     imap: Annotated[Imap, Field(description="What IMAP clients see.")] = Imap()
     relay: Annotated[Relay, Field(description="Who may send through us, and by which next hop.")] = Relay()
     routes: Annotated[
-        dict[str, str], Field(description="Next hop by domain, before MX: smtp://host:port lmtp://host:port lmtp+unix:/path.")
+        dict[str, str],
+        Field(
+            description="Next hop by domain, before MX: smtp://host:port smtps://host:port lmtp://host:port lmtp+unix:/path smtp+unix:/path, "
+            "pipe:NAME (a program in hooks_dir/pipe.d), or mx."
+        ),
+    ] = {}
+    routes_by_sender: Annotated[
+        dict[str, str],
+        Field(description="Next hop by the envelope sender's address or domain ('<>': the null sender), after routes, before the smarthost."),
     ] = {}
     tls_policies: Annotated[
         dict[str, Literal["none", "may", "require", "encrypt", "dane"]],

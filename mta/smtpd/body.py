@@ -21,6 +21,10 @@ SWALLOW = 16 * 2**20
 """Octets of a refused message that are read, so that the client comes to its end and hears why."""
 
 
+TRICKLE = 300.0
+"""Seconds in which a message may come as slowly as it likes."""
+
+
 def is_heard(link: SmtpProtocol) -> bool:
     """Somebody wants to judge a message before or while it arrives."""
     hooks = link.server.hooks
@@ -41,7 +45,7 @@ async def let_in(link: SmtpProtocol, transaction: MailTransaction) -> Reply | St
 class Body:
     """The content so far, and whether it will be taken. ``deadline``: loop time at which the peer must have come to its end."""
 
-    __slots__ = ("_content", "_detail", "_link", "_refusal", "_stream", "_swallowed", "deadline", "transaction")
+    __slots__ = ("_began", "_content", "_detail", "_link", "_refusal", "_stream", "_swallowed", "transaction")
 
     def __init__(self, link: SmtpProtocol, transaction: MailTransaction, stream: Stream | None) -> None:
         server = link.server
@@ -52,7 +56,16 @@ class Body:
         self._refusal: Reply | None = None
         self._detail = ""
         self._swallowed = 0
-        self.deadline = server.time() + server.transaction_timeout
+        self._began = server.time()
+
+    @property
+    def deadline(self) -> float:
+        """Nobody holds us for long with a message that trickles."""
+        server = self._link.server
+        latest = self._began + server.transaction_timeout
+        if not server.data_rate:
+            return latest
+        return min(latest, self._began + TRICKLE + (self._content.size + self._swallowed) / server.data_rate)
 
     @property
     def overdue(self) -> Reply:

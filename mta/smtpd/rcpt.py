@@ -5,6 +5,7 @@ relay (authenticated, a relay network, the local socket).
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import re
 from dataclasses import replace
 
 from mta.directory.resolve import Resolution
@@ -24,6 +25,9 @@ from mta.smtpd.verdicts import refused
 from mta.wire.smtp.command import Rcpt
 from mta.wire.smtp.params import read_notify, read_orcpt
 
+_ROUTED = re.compile("[%!@]")
+_PATIENCE = 5
+"""Refused commands of a connection before unknown recipients are answered slowly."""
 _ACCEPTED, _REFUSED, _DEFERRED = (RECIPIENTS[result] for result in ("accepted", "refused", "deferred"))
 
 
@@ -47,6 +51,9 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
             return replies.NO_PARAMETER
         elif problem := check(value):
             return Reply(501, "5.5.4", problem)
+    if _ROUTED.search(address.local) and not link.trusted and not link.peer.user:
+        # "a%b@ours", "b!a@ours", "a@b"@ours: some host behind us may read it again, and send it where we would not
+        return _refuse(link, transaction, Recipient(address, address), replies.NO_ROUTING)
     if not address.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     recipient = Recipient(address, address, orcpt, notify, params)
@@ -71,6 +78,8 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
     let_in = verdict is not None and verdict.action is Action.ACCEPT
     if resolution.refusal is not None:
         if not let_in:
+            if link.errors >= _PATIENCE and not link.trusted:
+                await link.server.clock.sleep(link.server.error_delay)
             return _refuse(link, transaction, recipient, resolution.refusal)
         resolution = Resolution(local=(HookTarget(recipient.address),))
     elif not resolution.is_ours and not let_in and not link.trusted and not link.peer.user:

@@ -11,7 +11,7 @@ import pwd
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -104,7 +104,8 @@ class SmtpServer:
         self.message_size, self.memory = limits.message_size, limits.memory_per_message
         self.max_recipients, self.max_errors = limits.recipients, limits.errors
         self.command_timeout, self.data_timeout = limits.command_timeout, limits.data_timeout
-        self.transaction_timeout = limits.transaction_timeout
+        self.transaction_timeout, self.data_rate = limits.transaction_timeout, limits.data_rate
+        self._greeting_delay, self.error_delay = config.smtp.greeting_delay, config.smtp.error_delay
         self.max_failures, self.failure_delay = config.auth.max_failures, config.auth.failure_delay
         self.spool_folder = os.path.join(config.data_dir, "tmp")
         self._plaintext = config.auth.plaintext_without_tls
@@ -180,22 +181,42 @@ class SmtpServer:
 
     def admit(self, link: SmtpProtocol) -> Step:
         """The greeting, or why there is none. The client's address is the true one by now."""
-        peer = link.peer
+        peer, spec = link.peer, link.spec
         if peer.client_ip:
             link.trusted = self._is_relay(peer.client_ip)
-            count = self._clients.get(peer.client_ip, 0) + 1
-            self._clients[peer.client_ip] = count
-            link.counted = peer.client_ip
+            link.counted = site_of(peer.client_ip)
+            self._clients[link.counted] = count = self._clients.get(link.counted, 0) + 1
             if count > self._max_per_client and not link.trusted:
                 self.log.info("smtp.too_many_connections", client=peer.client_ip, session=peer.id)
                 if self.refusals is not None:
                     self.refusals.add("connect", replies.TOO_MANY_CONNECTIONS, peer)
                 link.reason = "refused"
                 return replies.TOO_MANY_CONNECTIONS
-        if self._draining or len(self._links) > self._max_connections:
+        room = self._max_connections
+        if spec.protocol == "smtp" and not link.trusted:
+            room -= room // 10  # users and our own hosts come in when strangers fill the rest
+        if self._draining or len(self._links) > room:
             link.reason = "refused"
             return replies.SHUTDOWN if self._draining else replies.BUSY
         self.log.debug("smtp.connected", session=peer.id, client=peer.client_ip, listener=link.spec.url)
+        if self._greeting_delay and spec.protocol == "smtp" and not link.trusted:
+            return self._quiet(link)
+        return self._met(link)
+
+    async def _quiet(self, link: SmtpProtocol) -> Reply:
+        """Who speaks before the greeting is no mail server (RFC 5321 §3.1)."""
+        await self.clock.sleep(self._greeting_delay)
+        if link.lines.waiting:
+            link.reason = "refused"
+            self.log.info("smtp.early", session=link.peer.id, client=link.peer.client_ip)
+            if self.refusals is not None:
+                self.refusals.add("connect", replies.EARLY, link.peer)
+            return replies.EARLY
+        greeting = self._met(link)
+        return greeting if isinstance(greeting, Reply) else await greeting
+
+    def _met(self, link: SmtpProtocol) -> Reply | Coroutine[Any, Any, Reply]:
+        peer = link.peer
         if self.hooks.smtp_connect is None and (self.hooks.smtp_tls is None or not peer.tls):
             return self._greeting(link)
         return self._judged(link)
@@ -286,6 +307,12 @@ class SmtpServer:
     def _in_relay_network(self, client: str) -> bool:
         address = ip_address(client)
         return any(address in network for network in self._relay)
+
+
+@lru_cache(maxsize=4096)
+def site_of(client: str) -> str:
+    """Who counts as one client: an IPv4 address, or the /64 that one IPv6 host can draw from."""
+    return str(ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
 def offers(config: Config) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from inspect import isawaitable
 from types import SimpleNamespace
 from typing import Any
 
-from mta.config.sections import Auth, Config, Limits, Relay, Smtp, Spam, Submission
+from mta.config.sections import Auth, Config, Limits, Relay, Section
 from mta.directory.login import Login
 from mta.directory.resolve import Resolver
 from mta.model.address import Address
@@ -159,7 +159,7 @@ class FakeTransport(asyncio.Transport):
 class SmtpSite:
     """``users``: address to password; ``aliases``: address to targets. Domain ``example.test`` is ours.
 
-    ``hooks`` and ``database`` take the place of the fakes, and of ``users`` and ``aliases``.
+    ``hooks`` and ``database`` take the place of the fakes, and of ``users`` and ``aliases``. ``sections``: further ones of the config.
     """
 
     def __init__(
@@ -170,13 +170,11 @@ class SmtpSite:
         relay: tuple[str, ...] = (),
         plaintext: bool = False,
         limits: Mapping[str, Any] | None = None,
-        spam: Spam | None = None,
-        smtp: Smtp | None = None,
-        submission: Submission | None = None,
         tls: ssl.SSLContext | None = None,
         data_dir: str = "/nonexistent",
         hooks: Any = None,
         database: Any = None,
+        **sections: Section,
     ) -> None:
         self.users = dict(users or {"alice@example.test": "secret", "bob@example.test": "hidden"})
         self.aliases = dict(aliases or {})
@@ -198,31 +196,14 @@ class SmtpSite:
             relay=Relay(networks=relay),
             auth=Auth(plaintext_without_tls=plaintext),
             limits=Limits(**(limits or {})),
-            spam=spam or Spam(),
-            smtp=smtp or Smtp(),
-            submission=submission or Submission(),
+            **sections,  # type: ignore[arg-type]
         )
         resolver = Resolver(self.hooks, frozenset(self.config.domains), self.log, self.config.hostname)
-        self.pipeline = Pipeline(
-            config=self.config,
-            hooks=self.hooks,
-            resolver=resolver,
-            database=database or SimpleNamespace(spool=self.spool),
-            clock=self.clock,
-            log=self.log,
-            hostname=self.config.hostname,
-        )
-        self.server = SmtpServer(
-            config=self.config,
-            hooks=self.hooks,
-            login=Login(self.hooks, self.log),
-            pipeline=self.pipeline,
-            resolver=resolver,
-            clock=self.clock,
-            log=self.log,
-            tls=tls,
-            tasks=self.tasks,
-        )
+        shared: Any = {"config": self.config, "hooks": self.hooks, "resolver": resolver, "clock": self.clock, "log": self.log}
+        where = database or SimpleNamespace(spool=self.spool)
+        self.pipeline = Pipeline(**shared, database=where, hostname=self.config.hostname)
+        login = Login(self.hooks, self.log)
+        self.server = SmtpServer(**shared, login=login, pipeline=self.pipeline, tls=tls, tasks=self.tasks)
 
     def hook(self, name: str, function: Callable[..., Any]) -> FakePlan:
         """Let ``function`` implement a hook; the plan keeps the calls."""

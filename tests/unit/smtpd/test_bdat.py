@@ -169,9 +169,13 @@ def test_no_cutting_changes_what_is_said_and_stored(octets: bytes, cuts: list[in
     one, other = SmtpSite(), SmtpSite()
     whole, _ = converse(one, octets)
     cut, _ = converse(other, *pieces)
-    masked = [re.sub(r"queued as \S+", "queued", line) for line in whole]
-    assert masked == [re.sub(r"queued as \S+", "queued", line) for line in cut]
+    assert [_masked(line) for line in whole] == [_masked(line) for line in cut]
     assert [_body(m.content.raw()) for m in one.spool.accepted] == [_body(m.content.raw()) for m in other.spool.accepted]
+
+
+def _masked(line: str) -> str:
+    """Without the message's id; and of several faults any one may be named."""
+    return re.sub(r"queued as \S+|(bare CR|bare LF|NUL) in the message", "…", line)
 
 
 def _body(stored: bytes) -> bytes:

@@ -408,7 +408,7 @@ def test_a_slow_message_lives_until_the_transaction_time_out() -> None:
         await talk(ENVELOPE)
         for _ in range(36):
             site.clock.advance(100)
-            assert await talk(b"x\r\n") == ""
+            assert await talk(b"x" * 9998 + b"\r\n") == ""
             site.server._look()
             assert not transport.gone
         site.clock.advance(1)
