@@ -33,6 +33,8 @@ def _logged_in(server: "ImapServer") -> bytes:
         words.append(b"ACL RIGHTS=kxte LIST-MYRIGHTS")
     if server.stable_ids:
         words.append(b"OBJECTID")
+    if server.save_dates is not None:
+        words.append(b"SAVEDATE")
     if server.replacing is not None:
         words.append(b"REPLACE")
     return b" ".join(words)

@@ -6,6 +6,7 @@ Any number of mailboxes with equal flags take two statements.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,9 +27,9 @@ _SET = (
 _RETURNING = " RETURNING id, uid_next - 1, highest_modseq, user_id, name, " + LIMITED
 _TAKE_ONE = _SET + " WHERE id = ?" + _RETURNING
 _TAKE_MANY = _SET + " WHERE id IN ARRAY ?" + _RETURNING
-_COLUMNS = "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id)"
-_PUT_ONE = _COLUMNS + " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_MANY = _COLUMNS + " SELECT id, uid_next - 1, highest_modseq, ?, ?, ?, ?, ? FROM mailboxes WHERE id IN ARRAY ?"  # noqa: S608
+_COLUMNS = "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, saved)"
+_PUT_ONE = _COLUMNS + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_MANY = _COLUMNS + " SELECT id, uid_next - 1, highest_modseq, ?, ?, ?, ?, ?, ? FROM mailboxes WHERE id IN ARRAY ?"  # noqa: S608
 _FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ?"
 _FIND_INBOXES = "SELECT user_id, id FROM mailboxes WHERE user_id IN ARRAY ? AND name = 'INBOX'"
 _USER = "SELECT 1 FROM users WHERE id = ?"
@@ -84,17 +85,18 @@ def _put(
 ) -> list[tuple[int, int, int, int, str, int]]:
     """Take a uid in each mailbox and insert the rows; returns (id, uid, modseq, user, name, what is limited)."""
     flags, keywords = kind
+    saved = int(time.time())
     deleted = 1 if flags & Flags.DELETED else 0
     counts = (size, 0 if flags & Flags.SEEN else 1, deleted, size * deleted)
     if len(mailboxes) == 1:
         [mailbox] = mailboxes
         rows: list[Any] = tx.execute(_TAKE_ONE, (*counts, mailbox)).fetchall()
         if rows:
-            tx.execute(_PUT_ONE, (mailbox, rows[0][1], rows[0][2], flags, keywords, date, size, blob))
+            tx.execute(_PUT_ONE, (mailbox, rows[0][1], rows[0][2], flags, keywords, date, size, blob, saved))
     else:
         ids = tx.array(mailboxes)
         rows = tx.execute(_TAKE_MANY, (*counts, ids)).fetchall()
-        tx.execute(_PUT_MANY, (flags, keywords, date, size, blob, ids))
+        tx.execute(_PUT_MANY, (flags, keywords, date, size, blob, saved, ids))
     return rows
 
 

@@ -127,6 +127,7 @@ messages = _clustered(
     _column("date", BigInteger),
     _column("size", BigInteger),
     _column("blob_id", BigInteger),
+    Column("saved", BigInteger),  # when it came into this mailbox; NULL: at ``date``, as far as we know
     PrimaryKeyConstraint("mailbox_id", "uid"),
     Index("messages_modseq", "mailbox_id", "modseq"),
     Index("messages_blob", "blob_id"),

@@ -13,6 +13,7 @@ from mta_sql import backlog, mailboxes, replacing, store_read, store_write
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.quotas import SqlQuotas
+from mta_sql.saved import SqlSaveDates
 from mta_sql.sharing import SqlAnnotations, SqlSharing
 from mta_sql.transaction import Transaction
 
@@ -32,6 +33,7 @@ class SqlStore:
         self.quotas = SqlQuotas(core)
         self.sharing = SqlSharing(core)
         self.annotations = SqlAnnotations(core)
+        self.save_dates = SqlSaveDates(core)
 
     # ---- mailboxes
 

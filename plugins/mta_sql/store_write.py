@@ -25,14 +25,16 @@ _COUNT = (
     "UPDATE mailboxes SET uid_next = uid_next + ?, highest_modseq = highest_modseq + 1, messages = messages + ?, unseen = unseen + ?,"
     " deleted = deleted + ?, size = size + ?, deleted_size = deleted_size + ? WHERE id = ? RETURNING highest_modseq"
 )
-_INSERT = "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _ROWS = "SELECT uid, modseq, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ?"
 _IN_LIST, _IN_RANGE = "uid IN ARRAY ?", "uid BETWEEN ? AND ?"
 _ROWS_DELETED = _ROWS + " AND flags & 8 <> 0 ORDER BY uid"
 _FLAG = "UPDATE messages SET flags = ?, keywords = ?, modseq = ? WHERE mailbox_id = ? AND "
 _COPY = (
-    "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id)"
-    " SELECT ?, ? + row_number() OVER (ORDER BY uid), ?, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ? AND "
+    "INSERT INTO messages (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, saved)"
+    " SELECT ?, ? + row_number() OVER (ORDER BY uid), ?, flags, keywords, date, size, blob_id, ? FROM messages WHERE mailbox_id = ? AND "
 )
 _BURY = (
     "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone)"
@@ -110,11 +112,12 @@ def append(
         sums.add(message.flags, body.size)
     modseq = _count(tx, mailbox, sums, uids=len(messages))
     quotas.check(tx, core, user, sums.size, sums.messages)
+    saved = int(time.time())
     rows = []
     for number, (message, body) in enumerate(zip(messages, bodies, strict=True)):
         keywords = " ".join(sorted(message.keywords))
         blob = insert_blob(tx, body)
-        rows.append((mailbox, uid_next + number, modseq, int(message.flags), keywords, message.date, body.size, blob))
+        rows.append((mailbox, uid_next + number, modseq, int(message.flags), keywords, message.date, body.size, blob, saved))
     tx.executemany(_INSERT, rows)
     if core.events:
         for row in rows:
@@ -212,7 +215,7 @@ def _copy_rows(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[R
     """Made by the database from its own rows: a third of what it costs to hand them back one by one."""
     modseq = _count(tx, target, _Sums(rows), uids=len(rows))
     among, params = _among(tx, [row.uid for row in rows])
-    tx.execute(_COPY + among, (target, first - 1, modseq, mailbox, *params))
+    tx.execute(_COPY + among, (target, first - 1, modseq, int(time.time()), mailbox, *params))
     if core.events:
         record(tx, core, "MessageAppend", target, range(first, first + len(rows)), details={"copied": True})
 

@@ -110,3 +110,10 @@ def sharing(operations: "Operations") -> None:
         column("uids", Text),
     )
     operations.create_index("flag_changes_mailbox", "flag_changes", ["mailbox_id"])
+
+
+def save_dates(operations: "Operations") -> None:
+    """7 to 8: when a message came into the mailbox where it is. Of those that are there already nothing better than their date is known."""
+    from sqlalchemy import BigInteger, Column
+
+    operations.add_column("messages", Column("saved", BigInteger))

@@ -24,7 +24,7 @@ from mta.testing.conformance.extras import AnnotationsConformance, QuotasConform
 from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
-from mta.testing.conformance.replacing import ReplacingConformance, StableIdsConformance
+from mta.testing.conformance.replacing import ReplacingConformance, SaveDatesConformance, StableIdsConformance
 from mta.testing.conformance.search import IndexableConformance, SearchConformance
 from mta.testing.conformance.separate import SeparateStoreConformance
 from mta.testing.conformance.spool import SpoolConformance
@@ -46,6 +46,7 @@ __all__ = [
     "QueueConformance",
     "QuotasConformance",
     "ReplacingConformance",
+    "SaveDatesConformance",
     "SearchConformance",
     "SeparateStoreConformance",
     "SharingConformance",

@@ -1,13 +1,15 @@
 """What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``save_dates``, ids that stay (mta_hooks.backends)."""
 # SPDX-License-Identifier: Apache-2.0
 
+import time
+
 import pytest
 
 from mta.model.errors import NoSuchMailbox, OverQuota
 from mta.model.ids import MailboxId, Uid
 from mta.model.mailbox import NewMessage
 from mta.model.message import Flags, OctetContent
-from mta.testing.conformance.backend import NOW, Backend, append, arrive, rows
+from mta.testing.conformance.backend import NOW, Backend, append, arrive, deliver, intake, rows
 from mta_hooks.backends import Database
 
 
@@ -66,5 +68,23 @@ class StableIdsConformance:
             await db.store.rename(user.id, "Sent", "Gone")
             assert [row.blob for row in await rows(db, sent)] == [blob, blob]
             assert (await db.store.mailbox(user.id, "Gone")).id == sent.id
+
+        backend.run(scenario)
+
+
+class SaveDatesConformance:
+    def test_the_moment_at_which_it_came_here(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            saved = db.store.save_dates.saved  # type: ignore[attr-defined]
+            user, inbox = await arrive(db)
+            start = int(time.time())
+            await append(db, inbox, 2)
+            await deliver(db, intake(user))
+            sent = await db.store.mailbox(user.id, "Sent")
+            await db.store.copy(inbox.id, [Uid(1)], sent.id)
+            await db.store.move(inbox.id, [Uid(2)], sent.id)
+            here, there = await saved(inbox.id, [Uid(1), Uid(2), Uid(3)]), await saved(sent.id, [Uid(1), Uid(2)])
+            assert (here.keys(), there.keys()) == ({1, 3}, {1, 2})
+            assert all(start <= at <= time.time() for at in (*here.values(), *there.values()))
 
         backend.run(scenario)

@@ -45,6 +45,7 @@ class Mailbox:
     recent: int = 1
     rows: dict[Uid, Row] = field(default_factory=dict)
     vanished: dict[Uid, Tombstone] = field(default_factory=dict)
+    saved: dict[Uid, int] = field(default_factory=dict)
     acl: dict[str, str] = field(default_factory=dict)
 
     def next_modseq(self) -> ModSeq:
@@ -55,6 +56,7 @@ class Mailbox:
         uid = Uid(self.uid_next)
         self.uid_next += 1
         self.rows[uid] = Row(uid, modseq, flags, keywords, date, size, blob)
+        self.saved[uid] = int(time.time())
         return uid
 
 

@@ -1,10 +1,10 @@
-"""``Quotas``, ``Sharing`` and ``Annotations`` in memory."""
+"""``Quotas``, ``Sharing``, ``Annotations`` and ``SaveDates`` in memory."""
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Mapping, Sequence
 
 from mta.model.errors import NoSuchUser
-from mta.model.ids import MailboxId, UserId
+from mta.model.ids import MailboxId, Uid, UserId
 from mta.model.mailbox import MailboxInfo
 from mta.model.quota import Usage
 from mta.testing.memory.data import Data
@@ -78,3 +78,12 @@ class MemoryAnnotations:
             return False
         self._data.annotations[(mailbox or 0, user or 0)] = kept
         return True
+
+
+class MemorySaveDates:
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    async def saved(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Mapping[Uid, int]:
+        box = self._data.get(mailbox)
+        return {uid: box.saved[uid] for uid in uids if uid in box.rows}

@@ -12,7 +12,7 @@ from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags
 from mta.model.search import Backlog
 from mta.testing.memory.data import Change, Data, Mailbox, Tombstone, deleted
-from mta.testing.memory.extras import MemoryAnnotations, MemoryQuotas, MemorySharing
+from mta.testing.memory.extras import MemoryAnnotations, MemoryQuotas, MemorySaveDates, MemorySharing
 from mta_hooks.backends.database import DatabaseOptions
 from mta_hooks.backends.store import FlagChange
 
@@ -26,6 +26,7 @@ class MemoryStore:
         self.quotas = MemoryQuotas(data)
         self.sharing = MemorySharing(data, options)
         self.annotations = MemoryAnnotations(data)
+        self.save_dates = MemorySaveDates(data)
 
     def _change(self) -> Change:
         return Change(self._data, self._options)
