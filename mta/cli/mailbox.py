@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from mta.cli.access import ADDRESS, with_database
+from mta.cli.mailbox_acl import acl
 from mta.cli.mailbox_reindex import reindex
 from mta.cli.output import json_option, progress, show
 from mta.model.address import Address
@@ -80,4 +81,5 @@ def verify(ctx: click.Context) -> None:
     click.echo("sound")
 
 
+mailbox.add_command(acl)
 mailbox.add_command(reindex)

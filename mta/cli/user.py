@@ -10,13 +10,14 @@ from typing import TextIO
 import click
 
 from mta.cli.access import ADDRESS, loaded, with_database
-from mta.cli.output import json_option, progress, show
+from mta.cli.output import json_option, progress, show, show_one
 from mta.cli.vetting import Vet, change_users
 from mta.config.units import parse_size
 from mta.directory.passwords import hash_password, scram_keys_of
 from mta.model.address import Address
 from mta.model.directory import User
-from mta.model.errors import MailError, NoSuchUser
+from mta.model.errors import ConfigError, MailError, NoSuchUser
+from mta_hooks.backends import extras_of
 from mta_hooks.backends.database import Database
 from mta_hooks.views import UserChange
 
@@ -155,21 +156,50 @@ def delete(ctx: click.Context, address: Address, yes: bool) -> None:
 
 @user.command()
 @click.argument("address", type=ADDRESS)
-@click.argument("size")
+@click.argument("size", required=False)
+@click.option("--messages", type=click.IntRange(min=0), help="How many messages it may hold; 0: unlimited.")
+@json_option
 @click.pass_context
-def quota(ctx: click.Context, address: Address, size: str) -> None:
-    """Set how much an account may hold; 0: unlimited.
+def quota(ctx: click.Context, address: Address, size: str | None, messages: int | None, as_json: bool) -> None:
+    """Set how much an account may hold; 0: unlimited. Without SIZE and --messages: show what it holds.
 
-    Example: mta user quota alice@example.org "2 GiB"
+    Example: mta user quota alice@example.org "2 GiB" --messages 100000
     """
-    octets = _size(size)
+    if size is None and messages is None:
+        show_one(with_database(ctx, lambda db: _held(db, address)), as_json)
+        return
+    octets = None if size is None else _size(size)
 
     async def work(db: Database, vet: Vet) -> None:
         known = await _known(db, address)
-        await vet(known.address, UserChange("quota", quota=octets))
-        await db.directory.set_quota(known.id, octets)
+        if octets is not None:
+            await vet(known.address, UserChange("quota", quota=octets))
+        if messages is not None:
+            quotas = extras_of(db.store).quotas
+            if quotas is None:
+                fix = "give a SIZE alone, or keep mailboxes in the database."
+                raise ConfigError("config", "storage.mailboxes", "mailboxes kept there have no limit of messages", fix)
+            await quotas.set_message_limit(known.id, messages)
+        if octets is not None:
+            await db.directory.set_quota(known.id, octets)
 
     change_users(ctx, work)
+
+
+async def _held(db: Database, address: Address) -> dict[str, object]:
+    known = await _known(db, address)
+    quotas = extras_of(db.store).quotas
+    if quotas is None:
+        [listed] = [one for one in await db.directory.users(known.address.domain) if one.id == known.id]
+        return {"address": str(known.address), "quota": known.quota or None, "used": listed.used}
+    usage = await quotas.usage(known.id)
+    return {
+        "address": str(known.address),
+        "quota": usage.octets_limit or None,
+        "used": usage.octets,
+        "quota_messages": usage.messages_limit or None,
+        "messages": usage.messages,
+    }
 
 
 async def _known(db: Database, address: Address) -> User:

@@ -10,6 +10,7 @@ held; it never loses one.
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
+from mta.directory.posting import posted_to
 from mta.local.deposit import Depositor
 from mta.model.address import Address
 from mta.model.delivery import Deferred, Delivered, Failed, Leased, Trouble
@@ -18,6 +19,7 @@ from mta.model.ids import UserId
 from mta.model.message import LocalDelivery, Placement
 from mta.model.pipe import read_pipe
 from mta.obs.log import Log
+from mta_hooks.backends.database import Database
 from mta_hooks.backends.directory import Directory
 from mta_hooks.views import Message
 
@@ -57,8 +59,16 @@ class LocalResult(NamedTuple):
 
 
 class LocalTransport:
-    def __init__(self, hooks: LocalHooks, directory: Directory, log: Log, depositor: Depositor | None = None) -> None:
-        """``depositor``: mailboxes are apart from the database."""
+    def __init__(
+        self,
+        hooks: LocalHooks,
+        directory: Directory,
+        log: Log,
+        depositor: Depositor | None = None,
+        database: Database | None = None,
+    ) -> None:
+        """``depositor``: mailboxes are apart from the database; ``database``: whose access lists say where a detail may post."""
+        self._database = database
         self.deposits = depositor is not None
         self._depositor = depositor
         self._hooks = hooks
@@ -70,9 +80,11 @@ class LocalTransport:
         """False: there is no hook, so a delivery is a decision and takes no time."""
         return self.deposits or self._hooks.deliver is not None or self._hooks.mailbox_deliver is not None
 
-    async def deliver(self, leased: Leased, load: Load) -> LocalResult:
-        """Raises nothing but what a bug raises; every failure of a hook or of the storage is a reply."""
+    async def deliver(self, leased: Leased, load: Load, named: str = "") -> LocalResult:
+        """Raises nothing but what a bug raises; every failure of a hook or of the storage is a reply. ``named``: the program of a route."""
         try:
+            if named:
+                return await self._pipe(leased, named, leased.address, load)
             if leased.placement is not None and leased.user is not None:
                 return await self._place(leased, leased.user, leased.placement)
             if leased.user is None and (program := read_pipe(leased.address)) is not None:
@@ -90,7 +102,7 @@ class LocalTransport:
         return _result(leased, await plan.first(recipient=leased.address, sender=leased.message.sender, message=await load()))
 
     async def _pipe(self, leased: Leased, name: str, alias: Address, load: Load) -> LocalResult:
-        """The program that an alias names; nobody else is asked."""
+        """The program that an alias or a route names; nobody else is asked."""
         plan = self._hooks.pipe(name)
         if plan is None:
             self._log.error("local.no_program", id=leased.message.id, recipient=str(alias), program=name)
@@ -102,6 +114,11 @@ class LocalTransport:
         if leased.user is None:
             return LocalResult(leased, "550 5.1.1 no such user here")
         placement = Placement()
+        if self._database is not None and "+" in leased.address.local:
+            owner = await self._directory.user_by_id(leased.user)
+            detail = "" if owner is None else _detail(leased.address, owner.address)
+            if detail and (folder := await posted_to(self._database, leased.user, detail, leased.message.user)):
+                placement = Placement(folder)
         if (plan := self._hooks.mailbox_deliver) is not None:
             user = await self._directory.user_by_id(leased.user)
             if user is None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mta.config.sections import Config
+from mta.directory.posting import posted_to
 from mta.directory.resolve import Resolution, Resolver
 from mta.directory.senders import Senders
 from mta.model.address import Address
@@ -19,7 +20,7 @@ from mta.model.delivery import DeliveryRecord
 from mta.model.directory import HookTarget
 from mta.model.errors import NoSuchUser, OverQuota, Refused, StorageDead, TemporaryFailure
 from mta.model.ids import QueueId
-from mta.model.message import Content, Intake, LocalDelivery, Notification, OctetContent, Origin, Recipient
+from mta.model.message import Content, Intake, LocalDelivery, Notification, OctetContent, Origin, Placement, Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action
 from mta.obs.log import Log
@@ -216,8 +217,9 @@ class Pipeline:
         )
         if (plan := hooks.queue_enqueue) is not None and not transaction.discard:
             dispositions.envelopes = await enqueue(plan, session, transaction, message, dispositions, now)
-        if hooks.mailbox_deliver is not None and dispositions.deliveries and not transaction.discard:
-            await self._place(message, dispositions)
+        detailed = any(owner.detail for owner in dispositions.owners.values())
+        if (detailed or hooks.mailbox_deliver is not None) and dispositions.deliveries and not transaction.discard:
+            await self._place(message, dispositions, session.user)
         return dispositions
 
     async def hear(self, session: MailSession, transaction: MailTransaction, content: Content) -> None:
@@ -365,12 +367,14 @@ class Pipeline:
         if added:
             message.head += added
 
-    async def _place(self, message: MailMessage, dispositions: Dispositions) -> None:
+    async def _place(self, message: MailMessage, dispositions: Dispositions, login: str) -> None:
         for user, delivery in list(dispositions.deliveries.items()):
             owner = dispositions.owners[user]
+            placement = delivery.placement
             if owner.detail:
                 message.notes["detail"] = owner.detail
-            placement = delivery.placement
+                if placement == Placement() and (folder := await posted_to(self._database, user, owner.detail, login)):
+                    placement = replace(placement, folder=folder)
             if (plan := self._hooks.mailbox_deliver) is not None:
                 placement = await plan.pipeline(
                     "placement", user=str(owner.address), recipient=delivery.recipient, message=message, placement=placement

@@ -116,6 +116,31 @@ def test_quarantine_goes_to_junk(database: Any) -> None:
     play(database, dialogue)
 
 
+def test_a_detail_names_a_folder_only_where_one_may_post(database: Any) -> None:
+    """RFC 4314 §2.1: the right "p"."""
+
+    async def dialogue(site: SmtpSite, talk: Callable[[bytes], Awaitable[str]]) -> None:
+        account = await database.directory.user(Address("alice", "example.test"))
+        lists = await database.store.create(account.id, "Lists")
+
+        async def send(folder: bytes) -> None:
+            await talk(ENVELOPE + b"RCPT TO:<alice+%b@example.test>\r\nDATA\r\n" % folder)
+            assert (await talk(BODY)).startswith("250")
+
+        await database.store.sharing.set_entry(lists.id, "anyone", "lr")
+        await send(b"Lists")
+        assert len(await messages(database, "alice@example.test", "INBOX")) == 1
+        await database.store.sharing.set_entry(lists.id, "anyone", "p")
+        await send(b"Lists")
+        await send(b"Nowhere")
+        assert len(await messages(database, "alice@example.test", "Lists")) == 1
+        await database.store.sharing.set_entry(lists.id, "-anyone", "p")
+        await send(b"Lists")
+        assert len(await messages(database, "alice@example.test", "INBOX")) == 3
+
+    play(database, dialogue)
+
+
 def test_a_full_mailbox_is_552_alone_and_a_bounce_among_others(database: Any) -> None:
     async def dialogue(site: SmtpSite, talk: Callable[[bytes], Awaitable[str]]) -> None:
         account = await database.directory.user(Address("alice", "example.test"))
