@@ -6,7 +6,9 @@ from mta.imapd.permitted import drop_forbidden
 from mta.imapd.place import locate
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
+from mta.imapd.store import SLICE
 from mta.imapd.veto import ask, ask_copy
+from mta.model.errors import MailError
 from mta.model.ids import Uid
 from mta.model.mailbox import Copied, MailboxInfo
 from mta.model.rights import ALL
@@ -40,15 +42,38 @@ async def move(session: Session, command: Copy) -> bytes:
         await ask_copy(session, plan, target.name, "move", selected, uids)
     if (plan := server.hooks.mailbox_expunge) is not None:
         await ask(session, plan, selected.name, how="move", uids=tuple(uids))
-    moved = await server.store.move(selected.mailbox, uids, target.id)
+    moved, steps = await _move(session, selected, uids, target)
     if rights != ALL:
         await drop_forbidden(server.store, target.id, rights, moved, _keywords(selected))
     if moved.source:
         session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
-        selected.view.remove(moved.source, moved.modseq)
+        selected.view.remove(moved.source, moved.modseq, steps)
         server.touched(target.id)
     # MOVE by number may say EXPUNGE, unlike FETCH, STORE and SEARCH: the verb table says so.
     return ok(b"done", b"HIGHESTMODSEQ %d" % moved.modseq) if selected.qresync else ok(b"done")
+
+
+async def _move(session: Session, selected: Selected, uids: list[Uid], target: MailboxInfo) -> tuple[Copied, int]:
+    """A slice at a time: each message is here or there, never both (RFC 6851 §3.3), and other writers have their turn in between.
+
+    A failure amid the slices tells the client what has moved and raises. Returns what moved, and in how many steps.
+    """
+    store = session.server.store
+    moved = await store.move(selected.mailbox, uids[:SLICE], target.id)
+    steps = 1
+    for start in range(SLICE, len(uids), SLICE):
+        await session.out.drain()
+        try:
+            more = await store.move(selected.mailbox, uids[start : start + SLICE], target.id)
+        except MailError:
+            if moved.source:
+                session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
+                selected.view.remove(moved.source, moved.modseq, steps)
+            raise
+        if more.source:
+            moved = Copied(moved.uid_validity, moved.source + more.source, moved.target + more.target, more.modseq)
+            steps += 1
+    return moved, steps
 
 
 async def _named(session: Session, selected: Selected, command: Copy) -> tuple[list[Uid], MailboxInfo, str]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import bad, ok
+from mta.imapd.expunge import remove_marked
 from mta.imapd.object_ids import mailbox_id
 from mta.imapd.place import locate
 from mta.imapd.rights import writes
@@ -98,9 +99,7 @@ async def close(session: Session, _: None) -> bytes:
             if (plan := session.server.hooks.mailbox_expunge) is not None:
                 marked = await ask_expunge(session, plan, selected, "close", None)
             if marked != []:
-                uids, modseq = await session.server.store.expunge(selected.mailbox, marked)
-                if uids:
-                    selected.view.remove(uids, modseq)
+                await remove_marked(session, selected, marked)
     finally:
         session.leave()
     return ok(b"closed")

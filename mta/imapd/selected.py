@@ -20,7 +20,7 @@ class Selected:
     """Message n of this session is row n-1 of ``columns``, for n <= ``count``, until ``catch_up`` says EXPUNGE."""
 
     __slots__ = (
-        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "examined", "heard", "mailbox", "name", "push", "qresync",
+        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "examined", "heard", "mailbox", "name", "own", "push", "qresync",
         "read_only", "reader", "recent_from", "revoked", "rights", "told_rights", "rev2", "saved", "uid_validity", "uidonly", "view",
     )  # fmt: skip
 
@@ -49,6 +49,8 @@ class Selected:
         """In IDLE: tells the client what changed."""
         self.heard: dict[Uid, ModSeq] = {}
         """Messages whose flags the client knows from an answer of ours, as of this mod-sequence."""
+        self.own: set[int] = set()
+        """Entries of the view's log that are nothing but changes of this session which its client knows."""
         self.saved: list[Uid] = []
         self._told = view.highest
         self._told_entry = view.log_end
@@ -175,14 +177,19 @@ class Selected:
         columns = self.columns
         if columns is None or self._told_entry == self.view.log_end:
             return set()
-        found = self.view.changed_after(self._told_entry, self._told)
-        return {u for u in found if (p := columns.position(u)) >= 0 and columns.modseqs[p] != self.heard.get(u)}
+        heard = self.heard
+        if self._told_entry < self.view.log_start:  # more changed than the log holds
+            pairs = zip(columns.uids, columns.modseqs, strict=True)
+            return {Uid(u) for u, m in pairs if m > self._told and heard.get(Uid(u)) != m}
+        found = self.view.changed_after(self._told_entry, self._told, self.own)
+        return {u for u in found if (p := columns.position(u)) >= 0 and columns.modseqs[p] != heard.get(u)}
 
     def _tell_flags(self, out: list[bytes]) -> None:
         view = self.view
         uids = self.untold()
         self._told_entry, self._told = view.log_end, view.highest
         self.heard.clear()
+        self.own.clear()
         if uids and self.columns is not None:
             columns, count = self.columns, self.count
             at = [p for p in map(columns.position, sorted(uids)) if p < count]

@@ -4,6 +4,8 @@ Pipelined commands that make the same change are one change to the store, and so
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Sequence
+
 from mta.imapd.answer import bad, no, ok
 from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import CHUNK, lines
@@ -11,7 +13,7 @@ from mta.imapd.permitted import set_permitted
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, flag_names
-from mta.model.ids import ModSeq
+from mta.model.ids import ModSeq, Uid
 from mta.model.mailbox import Stored
 from mta.wire.imap.command import Command
 from mta.wire.imap.sequence import encode_numbers
@@ -19,6 +21,8 @@ from mta.wire.imap.store import Store
 
 _DONE = ok(b"STORE done")
 _MOST_TOGETHER = 10_000
+SLICE = 4096
+"""Messages changed in one transaction: other sessions have the loop back after some 10 ms, other writers their turn after some 40."""
 _MOST_WORDS = 256
 """Keywords in one mailbox; a client that invents more is told LIMIT."""
 
@@ -69,30 +73,59 @@ def _alike(first: Store, other: object) -> bool:
 
 async def _change(
     session: Session, selected: Selected, columns: Columns, command: Store, positions: Positions, since: ModSeq | None = None
-) -> Stored:
-    """Make the change; what the client can know from the answer, or from .SILENT, it is not told again."""
+) -> list[Uid]:
+    """Make the change, a slice at a time; what the client can know from the answer, or from .SILENT, it is not told again.
+
+    Returns the uids that failed UNCHANGEDSINCE. Each message is changed or not (RFC 9051 §6.4.6 asks for no more); a failure amid the
+    slices leaves what was done to be told as if somebody else had done it.
+    """
     keywords = _spelt(columns, command)
-    before = [columns.sets[at] for at in positions] if command.silent else []
-    untold = selected.untold() if command.silent else set()
-    uids = selected.uids(positions)
-    if (plan := session.server.hooks.mailbox_store) is not None and uids:
+    if (plan := session.server.hooks.mailbox_store) is not None and positions:
         names = flag_names(command.flags.flags, keywords)
-        await ask(session, plan, selected.name, uids=tuple(uids), change=command.change, flags=names)
-    store = session.server.store
+        await ask(session, plan, selected.name, uids=tuple(selected.uids(positions)), change=command.change, flags=names)
+    view = selected.view
+    modified: list[Uid] = []
+    heard: dict[Uid, ModSeq] = {}
+    entries: list[int] = []
+    untold = selected.untold() if command.silent else set()
+    for start in range(0, len(positions), SLICE):
+        if start:
+            seen, highest = view.log_end, view.highest
+            await session.out.drain()
+            if command.silent:
+                untold |= view.changed_after(seen, highest)
+        part = positions[start : start + SLICE]
+        uids = selected.uids(part)
+        before = [columns.sets[at] for at in part] if command.silent else []
+        result = await _set(session, selected, columns, uids, command, keywords, since)
+        entry = view.took(result)
+        modified += result.modified
+        known = result.rows
+        if command.silent:
+            expected = {n: _after(columns, n, command, keywords) for n in set(before)}
+            wanted = dict(zip(uids, (expected[n] for n in before), strict=True))
+            known = [row for row in known if wanted[row.uid] == (row.flags, row.keywords) and row.uid not in untold]
+        heard.update((row.uid, row.modseq) for row in known)
+        if entry >= 0 and len(known) == len(result.rows):
+            entries.append(entry)
+    selected.heard.update(heard)
+    selected.own.update(entries)
+    return modified
+
+
+async def _set(
+    session: Session,
+    selected: Selected,
+    columns: Columns,
+    uids: Sequence[Uid],
+    command: Store,
+    keywords: frozenset[str],
+    since: ModSeq | None,
+) -> Stored:
+    store, flags = session.server.store, command.flags.flags
     if selected.reader:
-        result = await set_permitted(store, selected, columns, uids, command.change, command.flags.flags, keywords, since)
-    else:
-        result = await store.set_flags(selected.mailbox, uids, command.change, command.flags.flags, keywords, since)
-    selected.view.took(result)
-    if command.silent:
-        expected = {n: _after(columns, n, command, keywords) for n in set(before)}
-        wanted = dict(zip(uids, (expected[n] for n in before), strict=True))
-        for row in result.rows:
-            if wanted[row.uid] == (row.flags, row.keywords) and row.uid not in untold:
-                selected.heard[row.uid] = row.modseq
-    else:
-        selected.heard.update((row.uid, row.modseq) for row in result.rows)
-    return result
+        return await set_permitted(store, selected, columns, uids, command.change, flags, keywords, since)
+    return await store.set_flags(selected.mailbox, uids, command.change, flags, keywords, since)
 
 
 def _after(columns: Columns, number: int, command: Store, keywords: frozenset[str]) -> tuple[int, str]:
@@ -120,16 +153,16 @@ def _spelt(columns: Columns, command: Store) -> frozenset[str]:
 async def _store_unchanged(session: Session, selected: Selected, columns: Columns, command: Store, since: int) -> bytes:
     """Each message only if nobody changed it meanwhile."""
     positions = selected.positions(command.sequence, uid=command.uid)
-    result = await _change(session, selected, columns, command, positions, ModSeq(since))
+    modified = await _change(session, selected, columns, command, positions, ModSeq(since))
     for octets in selected.new_keywords():
         session.out.write(octets)
-    failed = set(result.modified)
+    failed = set(modified)
     done = [at for at in positions if columns.uids[at] not in failed]
     # The new mod-sequence is told even with .SILENT (RFC 7162 §3.1.3).
     await _show(session, selected, columns, done, uid=command.uid, flags=not command.silent)
-    if not result.modified:
+    if not modified:
         return _DONE
-    numbers = sorted(result.modified) if command.uid else [at + 1 for at in positions if columns.uids[at] in failed]
+    numbers = sorted(modified) if command.uid else [at + 1 for at in positions if columns.uids[at] in failed]
     return ok(b"some were changed meanwhile", b"MODIFIED " + encode_numbers(numbers))
 
 

@@ -8,7 +8,7 @@ at the first command that looks at messages, or when flags changed or messages w
 import asyncio
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from mta.imapd.columns import Columns, FlagTable
@@ -163,14 +163,19 @@ class View:
         if len(columns.table) > 2 * len(columns) + 1000:
             self._replace(columns.renumbered())
 
-    def took(self, stored: Stored) -> None:
-        """A command of ours made these changes: take them over, and need not ask the store, if nothing lies between."""
+    def took(self, stored: Stored) -> int:
+        """A command of ours made these changes: take them over, and need not ask the store, if nothing lies between.
+
+        Returns the log entry that this made, or -1.
+        """
+        before = self.log_end
         self.take_rows(stored.rows)
         if stored.made and stored.modseq == self.highest + 1:
             self.highest = stored.modseq
+        return before if self.log_end > before else -1
 
-    def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None) -> None:
-        """Messages went."""
+    def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None, steps: int = 1) -> None:
+        """Messages went, by ``steps`` changes of ours, the last of which is ``modseq``."""
         columns = self.columns
         if columns is None:
             self.dirty = True
@@ -179,7 +184,7 @@ class View:
         if positions:
             positions.sort()
             self._replace(columns.without(positions))
-        if uids and modseq == self.highest + 1:
+        if uids and modseq == self.highest + steps:
             self.highest = modseq
 
     def _replace(self, columns: Columns) -> None:
@@ -201,8 +206,8 @@ class View:
             self._log_uids -= len(self._log.popleft())
             self.log_start += 1
 
-    def changed_after(self, entry: int, modseq: ModSeq) -> set[Uid]:
-        """Uids whose flags changed since log entry ``entry``; when the log is too short, since ``modseq``."""
+    def changed_after(self, entry: int, modseq: ModSeq, but: Container[int] = ()) -> set[Uid]:
+        """Uids whose flags changed since log entry ``entry``, entries ``but`` apart; when the log is too short, since ``modseq``."""
         if entry < self.log_start:
             columns = self.columns
             if columns is None:
@@ -210,7 +215,8 @@ class View:
             return {Uid(u) for u, m in zip(columns.uids, columns.modseqs, strict=True) if m > modseq}
         uids: set[Uid] = set()
         for at in range(entry - self.log_start, len(self._log)):
-            uids.update(self._log[at])
+            if at + self.log_start not in but:
+                uids.update(self._log[at])
         return uids
 
 
