@@ -239,7 +239,12 @@ class Limits(Section):
     data_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for the next piece of a message.")] = 180.0
     transaction_timeout: Annotated[Seconds, Field(ge=10, description="Longest time for one message from DATA to its end.")] = 3600.0
     data_rate: Annotated[
-        int, Field(ge=0, le=10**6, description="Octets a second that a message has to come with at least, counted from its sixth minute on.")
+        int,
+        Field(
+            ge=0,
+            le=10**6,
+            description="Octets a second that a message has to come with at least, counted from its sixth minute on.",
+        ),
     ] = 100
     received: Annotated[int, Field(ge=10, le=200, description="Received lines above which a message loops.")] = 50
     memory_per_message: Annotated[
@@ -301,6 +306,13 @@ class LogSection(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity written.")] = "info"
     format: Annotated[Literal["text", "json"], Field(description="text: key=value lines; json: one object a line.")] = "text"
     file: Annotated[FilePath | None, Field(description="Absent: standard error.")] = None
+
+
+class Quota(Section):
+    warn: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=99)], ...],
+        Field(description="Percentages of an account's quota at which its owner is sent mail, once each time they are reached."),
+    ] = (80, 95)
 
 
 class Storage(Section):
@@ -410,7 +422,9 @@ class Config(Section):
     ] = {}
     routes_by_sender: Annotated[
         dict[str, str],
-        Field(description="Next hop by the envelope sender's address or domain ('<>': the null sender), after routes, before the smarthost."),
+        Field(
+            description="Next hop by the envelope sender's address or domain ('<>': the null sender), after routes, before the smarthost."
+        ),
     ] = {}
     tls_policies: Annotated[
         dict[str, Literal["none", "may", "require", "encrypt", "dane"]],
@@ -448,6 +462,7 @@ class Config(Section):
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
     dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
     log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
+    quota: Annotated[Quota, Field(description="Accounts that fill up; limits are set by mta user quota.")] = Quota()
     storage: Annotated[Storage, Field(description="Disk.")] = Storage()
     trace: Annotated[Trace, Field(description="What mta trace remembers.")] = Trace()
     plugins: Annotated[

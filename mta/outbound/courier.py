@@ -19,6 +19,7 @@ from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts
 from mta.outbound.link import Link, LinkLost
+from mta.outbound.login import log_in
 from mta.outbound.secure import TlsFailed, configured, demand_dane, start_tls, weaker
 from mta.outbound.session import Read, Refusal, Session, Transaction
 from mta.outbound.view import envelope_of
@@ -287,7 +288,7 @@ class Courier:
             if route.credentials is not None:
                 if not session.secure and not _is_loopback(host):
                     raise Refusal("the next hop offers no TLS, and a password is not sent without")
-                await session.log_in(*route.credentials)
+                await log_in(session.ask, frozenset(session.features.get("AUTH", "").upper().split()), route)
         except BaseException:
             session.close()
             raise

@@ -1,11 +1,10 @@
 """One dialogue with a next hop: greeting, EHLO, STARTTLS, AUTH, then transactions (RFC 5321 §4, RFC 2920, RFC 3207, RFC 4954).
 
 Waits are those of RFC 5321 §4.5.3.2. LMTP (RFC 2033) differs in the first word and in one reply for each recipient behind the
-dot. Left out: CHUNKING; SASL mechanisms other than PLAIN and LOGIN; 8-bit to 7-bit conversion, which would break signatures.
+dot. Left out: CHUNKING; 8-bit to 7-bit conversion, which would break signatures.
 """
 # SPDX-License-Identifier: Apache-2.0
 
-import base64
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -102,21 +101,6 @@ class Session:
         self.features = {}
         await self.hello()
         return True
-
-    async def log_in(self, name: str, password: str) -> None:
-        """PLAIN, else LOGIN. Raises Refusal."""
-        offered = self.features.get("AUTH", "").upper().split()
-        if "PLAIN" in offered:
-            answer = await self._ask("AUTH PLAIN " + _base64(f"\0{name}\0{password}"), COMMAND)
-        elif "LOGIN" in offered:
-            answer = await self._ask("AUTH LOGIN", COMMAND)
-            for secret in (name, password):
-                if answer.code == 334:
-                    answer = await self._ask(_base64(secret), COMMAND)
-        else:
-            raise Refusal("the next hop offers neither AUTH PLAIN nor LOGIN")
-        if not answer.positive:
-            raise Refusal(answer)
 
     async def send(self, transaction: Transaction) -> None:
         """Run one transaction; every recipient has its answer then. Raises LinkLost, and what ``read`` raises, before anything is sent."""
@@ -220,6 +204,9 @@ class Session:
                 answer = self._noted(await self.link.answer(DATA_END))
                 transaction.answers[place] = answer if answer.positive else _refused(answer)
 
+    async def ask(self, command: str) -> Answer:
+        return await self._ask(command, COMMAND)
+
     async def _ask(self, command: str, timeout: float) -> Answer:
         self.link.write(command.encode() + b"\r\n")
         return self._noted(await self.link.answer(timeout))
@@ -267,7 +254,3 @@ def _too_many_is_temporary(answer: Answer) -> Answer:
     if answer.code != 552 or answer.enhanced not in ("", "5.5.3"):
         return answer
     return Answer(452, tuple(line.replace("5.5.3", "4.5.3", 1) for line in answer.lines))
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")

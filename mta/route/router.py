@@ -1,18 +1,22 @@
-"""The next hop of a recipient: the ``route`` hook, config ``routes``, the smarthost, the MX of its domain, in this order.
+"""The next hop of a recipient: the ``route`` hook, config ``routes`` and ``routes_by_sender``, the smarthost, the MX of its domain, in this order.
 
-URLs: ``smtp://host:port`` ``smtps://host:port`` ``lmtp://host:port`` ``lmtp+unix:/path``; they are read once, when the router is made.
+URLs: ``smtp://host:port`` ``smtps://host:port`` ``lmtp://host:port`` ``lmtp+unix:/path`` ``smtp+unix:/path`` ``pipe:NAME``, or ``mx`` for what
+DNS says; they are read once, when the router is made.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from mta.config.sections import Config, Relay
+from mta.config.sections import Config, HopLogin, Relay
 from mta.model.address import Address
 from mta.model.delivery import Route
 from mta.model.domain import normalise
 from mta.model.errors import ConfigError
+from mta.model.pipe import NAME
 
-FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port or lmtp+unix:/path"
+FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:/path, smtp+unix:/path, pipe:NAME or mx"
 MX = Route("smtp")
 
 _SCHEMES: dict[str, tuple[Literal["smtp", "lmtp"], int]] = {"smtp": ("smtp", 25), "smtps": ("smtp", 465), "lmtp": ("lmtp", 24)}
@@ -32,22 +36,30 @@ class Router:
 
     def __init__(self, config: Config, hooks: RouteHooks) -> None:
         self._hooks = hooks
-        self._routes: dict[str, Route] = {}
-        for domain, url in config.routes.items():
-            try:
-                self._routes[normalise(domain)] = parse_route(url)
-            except ValueError as exc:
-                raise ConfigError("config", f"routes.{domain}", str(exc), f"{FORM}.") from exc
-        self._default = _smarthost(config.relay)
+        self._logins = logins = config.relay.credentials
+        self._routes = {normalise(domain): _read(f"routes.{domain}", url, logins) for domain, url in config.routes.items()}
+        self._by_sender = {
+            _sender_key(sender): _read(f"routes_by_sender.{sender}", url, logins) for sender, url in config.routes_by_sender.items()
+        }
+        self._default = with_login(_smarthost(config.relay), logins)
 
     @property
     def asks_hooks(self) -> bool:
         """Does ``route`` have to be awaited? Otherwise ``configured`` says all."""
         return self._hooks.route is not None
 
-    def configured(self, domain: str) -> Route:
+    def configured(self, domain: str, sender: Address | None = None) -> Route:
         """What the config says."""
-        return self._routes.get(domain, self._default)
+        found = self._routes.get(domain)
+        if found is None and self._by_sender:
+            found = self._by_sender.get("" if sender is None else f"{sender.local.lower()}@{sender.domain}")
+            if found is None and sender is not None:
+                found = self._by_sender.get(sender.domain)
+        return self._default if found is None else found
+
+    def read(self, url: str) -> Route:
+        """A next hop as config ``routes`` writes it, with its login. Raises ValueError with a reason for the operator."""
+        return with_login(parse_route(url), self._logins)
 
     async def route(self, sender: Address | None, recipient: Address) -> Route:
         """Raises TemporaryFailure when a hook failed."""
@@ -55,18 +67,49 @@ class Router:
             answer = await plan.first(sender=sender, recipient=recipient)
             if isinstance(answer, Route):
                 return answer
-        return self.configured(recipient.domain)
+        return self.configured(recipient.domain, sender)
+
+
+def _read(key: str, url: str, logins: Mapping[str, HopLogin]) -> Route:
+    try:
+        return with_login(parse_route(url), logins)
+    except ValueError as exc:
+        raise ConfigError("config", key, str(exc), f"{FORM}.") from exc
+
+
+def _sender_key(sender: str) -> str:
+    """An address, a domain, or "<>" for the null sender."""
+    local, at, domain = sender.rpartition("@")
+    if sender == "<>":
+        return ""
+    return f"{local.lower()}@{normalise(domain)}" if at and local else normalise(domain)
+
+
+def with_login(route: Route, logins: Mapping[str, HopLogin]) -> Route:
+    """Config ``relay.credentials`` by the next hop's name, or "name:port"; what the route has already stays."""
+    if route.credentials is not None or route.host is None:
+        return route
+    login = logins.get(f"{route.host}:{route.port}") or logins.get(route.host)
+    if login is None:
+        return route
+    return replace(route, credentials=(login.username, login.password or ""), token_file=login.token_file or "")
 
 
 def parse_route(url: str) -> Route:
     """Raises ValueError with a reason for the operator."""
     scheme, _, rest = url.partition(":")
     scheme = scheme.lower()
-    if scheme == "lmtp+unix":
+    if scheme == "mx" and not rest:
+        return MX
+    if scheme == "pipe":
+        if not NAME.match(rest):
+            raise ValueError(f"{url!r}: a program in hooks_dir/pipe.d is named as pipe:NAME, without folder and arguments")
+        return Route("pipe", path=rest, tls="none")
+    if scheme in ("lmtp+unix", "smtp+unix"):
         path = rest.removeprefix("//") if rest.startswith("///") else rest
         if not path.startswith("/"):
             raise ValueError(f"{url!r}: the path of a Unix socket must be absolute")
-        return Route("lmtp", path=path, tls="none")
+        return Route("lmtp" if scheme == "lmtp+unix" else "smtp", path=path, tls="none")
     if scheme not in _SCHEMES or not rest.startswith("//"):
         raise ValueError(f"{url!r} is no next hop")
     transport, default = _SCHEMES[scheme]

@@ -88,3 +88,50 @@ def test_smarthost_that_cannot_be_used(relay, key):
     with pytest.raises(ConfigError) as failure:
         Router(Config(relay=relay), NO_HOOKS)
     assert failure.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("url", "route"),
+    [
+        ("pipe:archive", Route("pipe", path="archive", tls="none")),
+        ("smtp+unix:/run/hop.sock", Route("smtp", path="/run/hop.sock", tls="none")),
+        ("mx", MX),
+    ],
+)
+def test_other_ways(url, route):
+    assert Router(Config(routes={"dest.test": url}), NO_HOOKS).configured("dest.test") == route
+
+
+@pytest.mark.parametrize("url", ["pipe:/bin/sh", "pipe:sh -c x", "pipe:", "pipe:../x", "smtp+unix:run/hop", "mx://x"])
+def test_what_is_no_way(url):
+    with pytest.raises(ConfigError, match=r"routes\.dest\.test"):
+        Router(Config(routes={"dest.test": url}), NO_HOOKS)
+
+
+def test_by_sender_after_the_recipient_and_before_the_smarthost():
+    config = Config(
+        routes={"dest.test": "smtp://r.test"},
+        routes_by_sender={"Here.test": "smtp://s.test", "news@here.test": "smtp://n.test", "<>": "mx"},
+        relay={"smarthost": "smtp://smart.test"},
+    )
+    router = Router(config, NO_HOOKS)
+
+    def host(domain, sender):
+        return router.configured(domain, None if sender is None else Address.parse(sender)).host
+
+    assert host("dest.test", "bob@here.test") == "r.test"
+    assert host("x.test", "bob@here.test") == "s.test"
+    assert host("x.test", "NEWS@here.test") == "n.test"
+    assert host("x.test", "bob@else.test") == "smart.test"
+    assert host("x.test", None) is None
+
+
+def test_logins_by_next_hop():
+    logins = {"r.test": {"username": "a", "password": "p"}, "r.test:587": {"username": "b", "token_file": "/run/token"}}
+    routes = {"one.test": "smtp://r.test", "two.test": "smtp://R.test:587", "three.test": "smtp://other.test"}
+    router = Router(Config(routes=routes, relay={"credentials": logins, "smarthost": "smtps://r.test"}), NO_HOOKS)
+    assert router.configured("one.test").credentials == ("a", "p")
+    assert (router.configured("two.test").credentials, router.configured("two.test").token_file) == (("b", ""), "/run/token")
+    assert router.configured("three.test").credentials is None
+    assert router.configured("else.test").credentials == ("a", "p")
+    assert router.read("smtp://r.test").credentials == ("a", "p")
