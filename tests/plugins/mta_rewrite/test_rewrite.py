@@ -84,4 +84,4 @@ def test_generic() -> None:
         ReplaceHeader("from", "Root (the one) <postmaster@example.org>", 0),
         ReplaceHeader("to", "=?utf-8?q?A?= <a@far.org>,\r\n B <info@example.org>", 0),
         ReplaceHeader("reply-to", "info@example.org", 0),
-    ] or next(a for _, a in said)[0] == SetSender(Address("postmaster", "example.org"))
+    ]
