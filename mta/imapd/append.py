@@ -8,6 +8,7 @@ when they fail together, each is tried alone.
 from collections.abc import Sequence
 
 from mta.imapd.answer import no, ok
+from mta.imapd.catenate import assembled
 from mta.imapd.place import locate
 from mta.imapd.rights import mask
 from mta.imapd.session import Session
@@ -27,6 +28,8 @@ _LATEST = 2**40
 async def append(session: Session, command: Append) -> bytes:
     store = session.server.store
     found, rights, _ = await locate(session, command.mailbox, "i")
+    if any(message.parts for message in command.messages):
+        command = Append(command.mailbox, tuple([await assembled(session, message) for message in command.messages]))
     messages = _messages(session, command, rights)
     group = [(session.tag, command)]
     if (plan := session.server.hooks.mailbox_append) is not None:

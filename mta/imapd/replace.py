@@ -3,6 +3,7 @@
 
 from mta.imapd.answer import bad, no, ok
 from mta.imapd.append import new_message
+from mta.imapd.catenate import assembled
 from mta.imapd.place import locate
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, ask_append
@@ -22,7 +23,7 @@ async def replace(session: Session, command: Replace) -> bytes:
     if not uids:
         raise no(b"no such message", b"NONEXISTENT")
     target, rights, _ = await locate(session, command.mailbox, "i")
-    message = new_message(session, command.message, rights)
+    message = new_message(session, await assembled(session, command.message), rights)
     if (plan := server.hooks.mailbox_append) is not None:
         await ask_append(session, plan, target.name, [message])
     if (plan := server.hooks.mailbox_expunge) is not None:

@@ -1,4 +1,5 @@
-"""APPEND (RFC 9051 §6.3.12), with several messages in one command (RFC 3502), as literal8 (RFC 3516 §4.4), in UTF8 () (RFC 6855 §4)."""
+"""APPEND (RFC 9051 §6.3.12), with several messages in one command (RFC 3502), as literal8
+(RFC 3516 §4.4), in UTF8 () (RFC 6855 §4), of parts (CATENATE: RFC 4469 §3)."""
 # SPDX-License-Identifier: Apache-2.0
 
 from dataclasses import dataclass
@@ -9,14 +10,18 @@ from mta.wire.imap.flags import FlagList, read_flags
 from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.scanner import Literal, Malformed, Scanner
 
+_MOST_PARTS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Appendix:
-    """One message. ``date`` None: now."""
+    """One message. ``date`` None: now. ``parts``: what it is to be made of (RFC 4469): an IMAP URL as octets, or content; then ``content``
+    is empty."""
 
     content: Content
     flags: FlagList = FlagList()
     date: int | None = None
+    parts: tuple[bytes | Content, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,25 @@ def read_message(scan: Scanner, utf8: bool) -> Appendix:
     if scan.peek() == 0x22:
         date = read_date_time(scan)
         scan.space()
+    if scan.text[scan.pos : scan.pos + 10].upper() == b"CATENATE (":
+        scan.pos += 9
+        parts = scan.parenthesised(_read_part, empty=False)
+        if len(parts) > _MOST_PARTS:
+            raise Malformed("too many parts")
+        return Appendix(OctetContent(b""), flags, date, tuple(parts))
     octets = _read_octets(scan, utf8)
     return Appendix(OctetContent(octets) if isinstance(octets, bytes) else octets, flags, date)
+
+
+def _read_part(scan: Scanner) -> bytes | Content:
+    kind = scan.word()
+    scan.space()
+    if kind == "URL":
+        return scan.astring()
+    if kind != "TEXT":
+        raise Malformed("expected TEXT or URL")
+    octets = scan.literal()
+    return OctetContent(octets) if isinstance(octets, bytes) else octets
 
 
 def _read_octets(scan: Scanner, utf8: bool) -> Literal:

@@ -184,7 +184,7 @@ def _read_named(scan: Scanner, name: str) -> Item:
         peek = name.endswith(".PEEK")
         form = name[:-5] if peek else name
         if form == "BODY":
-            section = _read_section(scan)
+            section = read_section(scan)
             return Octets("BODY", section, peek, _read_partial(scan))
         if form == "BINARY":
             section = _read_path_only(scan)
@@ -228,7 +228,7 @@ def _read_path_only(scan: Scanner) -> Section:
     return Section(path)
 
 
-def _read_section(scan: Scanner) -> Section:
+def read_section(scan: Scanner) -> Section:
     scan.expect(b"[")
     if scan.take(b"]"):
         return Section()
