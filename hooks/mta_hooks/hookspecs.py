@@ -588,8 +588,8 @@ def mailbox_event(event: MailboxEvent) -> None:
     FlagsClear; of these four ``details["changed"]`` names the flags, and ``flags`` is what the messages have now. MailboxCreate
     (missing parents too), MailboxDelete, MailboxRename (``details["from"]``), MailboxSubscribe, MailboxUnSubscribe.
 
-    QuotaExceed, Login and Logout have no transaction of their own: their row is written right after it happened, beside the session,
-    which waits for nothing. QuotaExceed has ``queue_id`` (mail for a full account) or ``details["command"]``; Login and Logout, of
-    IMAP, POP3 and SMTP, ``details`` with "protocol", "client" and "session". Never told: the mailboxes that a new account
-    comes with; the messages of a mailbox that is deleted.
+    QuotaExceed, QuotaWarning, Login and Logout have no transaction of their own: their row is written right after it happened, beside
+    the session, which waits for nothing. QuotaExceed has ``queue_id`` (mail for a full account) or ``details["command"]``; QuotaWarning
+    ``details["level"]``, the percentage of ``quota.warn`` that was reached; Login and Logout, of IMAP, POP3 and SMTP, ``details`` with
+    "protocol", "client" and "session". Never told: the mailboxes that a new account comes with; the messages of a mailbox that is deleted.
     """

@@ -14,6 +14,7 @@ from mta.app.health import read_health
 from mta.app.indexing import Indexer
 from mta.app.live import Overview
 from mta.app.places import Places
+from mta.app.quota_warnings import QuotaWarnings
 from mta.app.searching import open_search
 from mta.app.shipping import Shipper
 from mta.config.load import LoadedConfig
@@ -26,7 +27,7 @@ from mta.directory.throttle import Throttle
 from mta.imapd.server import ImapServer
 from mta.model.address import Address
 from mta.model.errors import StorageDead
-from mta.model.ids import MailboxId
+from mta.model.ids import MailboxId, UserId
 from mta.net.clock import SystemClock
 from mta.net.dns import DnsResolver
 from mta.net.listener import ListenerSpec
@@ -93,6 +94,7 @@ class Assembly:
         self._throttle = Throttle(config.auth.throttle_exempt, self.bus.tell_logins) if config.auth.throttle else None
         self._places, self._tls, self._overview = places, tls, overview
         self.http: HttpServer | None = None
+        self._quota_warnings: QuotaWarnings | None = None
         self._dispatching: Dispatching | None = None
         self._indexer: Indexer | None = None
 
@@ -131,6 +133,9 @@ class Assembly:
         )
         self._pipeline = pipeline
         self._services.send = self._send
+        self._quota_warnings = QuotaWarnings(
+            database=self.database, send=self._send, hostname=config.hostname, hooks=hooks, tasks=self._tasks, log=log
+        )
         if self._overview is not None:
             self._services.metrics = self._overview.metrics
         self._tls.chooser = Chooser(hooks, self._tls, lambda *files: context_with(config.tls, Pair(*files)), log)
@@ -225,7 +230,13 @@ class Assembly:
             trace_keep=self._loaded.config.trace.keep,
             refused_keep=self._loaded.config.trace.refused_keep,
             refused_most=self._loaded.config.trace.refused_most,
+            quota_levels=tuple(sorted(self._loaded.config.quota.warn)),
+            quota_reached=self._quota_reached,
         )
+
+    def _quota_reached(self, user: UserId, level: int) -> None:
+        if self._quota_warnings is not None:
+            self._quota_warnings.reached(user, level)
 
     # ---- what the servers need
 

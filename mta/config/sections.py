@@ -315,6 +315,13 @@ class Quota(Section):
     ] = (80, 95)
 
 
+class Quota(Section):
+    warn: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=99)], ...],
+        Field(description="Percentages of an account's quota at which its owner is sent mail, once each time they are reached."),
+    ] = (80, 95)
+
+
 class Storage(Section):
     mailboxes: Annotated[
         str,
@@ -462,6 +469,7 @@ class Config(Section):
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
     dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
     log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
+    quota: Annotated[Quota, Field(description="Accounts that fill up; limits are set by mta user quota.")] = Quota()
     quota: Annotated[Quota, Field(description="Accounts that fill up; limits are set by mta user quota.")] = Quota()
     storage: Annotated[Storage, Field(description="Disk.")] = Storage()
     trace: Annotated[Trace, Field(description="What mta trace remembers.")] = Trace()
