@@ -173,6 +173,7 @@ TITLES = {
     9585: "IMAP Response Code for Command Progress Notifications",
     9586: "IMAP Extension for Using and Returning UIDs Only",
     9755: "IMAP Support for UTF-8",
+    10022: "IMAP UIDBATCHES Extension",
     9525: "Service Identity in TLS",
 }
 

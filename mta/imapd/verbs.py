@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mta.imapd import acl, capability, compress, copy, idle, listing, login, mailboxes, quota, search, select, sort, starttls
 from mta.imapd.answer import bad
 from mta.imapd.append import append
+from mta.imapd.batches import batches
 from mta.imapd.brought import brought
 from mta.imapd.capability import greeting
 from mta.imapd.expunge import expunge
@@ -90,6 +91,7 @@ VERBS: dict[str, Verb] = {
     "UNSELECT": Verb(select.unselect, When.SELECTED),
     "EXPUNGE": Verb(expunge, When.SELECTED),
     "UID EXPUNGE": Verb(expunge, When.SELECTED),
+    "UIDBATCHES": Verb(batches, When.SELECTED),
     "FETCH": Verb(fetch, When.SELECTED, expunge=False, numbers=True),
     "UID FETCH": Verb(fetch, When.SELECTED),
     "STORE": Verb(store, When.SELECTED, expunge=False, numbers=True),

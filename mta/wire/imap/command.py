@@ -11,6 +11,7 @@ from typing import Any
 
 from mta.wire.imap.acl import read_entry, read_set_acl
 from mta.wire.imap.append import read_append
+from mta.wire.imap.batches import read_batches
 from mta.wire.imap.decoder import Request
 from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
@@ -260,6 +261,7 @@ _READERS: dict[str, _Reader] = {
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
     "COMPRESS": _compress,
+    "UIDBATCHES": lambda scan, _uid, _utf8: read_batches(scan),
     "ID": _id,
     "SELECT": _select,
     "EXAMINE": _select,

@@ -40,7 +40,7 @@ def made(count: int) -> Columns:
 
 
 def selected(recent_from: int = 2**32, *, rev2: bool = False) -> Any:
-    return SimpleNamespace(recent_from=recent_from, rev2=rev2, view=SimpleNamespace(uid_next=10**6))
+    return SimpleNamespace(recent_from=recent_from, rev2=rev2, uidonly=False, view=SimpleNamespace(uid_next=10**6))
 
 
 @given(st.permutations(NAMES), st.integers(1, 5), st.sampled_from(["range", "list"]), st.booleans())
