@@ -23,13 +23,14 @@ _SUBSCRIBE = "INSERT INTO subscriptions (user_id, name) VALUES (?, ?) ON CONFLIC
 _UNSUBSCRIBE = "DELETE FROM subscriptions WHERE user_id = ? AND name = ?"
 _FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ? FOR UPDATE"
 _BURY_ALL = (
-    "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone)"
-    " SELECT mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, ? FROM messages WHERE mailbox_id = ?"
+    "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone, saved)"
+    " SELECT mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, ?, saved FROM messages WHERE mailbox_id = ?"
 )
 _DELETE_MESSAGES = "DELETE FROM messages WHERE mailbox_id = ?"
 _DELETE = "DELETE FROM mailboxes WHERE id = ?"
 _REMEMBER = (
-    "INSERT INTO deleted_mailboxes (id, owner, name, gone) SELECT mailboxes.id, users.local || '@' || users.domain, mailboxes.name, ?"
+    "INSERT INTO deleted_mailboxes (id, owner, name, gone, user_id)"
+    " SELECT mailboxes.id, users.local || '@' || users.domain, mailboxes.name, ?, users.id"
     " FROM mailboxes JOIN users ON users.id = mailboxes.user_id WHERE mailboxes.id = ?"
 )
 _CHILDREN = "SELECT id, name FROM mailboxes WHERE user_id = ? AND substr(name, 1, ?) = ? ORDER BY name"

@@ -27,6 +27,7 @@ STEPS: tuple[Step, ...] = (
     upgrades.queue_at_a_million,
     upgrades.sharing,
     upgrades.save_dates,
+    upgrades.undelete,
 )
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 

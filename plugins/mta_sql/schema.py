@@ -141,8 +141,10 @@ tombstones = _clustered(
     _column("keywords", Text),
     _column("date", BigInteger),
     _column("size", BigInteger),
-    Column("blob_id", BigInteger),  # NULL: moved away, or past ``undelete``
+    Column("blob_id", BigInteger),  # NULL: restored, or past ``undelete``
     _column("gone", Double),
+    Column("saved", BigInteger),  # as in messages
+    _column("moved", SmallInteger, "0"),  # 1: it went to another mailbox
     PrimaryKeyConstraint("mailbox_id", "uid"),
     Index("tombstones_modseq", "mailbox_id", "modseq"),
     Index("tombstones_gone", "gone"),
@@ -165,6 +167,7 @@ deleted_mailboxes = _plain(
     _column("owner", Text),
     _column("name", Text),
     _column("gone", Double),
+    Column("user_id", BigInteger),
 )
 acl = _clustered(
     "acl",

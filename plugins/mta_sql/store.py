@@ -16,6 +16,7 @@ from mta_sql.quotas import SqlQuotas
 from mta_sql.saved import SqlSaveDates
 from mta_sql.sharing import SqlAnnotations, SqlSharing
 from mta_sql.transaction import Transaction
+from mta_sql.undelete import SqlUndelete
 
 _RECENT = "SELECT recent_uid, uid_next FROM mailboxes WHERE id = ?"
 _REMEMBER = (
@@ -32,6 +33,7 @@ class SqlStore:
         self._horizon = backlog.Horizon()
         self.quotas = SqlQuotas(core)
         self.sharing = SqlSharing(core)
+        self.undelete = SqlUndelete(core)
         self.annotations = SqlAnnotations(core)
         self.save_dates = SqlSaveDates(core)
 

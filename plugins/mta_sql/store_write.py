@@ -17,6 +17,7 @@ from mta_hooks.backends.store import FlagChange
 from mta_sql import quotas
 from mta_sql.core import Body, Core, insert_blob
 from mta_sql.events import record, record_flags
+from mta_sql.flag_history import remember_flags
 from mta_sql.transaction import Transaction
 
 _LOCK = "SELECT user_id, uid_validity, uid_next, highest_modseq FROM mailboxes WHERE id = ? FOR UPDATE"
@@ -37,10 +38,9 @@ _COPY = (
     " SELECT ?, ? + row_number() OVER (ORDER BY uid), ?, flags, keywords, date, size, blob_id, ? FROM messages WHERE mailbox_id = ? AND "
 )
 _BURY = (
-    "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone)"
-    " SELECT mailbox_id, uid, ?, flags, keywords, date, size, blob_id, ? FROM messages WHERE mailbox_id = ? AND "
+    "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone, saved, moved)"
+    " SELECT mailbox_id, uid, ?, flags, keywords, date, size, blob_id, ?, saved, ? FROM messages WHERE mailbox_id = ? AND "
 )
-_BURY_MOVED = _BURY.replace("size, blob_id, ?", "size, NULL, ?")
 _DELETE = "DELETE FROM messages WHERE mailbox_id = ? AND "
 _RECENT = "UPDATE mailboxes SET recent_uid = uid_next WHERE id = ?"
 _RECENT_UID = "SELECT recent_uid FROM mailboxes WHERE id = ? FOR UPDATE"
@@ -142,6 +142,7 @@ def set_flags(
         modified = [row.uid for row in rows if row.modseq > unchanged_since]
         rows = [row for row in rows if row.modseq <= unchanged_since]
     groups: dict[Kind, list[Uid]] = {}
+    before: dict[Kind, list[Uid]] = {}
     changes: dict[tuple[Kind, Kind], list[Uid]] = {}
     sums = _Sums()
     after: dict[Kind, Kind] = {}
@@ -152,6 +153,7 @@ def set_flags(
             new = after[old] = _changed(old, change, int(flags), keywords)
         if new != old:
             groups.setdefault(new, []).append(row.uid)
+            before.setdefault(old, []).append(row.uid)
             if core.events:
                 changes.setdefault((old, new), []).append(row.uid)
             sums.add(new[0], row.size)
@@ -159,6 +161,7 @@ def set_flags(
     if not groups:
         return Stored(rows, modified, highest)
     modseq = _count(tx, mailbox, sums)
+    remember_flags(tx, mailbox, before)
     for (new_flags, new_keywords), members in groups.items():
         among, params = _among(tx, members)
         tx.execute(_FLAG + among, (new_flags, new_keywords, modseq, mailbox, *params))
@@ -199,7 +202,7 @@ def move(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], t
     if not rows:
         return Copied(uid_validity, [], [], source_modseq)
     _copy_rows(tx, core, mailbox, rows, target, first)
-    source_modseq = _bury(tx, core, mailbox, rows, keep=False)
+    source_modseq = _bury(tx, core, mailbox, rows, moved=True)
     if user != source_user:
         quotas.check(tx, core, user, sum(row.size for row in rows), len(rows))
     return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
@@ -237,15 +240,15 @@ def remove(
         rows = [row for row in _rows_of(tx, mailbox, uids) if not marked or row.flags & Flags.DELETED]
     if not rows:
         return [], highest
-    return [row.uid for row in rows], _bury(tx, core, mailbox, rows, keep=True)
+    return [row.uid for row in rows], _bury(tx, core, mailbox, rows)
 
 
-def _bury(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], *, keep: bool) -> ModSeq:
+def _bury(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], *, moved: bool = False) -> ModSeq:
     """Rows become tombstones; ``keep`` their octets for ``undelete`` (a moved message lives on elsewhere)."""
     modseq = _count(tx, mailbox, _Sums(rows), sign=-1)
     uids = [row.uid for row in rows]
     among, params = _among(tx, uids)
-    tx.execute((_BURY if keep else _BURY_MOVED) + among, (modseq, time.time(), mailbox, *params))
+    tx.execute(_BURY + among, (modseq, time.time(), int(moved), mailbox, *params))
     tx.execute(_DELETE + among, (mailbox, *params))
     if core.events:
         record(tx, core, "MessageExpunge", mailbox, uids)

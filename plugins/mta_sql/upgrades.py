@@ -117,3 +117,12 @@ def save_dates(operations: "Operations") -> None:
     from sqlalchemy import BigInteger, Column
 
     operations.add_column("messages", Column("saved", BigInteger))
+
+
+def undelete(operations: "Operations") -> None:
+    """8 to 9: what is needed to say what a mailbox held at a moment. Nothing is known of what moved before."""
+    from sqlalchemy import BigInteger, Column, SmallInteger
+
+    operations.add_column("tombstones", Column("saved", BigInteger))
+    operations.add_column("tombstones", Column("moved", SmallInteger, nullable=False, server_default="0"))
+    operations.add_column("deleted_mailboxes", Column("user_id", BigInteger))

@@ -1,0 +1,201 @@
+"""Undelete and time travel: what was there at any moment can be made so again, on both databases."""
+# SPDX-License-Identifier: Apache-2.0
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mta.model.errors import NoSuchMailbox, NoSuchUser, OverQuota
+from mta.model.ids import Uid, UserId
+from mta.model.mailbox import NewMessage
+from mta.model.message import Flags, OctetContent
+from mta.model.restoring import Restoration
+from mta.testing.conformance import Backend, append, arrive, rows
+from mta_hooks.backends import Database, extras_of
+from mta_sql import open_database
+
+NOBODY: frozenset[str] = frozenset()
+START = 1_800_000_000.0
+
+
+class Clock:
+    """Wall clock of the store; every look at it may stay the same."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_(self) -> float:
+        """Time goes on; returns a moment between before and after."""
+        self.now += 10
+        return self.now - 5
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    one = Clock()
+    monkeypatch.setattr(time, "time", one)
+    return one
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("postgresql")()
+    return Backend(lambda options: open_database(url, options), tmp_path)
+
+
+async def restore(db: Database, user: UserId, **more: Any) -> list[Restoration]:
+    undelete = extras_of(db.store).undelete
+    assert undelete is not None
+    return await undelete.restore(user, **more)
+
+
+def test_what_was_expunged_comes_back_once(sql: Backend) -> None:
+    async def scenario(db: Database) -> None:
+        user, inbox = await arrive(db)
+        uids = await append(db, inbox, 3, octets=b"12345", flags=Flags.FLAGGED, keywords="k")
+        await db.store.set_flags(inbox.id, uids[:2], "add", Flags.DELETED, NOBODY)
+        await db.store.expunge(inbox.id)
+        assert await restore(db, user.id, dry_run=True) == [Restoration("INBOX", 2, 0, 10)]
+        assert len(await rows(db, inbox)) == 1
+        assert await restore(db, user.id) == [Restoration("INBOX", 2, 0, 10)]
+        found = await rows(db, inbox)
+        assert [(row.uid, row.flags, row.keywords) for row in found] == [(Uid(n), Flags.FLAGGED, "k") for n in (3, 4, 5)]
+        assert await db.store.read(found[2].blob) == b"12345"
+        assert await restore(db, user.id) == []
+        status = await db.store.status(inbox.id)
+        assert (status.messages, status.size, status.deleted) == (3, 15, 0)
+
+    sql.run(scenario)
+
+
+def test_what_lies_elsewhere_is_left_there(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, inbox = await arrive(db)
+        archive, trash = await db.store.mailbox(user.id, "Archive"), await db.store.mailbox(user.id, "Trash")
+        uids = await append(db, inbox, 3)
+        before = clock.pass_()
+        await db.store.copy(inbox.id, uids[:1], archive.id)
+        await db.store.move(inbox.id, uids[1:2], archive.id)
+        await db.store.move(inbox.id, uids[2:], trash.id)
+        await db.store.remove(inbox.id, uids[:1])
+        clock.pass_()
+        await db.store.remove(trash.id, [Uid(1)])
+        # by itself the last place is meant; of a moment, where it lay then
+        assert await restore(db, user.id, dry_run=True) == [Restoration("INBOX", elsewhere=1), Restoration("Trash", 1, 0, 3)]
+        assert await restore(db, user.id, at=before) == [Restoration("INBOX", 1, 0, 3, elsewhere=2)]
+        assert (len(await rows(db, inbox)), len(await rows(db, archive)), len(await rows(db, trash))) == (1, 2, 0)
+
+    sql.run(scenario)
+
+
+def test_deleted_folders_come_back(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        made = await db.store.create(user.id, "a/b")
+        await append(db, made, 2)
+        clock.pass_()
+        await append(db, made, 1)
+        await db.store.remove(made.id, [Uid(1)])
+        moment = clock.pass_()
+        await db.store.delete(user.id, "a/b")
+        await db.store.delete(user.id, "a")
+        clock.pass_()
+        with pytest.raises(NoSuchMailbox):
+            await restore(db, user.id, folder="nowhere")
+        assert await restore(db, user.id, at=moment, folder="a/b") == [Restoration("a/b", 2, 0, 6, made=True)]
+        again = await db.store.mailbox(user.id, "a/b")
+        assert (again.id != made.id, len(await rows(db, again))) == (True, 2)
+        assert await restore(db, user.id) == [Restoration("a/b", 1, 0, 3)]  # what was expunged before, into the new one
+        _, other = await arrive(db, "bob")
+        await db.directory.delete_user(user.id)
+        again_alice, _ = await arrive(db)
+        assert await restore(db, again_alice.id) == []  # a new account of that name is somebody else
+        assert await rows(db, other) == []
+        with pytest.raises(NoSuchUser):
+            await restore(db, user.id)
+
+    sql.run(scenario)
+
+
+def test_quota_holds_and_what_is_past_undelete_is_gone(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, inbox = await arrive(db)
+        await db.store.remove(inbox.id, await append(db, inbox, 2, octets=b"12345"))
+        await db.directory.set_quota(user.id, 7)
+        with pytest.raises(OverQuota):
+            await restore(db, user.id)
+        assert await rows(db, inbox) == []
+        await db.housekeep(now=clock.now + 15 * 86400)
+        assert await restore(db, user.id) == []
+
+    sql.run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_moment_can_be_made_so_again(sql: Backend, clock: Clock, seed: int) -> None:
+    """Random changes against a record of what was: each message of a moment is where it was, as it was, or still somewhere else."""
+    dice = random.Random(seed)
+    names = ["INBOX", "Archive", "w", "w/x"]
+
+    async def look(db: Database, user: UserId) -> dict[str, dict[bytes, tuple[int, str]]]:
+        found: dict[str, dict[bytes, tuple[int, str]]] = {}
+        for box in await db.store.mailboxes(user):
+            if box.exists:
+                there = await rows(db, box)
+                octets = await db.store.read_many([row.blob for row in there])
+                found[box.name] = {o: (row.flags, row.keywords) for o, row in zip(octets, there, strict=True)}
+        return found
+
+    async def change(db: Database, user: UserId, step: int) -> None:
+        what = dice.choice(["append", "append", "flag", "flag", "flag", "remove", "move", "drop"])
+        name = dice.choice(names)
+        try:
+            box = await db.store.mailbox(user, name)
+        except NoSuchMailbox:
+            box = await db.store.create(user, name)
+        uids = [row.uid for row in await rows(db, box)]
+        some = dice.sample(uids, min(len(uids), dice.randrange(1, 4)))
+        if what == "append":
+            await db.store.append(box.id, [NewMessage(OctetContent(b"%d.%d" % (step, n)), Flags(0), NOBODY, 1) for n in range(2)])
+        elif what == "flag":
+            flags = dice.choice([Flags.SEEN, Flags.FLAGGED, Flags.ANSWERED])
+            await db.store.set_flags(
+                box.id, some, dice.choice(["set", "add", "remove"]), flags, frozenset(dice.choice(["", "k"]).split())
+            )
+        elif what == "remove":
+            await db.store.remove(box.id, some)
+        elif what == "move":
+            target = await db.store.mailbox(user, dice.choice([n for n in names if n in await look(db, user)]))
+            if target.id != box.id:
+                await db.store.move(box.id, some, target.id)
+        elif name != "INBOX":
+            await db.store.delete(user, name)
+
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        record = []
+        for step in range(40):
+            await change(db, user.id, step)
+            record.append((clock.pass_(), await look(db, user.id)))
+        moment, then = dice.choice(record[5:35])
+        before = {octets for there in (await look(db, user.id)).values() for octets in there}
+        await restore(db, user.id, at=moment)
+        now = await look(db, user.id)
+        assert then.keys() <= now.keys()
+        for name, there in then.items():
+            for octets, kind in there.items():
+                if octets in now[name]:
+                    assert now[name][octets] == kind, (name, octets)
+                else:
+                    assert octets in before, (name, octets, "is nowhere")
+        count = [octets for there in now.values() for octets in there]
+        assert len(count) == len(set(count)), "nothing is there twice"
+        assert {o for there in then.values() for o in there} | before == set(count)
+
+    sql.run(scenario)
