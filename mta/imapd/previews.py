@@ -69,7 +69,7 @@ async def _as_read(session: Session, columns: Columns, positions: Positions) -> 
     out = {}
     for at in positions:
         try:
-            octets = await session.server.readings.octets(stored_at(session, columns, at))
+            octets = await session.server.readings.octets(stored_at(session, session.mailbox, columns, at))
         except KeyError:
             continue
         out[at] = _told((await _made(None, octets)).preview or b"")

@@ -65,7 +65,7 @@ async def find_for(
 async def find(session: Session, selected: Selected, columns: Columns, key: Key) -> list[int]:
     """Ascending positions of the messages that ``key`` is true for."""
     if session.server.readings.wanted and mentions_size(key):
-        columns = await columns_as_read(session, columns)
+        columns = await columns_as_read(session, selected, columns)
     by_columns = ColumnSearch(selected, columns, session.server.clock.now())
     keys = key.keys if isinstance(key, And) else (key,)
     found: Positions = range(selected.count)
@@ -131,7 +131,7 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
             octets += sizes[rest[stop]]
             stop += 1
         part = rest[start:stop]
-        for at, message in zip(part, await _read_part(session, columns, part), strict=True):
+        for at, message in zip(part, await _read_part(session, by_columns.selected, columns, part), strict=True):
             if message is None:
                 continue
             if len(message) <= _LARGE:
@@ -148,9 +148,9 @@ async def _find_in_octets(session: Session, columns: Columns, by_columns: Column
     return found
 
 
-async def _read_part(session: Session, columns: Columns, part: Sequence[int]) -> Sequence[bytes | None]:
+async def _read_part(session: Session, selected: Selected, columns: Columns, part: Sequence[int]) -> Sequence[bytes | None]:
     if session.server.readings.wanted:
-        return await read_at(session, columns, part)
+        return await read_at(session, selected, columns, part)
     return await read_messages(session, [BlobId(columns.blobs[at]) for at in part])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mta.imapd.columns import Columns
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
+from mta.wire.imap.mailbox import encode_name
 from mta.wire.imap.response import esearch_response, search_response, sort_response
 from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
 from mta.wire.imap.sequence import partial_of
@@ -22,8 +23,9 @@ def tell(
     *,
     sorted_: bool = False,
     scores: Sequence[int] | None = None,
+    named: bool = False,
 ) -> None:
-    """``order``: positions found, ascending or as sorted; ``scores`` likewise."""
+    """``order``: positions found, ascending or as sorted; ``scores`` likewise. ``named``: with the name of the mailbox (RFC 7377 §2.1)."""
     options, partial = command.options, command.partial
     numbers: Sequence[int] = selected.uids(order) if command.uid else [at + 1 for at in order]
     reported = reported_of(order, options, partial)
@@ -39,7 +41,16 @@ def tell(
     elif options is None or options != {"SAVE"}:
         told = scores if options is not None and "RELEVANCY" in options else None
         session.out.write(
-            esearch_response(session.tag, numbers, options or _ALL, uid=command.uid, modseq=modseq, partial=partial, scores=told)
+            esearch_response(
+                session.tag,
+                numbers,
+                options or _ALL,
+                uid=command.uid,
+                modseq=modseq,
+                partial=partial,
+                scores=told,
+                mailbox=(encode_name(selected.name, utf8=session.utf8), selected.uid_validity) if named else None,
+            )
         )
 
 

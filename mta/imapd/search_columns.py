@@ -71,7 +71,7 @@ class ColumnSearch:
     """Answers for one command on one numbering. ``now``: wall clock, for OLDER and YOUNGER."""
 
     def __init__(self, selected: Selected, columns: Columns, now: float) -> None:
-        self._selected = selected
+        self.selected = selected
         self._columns = columns
         self._now = int(now)
         self._named: dict[InSet, range | frozenset[int]] = {}
@@ -100,7 +100,7 @@ class ColumnSearch:
     def _in_set(self, key: InSet, among: Positions) -> Positions:
         named = self._named.get(key)
         if named is None:
-            found = self._selected.positions(key.sequence, uid=key.uid)
+            found = self.selected.positions(key.sequence, uid=key.uid)
             named = self._named[key] = found if isinstance(found, range) else frozenset(found)
         if isinstance(among, range) and isinstance(named, range):
             return range(max(among.start, named.start), max(among.start, named.start, min(among.stop, named.stop)))
@@ -141,7 +141,7 @@ class ColumnSearch:
         return [at for at in among if start <= dates[at] < start + _DAY]
 
     def _recent(self, key: Recent, among: Positions) -> list[int]:
-        columns, first = self._columns, self._selected.recent_from
+        columns, first = self._columns, self.selected.recent_from
         uids = columns.uids
         found = [at for at in among if (uids[at] >= first) is key.wanted]
         if key.unseen:

@@ -16,6 +16,7 @@ from mta.imapd.brought import brought
 from mta.imapd.capability import greeting
 from mta.imapd.expunge import expunge
 from mta.imapd.fetch import fetch
+from mta.imapd.multisearch import multisearch
 from mta.imapd.replace import replace
 from mta.imapd.session import Session
 from mta.imapd.store import store
@@ -91,6 +92,7 @@ VERBS: dict[str, Verb] = {
     "UNSELECT": Verb(select.unselect, When.SELECTED),
     "EXPUNGE": Verb(expunge, When.SELECTED),
     "UID EXPUNGE": Verb(expunge, When.SELECTED),
+    "ESEARCH": Verb(multisearch, When.LOGGED_IN),
     "UIDBATCHES": Verb(batches, When.SELECTED),
     "FETCH": Verb(fetch, When.SELECTED, expunge=False, numbers=True),
     "UID FETCH": Verb(fetch, When.SELECTED),

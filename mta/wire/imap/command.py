@@ -16,6 +16,7 @@ from mta.wire.imap.decoder import Request
 from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
+from mta.wire.imap.multisearch import read_multisearch
 from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
@@ -261,6 +262,7 @@ _READERS: dict[str, _Reader] = {
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
     "COMPRESS": _compress,
+    "ESEARCH": lambda scan, _uid, utf8: read_multisearch(scan, utf8),
     "UIDBATCHES": lambda scan, _uid, _utf8: read_batches(scan),
     "ID": _id,
     "SELECT": _select,

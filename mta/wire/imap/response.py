@@ -68,9 +68,12 @@ def esearch_response(
     modseq: int | None = None,
     partial: tuple[int, int] | None = None,
     scores: Sequence[int] | None = None,
+    mailbox: tuple[bytes, int] | None = None,
 ) -> bytes:
-    """RFC 9051 §7.3.4; ``numbers`` ascending, or as they were sorted (RFC 5267 §3). ``scores``: one for each (RFC 6203 §4)."""
-    out = [b"* ESEARCH (TAG %b)" % string(tag)]
+    """RFC 9051 §7.3.4; ``numbers`` ascending, or as they were sorted (RFC 5267 §3). ``scores``: one for each (RFC 6203 §4).
+    ``mailbox``: name and uidvalidity (RFC 7377 §2.1)."""
+    where = b"" if mailbox is None else b" MAILBOX %b UIDVALIDITY %d" % mailbox
+    out = [b"* ESEARCH (TAG %b%b)" % (string(tag), where)]
     if uid:
         out.append(b"UID")
     if numbers:
