@@ -1,7 +1,7 @@
 # make venv: .venv with everything · make run: the demo server · make test · make lint
-# make docs: what is generated · make chaos: kill -9 under load, hundreds of times
+# make docs: what is generated · make fuzz SECONDS=1800: parsers and sessions · make chaos: kill -9 under load, hundreds of times
 SHELL := /bin/sh
-.PHONY: venv run test lint docs chaos clean
+.PHONY: venv run test lint docs chaos fuzz clean
 .DEFAULT_GOAL := venv
 
 # The first interpreter that is new enough; PYTHON=/path/to/python names another.
@@ -39,6 +39,9 @@ docs: $(STAMP)
 	$(BIN)/python tools/command_docs.py
 	$(BIN)/python tools/hook_docs.py
 	$(BIN)/python tools/rfc_index.py
+
+fuzz: $(STAMP)
+	$(BIN)/python tools/fuzz.py --seconds $(or $(SECONDS),300)
 
 chaos: $(STAMP)
 	$(BIN)/python tools/chaos.py
