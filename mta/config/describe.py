@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from mta.config.sections import Config, Section
-from mta.config.units import parse_seconds, parse_size
+from mta.config.units import parse_rate, parse_seconds, parse_size
 from mta.config.yaml import Path
 
 
@@ -69,6 +69,8 @@ def form_of(annotation: Any, metadata: Any = ()) -> str:
         return "size"
     if parse_seconds in units:
         return "time"
+    if parse_rate in units:
+        return "rate"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return form_of(args[0], args[1:])

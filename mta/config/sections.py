@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mta.config.checks import BackendUrl, DomainName, FilePath, HostName, ListenUrl, Network, listed, plugin_table
-from mta.config.units import Seconds, Size
+from mta.config.checks import BackendUrl, DomainName, FilePath, HostName, ListenUrl, Network, SourceAddress, listed, plugin_table
+from mta.config.delivery import AnswerPattern, RetryRule, SitePattern, SiteRule
+from mta.config.units import Rate, Seconds, Size
 from mta_hooks.lookup import TableSource
 
 
@@ -258,6 +259,15 @@ class Limits(Section):
     ] = 600.0
 
 
+class QueueRates(Section):
+    destination: Annotated[
+        Rate | None, Field(gt=0, description="Transactions to one destination, such as 100/m. Absent: as fast as it takes them.")
+    ] = None
+    sender: Annotated[
+        Rate | None, Field(gt=0, description="Transactions for one account, or envelope sender without one, such as 2000/h.")
+    ] = None
+
+
 class QueueSection(Section):
     retry: Annotated[tuple[Seconds, ...], Field(min_length=1, description="Waits between attempts; the last repeats.")] = (
         60.0,
@@ -275,7 +285,31 @@ class QueueSection(Section):
     delay_warning: Annotated[Seconds, Field(ge=0, description="A delay notice after this, once; 0: never.")] = 4 * 3600.0
     concurrency: Annotated[int, Field(ge=1, le=1000, description="Connections to all destinations together.")] = 100
     concurrency_per_destination: Annotated[int, Field(ge=1, le=100, description="Connections to one destination.")] = 20
-    connect_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a connection and its greeting.")] = 30.0
+    connect_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a connection.")] = 30.0
+    rates: Annotated[QueueRates, Field(description="How much goes out in a time.")] = QueueRates()
+    sites: Annotated[
+        dict[SitePattern, SiteRule],
+        Field(
+            description="By domain, or name of a mail server (example.net, *.google.com): concurrency and rate, shared by all that the "
+            "pattern names; retry, lifetime, delay_warning."
+        ),
+    ] = {}
+    answers: Annotated[
+        dict[AnswerPattern, RetryRule],
+        Field(description="By temporary answer (451, 4.7.1, 4.4): retry, lifetime, delay_warning; before those of sites."),
+    ] = {}
+
+
+class OutboundSection(Section):
+    source_addresses: Annotated[
+        tuple[SourceAddress, ...],
+        Field(
+            description="Addresses of this machine to connect from, by turns; of each family those of it. Empty: as the system chooses."
+        ),
+    ] = ()
+    greeting_timeout: Annotated[
+        Seconds, Field(ge=1, description="Longest wait for the greeting of a next hop (RFC 5321 §4.5.3.2.1: 5 minutes).")
+    ] = 300.0
 
 
 class Spam(Section):
@@ -306,13 +340,6 @@ class LogSection(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity written.")] = "info"
     format: Annotated[Literal["text", "json"], Field(description="text: key=value lines; json: one object a line.")] = "text"
     file: Annotated[FilePath | None, Field(description="Absent: standard error.")] = None
-
-
-class Quota(Section):
-    warn: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=99)], ...],
-        Field(description="Percentages of an account's quota at which its owner is sent mail, once each time they are reached."),
-    ] = (80, 95)
 
 
 class Quota(Section):
@@ -466,10 +493,10 @@ class Config(Section):
     limits: Annotated[Limits, Field(description="Bounds of everything a peer can grow.")] = Limits()
     http: Annotated[Http, Field(description="Requests over HTTP: bounds, and the administrator's token.")] = Http()
     queue: Annotated[QueueSection, Field(description="Retries and concurrency.")] = QueueSection()
+    outbound: Annotated[OutboundSection, Field(description="Connections to others.")] = OutboundSection()
     spam: Annotated[Spam, Field(description="What becomes of the sum of scores.")] = Spam()
     dns: Annotated[Dns, Field(description="Resolvers.")] = Dns()
     log: Annotated[LogSection, Field(description="Where and how to log.")] = LogSection()
-    quota: Annotated[Quota, Field(description="Accounts that fill up; limits are set by mta user quota.")] = Quota()
     quota: Annotated[Quota, Field(description="Accounts that fill up; limits are set by mta user quota.")] = Quota()
     storage: Annotated[Storage, Field(description="Disk.")] = Storage()
     trace: Annotated[Trace, Field(description="What mta trace remembers.")] = Trace()

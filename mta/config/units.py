@@ -40,5 +40,18 @@ def parse_seconds(value: object) -> object:
     return _scaled(value, _TIMES, "5m")
 
 
+def parse_rate(value: object) -> object:
+    """Events a second."""
+    if not isinstance(value, str):
+        return value
+    count, _, per = value.partition("/")
+    try:
+        scale = _TIMES[per.strip().lower()] if per.strip() else 1.0
+        return float(count) / scale
+    except (KeyError, ValueError):
+        raise ValueError("must be a number for a time, such as 100/m (s, m, h, d)") from None
+
+
 Size = Annotated[int, BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Rate = Annotated[float, BeforeValidator(parse_rate)]

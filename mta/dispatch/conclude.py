@@ -109,6 +109,10 @@ class Concluder:
         """Give the row back as it was."""
         return Settlement((self._later(leased, 0.0),))
 
+    def postpone(self, rows: Sequence[Leased], seconds: float) -> Settlement:
+        """It is not their turn yet."""
+        return Settlement(tuple(self._later(leased, seconds) for leased in rows))
+
     def hold(self, rows: Sequence[Leased], reason: str) -> Settlement:
         """Keep them until somebody releases them; this was no attempt."""
         outcomes = tuple(Outcome(leased, "held", reason[:1000], attempted=False) for leased in rows)

@@ -4,9 +4,9 @@
 from collections.abc import Awaitable, Callable
 
 from mta.dispatch.conclude import Concluder, Finding, Settlement
+from mta.dispatch.line import Batch
 from mta.dispatch.redirect import Redirector, Unredirectable
 from mta.dispatch.retry import SteadyClock
-from mta.dispatch.sites import Batch
 from mta.model.address import Address
 from mta.model.delivery import Outcome, QueuedMessage, Trouble
 from mta.model.errors import TemporaryFailure

@@ -9,13 +9,15 @@ from typing import Any
 from mta.config.sections import Config
 from mta.dispatch.conclude import Concluder, Finding, Settlement
 from mta.dispatch.gate import Gate
+from mta.dispatch.line import Batch
 from mta.dispatch.load import Loader
 from mta.dispatch.modify import Edited, Modifier
 from mta.dispatch.notify import DispatchHooks
+from mta.dispatch.rates import TOO_FAST
 from mta.dispatch.restate import restate
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
-from mta.dispatch.sites import FIRST, Batch, Site, Sites
+from mta.dispatch.sites import FIRST, Site, Sites
 from mta.local.transport import LocalTransport
 from mta.model.delivery import QueuedMessage, Route, Trouble
 from mta.model.errors import HookFailed, TemporaryFailure
@@ -76,6 +78,8 @@ class Lanes:
             first=FIRST,
             serve=lambda site: self._start(site, remote=True),
             monotonic=clock.monotonic,
+            rules=limits.sites,
+            rates=limits.rates,
         )
         self._here = Sites(
             lanes=LOCAL_LANES,
@@ -107,7 +111,10 @@ class Lanes:
                 self._tasks.spawn(self._put_them_off(), "queue-defer")
             return
         if batch.policy is not None:
-            sites.bound(site, batch.policy.concurrency)
+            sites.obey(site, batch.policy)
+        if wait := sites.admit(site, batch):
+            self._settler.add(self._concluder.postpone(batch.recipients, wait))
+            return
         if len(site.names) < 1000:  # bounds what one smarthost collects
             site.names.add(batch.recipients[0].site)
         sites.push(site, batch)
@@ -188,7 +195,11 @@ class Lanes:
             courier.close()
             await self._conclude(message, _findings_of(batch, _MISTAKE))
             return True
-        self._remote.succeeded(site)
+        self._remote.met(site, results[0].remote)
+        if any(result.reply.startswith("4") and TOO_FAST.search(result.reply) for result in results):
+            self._remote.throttled(site)
+        else:
+            self._remote.succeeded(site)
         await self._conclude(message, await self._findings(batch, results))
         return True
 

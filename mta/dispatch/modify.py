@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from mta.dispatch.line import Batch
 from mta.dispatch.load import Loader
-from mta.dispatch.sites import Batch
 from mta.model.delivery import QueuedMessage
 from mta.model.message import Content
 from mta.outbound.session import Read

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from email.utils import formatdate
 
 from mta.directory.resolve import Resolver
-from mta.dispatch.sites import Batch
+from mta.dispatch.line import Batch
 from mta.model.address import Address
 from mta.model.directory import MailboxTarget
 from mta.model.errors import TemporaryFailure

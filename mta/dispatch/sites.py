@@ -1,17 +1,23 @@
 """How many connections go where. A site is a destination with the batches that wait for it and the lanes that serve it.
 
-A lane is one task with at most one connection. A site begins with ``FIRST`` lanes, gains as deliveries succeed, loses one when a
-further connection is refused while others work, and is left alone for a while when none of its hosts works; then one lane
-tries. Lanes of all sites together are bounded; when others wait for a lane, an idle one ends, and a busy one after its share.
+A lane is one task with at most one connection. A site begins with ``FIRST`` lanes, gains one when as many deliveries as it has lanes
+have succeeded, loses one when a further connection is refused while others work and half when it says that it is too much, and is
+left alone for a while when none of its hosts works, longer each time; then one lane tries. Lanes of all sites together are bounded;
+when others wait for a lane, an idle one ends, and a busy one after its share. Sites that a pattern of the config names share a pool.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from itertools import islice
 
-from mta.model.delivery import DeliveryPolicy, Leased, QueuedMessage
+from mta.config.delivery import SiteRule
+from mta.config.sections import QueueRates
+from mta.dispatch.line import Batch, Line
+from mta.dispatch.rates import Pace, Slots
+from mta.dispatch.rules import Names
+from mta.model.delivery import DeliveryPolicy
 from mta.outbound.courier import Courier
 from mta.outbound.hosts import Destination
 
@@ -20,30 +26,48 @@ FULL = 500  # recipients that wait at one site, so that a slow one leaves room f
 IDLE = 2.0  # seconds that a connection is kept for the next message
 CONTENT = 60.0  # seconds without trying for more, after a connection more was refused
 SHARE = 20  # batches that a lane serves while others wait for one
+CROWD = FULL // 2  # recipients at a slow site, half of them of one sender: more of that sender wait in the queue
+SLOW = 5.0  # seconds for which a site has enough to do
+DEAD = 300.0  # longest time that a site is left alone
+_KNOWN = 10_000  # sites and senders of which something is remembered: about 2 MiB
 
 
-class Batch(NamedTuple):
-    """Recipients of one message at one site."""
+class Pool:
+    """What the sites of one pattern share. ``waiting``: those that would like a lane."""
 
-    message: QueuedMessage
-    recipients: Sequence[Leased]
-    policy: DeliveryPolicy | None = None
+    __slots__ = ("lanes", "most", "pace", "slots", "waiting")
+
+    def __init__(self, rule: SiteRule) -> None:
+        self.most = rule.concurrency
+        self.pace = Pace(rule.rate)
+        self.slots = Slots()
+        self.lanes = 0
+        self.waiting: deque[Site] = deque()
+
+    @property
+    def full(self) -> bool:
+        return self.most is not None and self.lanes >= self.most
 
 
 class Site:
-    """``most``: lanes at most; ``names``: what the queue calls it; ``rows``: recipients that wait; ``down_until``: monotonic, with the reply that says why."""
+    """``most``: lanes at most; ``names``: what the queue calls it; ``down_until``: monotonic, with the reply that says why;
+    ``served``: batches since ``since``, when something began to wait."""
 
     __slots__ = (
-        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "most", "names",
-        "rows", "starving", "waiting",
+        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "line", "most", "names",
+        "pace", "pool", "served", "since", "slots", "starving",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, limit: float, most: int) -> None:
         self.destination = destination
         self.limit = limit
         self.most = most
-        self.waiting: deque[Batch] = deque()
-        self.rows = 0
+        self.line = Line()
+        self.pace = Pace()
+        self.slots = Slots()
+        self.pool: Pool | None = None
+        self.served = 0
+        self.since = 0.0
         self.names: set[str] = set()
         self.lanes = 0
         self.couriers: set[Courier] = set()
@@ -53,13 +77,31 @@ class Site:
         self.down_until = 0.0
         self.down_reply = self.down_remote = ""
 
+    @property
+    def rows(self) -> int:
+        """Recipients that wait."""
+        return self.line.rows
+
 
 class Sites:
     """All sites of one kind. ``serve(site)`` starts a lane, which calls ``ended`` as its last act. ``full``: sites that take no more."""
 
     def __init__(
-        self, *, lanes: int, per_site: int, first: int, serve: Callable[[Site], None], monotonic: Callable[[], float]
+        self,
+        *,
+        lanes: int,
+        per_site: int,
+        first: int,
+        serve: Callable[[Site], None],
+        monotonic: Callable[[], float],
+        rules: Mapping[str, SiteRule] | None = None,
+        rates: QueueRates | None = None,
     ) -> None:
+        self._pools = Names({pattern: Pool(rule) for pattern, rule in (rules or {}).items()})
+        self._pool_known: dict[Destination, Pool] = {}
+        self._rates = rates or QueueRates()
+        self._senders: dict[Hashable, tuple[Pace, Slots]] = {}
+        self._strikes: dict[Destination, int] = {}
         self._most = lanes
         self._per_site = per_site
         self._first = min(first, per_site)
@@ -79,29 +121,94 @@ class Sites:
     def at(self, destination: Destination) -> Site:
         if (site := self._sites.get(destination)) is None:
             site = self._sites[destination] = Site(destination, self._first, self._per_site)
+            site.pace.rate = self._rates.destination
+            if self._pools:
+                self._enrol(
+                    site, self._pool_known.get(destination) or self._pools.find(destination.domain or destination.route.host or "")
+                )
+                if site.pool is None:
+                    site.limit = 1  # until the name of its server is known
         return site
+
+    def met(self, site: Site, remote: str) -> None:
+        """``remote``: the mail server that a lane of this site talked to, as replies have it."""
+        if site.pool is not None or not self._pools or not remote:
+            return
+        if (pool := self._pools.find(remote.partition("[")[0].rstrip(".").lower())) is not None:
+            if len(self._pool_known) >= _KNOWN:
+                self._pool_known.clear()
+            self._pool_known[site.destination] = pool
+            self._enrol(site, pool)
+
+    def _enrol(self, site: Site, pool: Pool | None) -> None:
+        if pool is None:
+            return
+        site.pool = pool
+        pool.lanes += site.lanes
+        if pool.most is not None:
+            site.most = min(pool.most, self._most)
+            site.limit = min(site.limit, site.most)
 
     # ---- work
 
+    def admit(self, site: Site, batch: Batch) -> float:
+        """Seconds for which this batch waits in the queue, for the sake of a rate or of other senders; 0.0: it may be pushed."""
+        now = self._monotonic()
+        limits: list[tuple[Pace, Slots]] = []
+        if site.pace.interval(now):
+            limits.append((site.pace, site.slots))
+        if site.pool is not None and site.pool.pace.interval(now):
+            limits.append((site.pool.pace, site.pool.slots))
+        if self._rates.sender is not None:
+            limits.append(self._pace_of(batch.sender, self._rates.sender))
+        wait, pace, slots = 0.0, None, None
+        for one, turns in limits:
+            if (seconds := one.wait(now)) > wait:
+                wait, pace, slots = seconds, one, turns
+        if pace is not None and slots is not None:
+            return max(wait, slots.next(batch.sender, now, pace.interval(now)))
+        if crowded := self._crowded(site, batch, now):
+            return crowded
+        for one, _ in limits:
+            one.took(now)
+        return 0.0
+
+    def _pace_of(self, sender: Hashable, rate: float) -> tuple[Pace, Slots]:
+        if (found := self._senders.get(sender)) is None:
+            if len(self._senders) >= _KNOWN:  # the first ones to come were last seen longest ago, or come again
+                for old in list(islice(self._senders, _KNOWN // 10)):
+                    del self._senders[old]
+            found = self._senders[sender] = (Pace(rate), Slots())
+        return found
+
+    def _crowded(self, site: Site, batch: Batch, now: float) -> float:
+        """A sender with much for a slow site leaves room in our hands for others; 0.0: it is neither."""
+        if site.rows < CROWD or (passed := now - site.since) < SLOW:
+            return 0.0
+        each = passed / max(1, site.served)  # seconds that the site takes for one batch
+        if site.rows * each < SLOW or site.line.rows_of(batch) < CROWD // 2:
+            return 0.0
+        return SLOW / 2 + site.slots.next(batch.sender, now, each / 2)  # early: a site must not run dry
+
     def push(self, site: Site, batch: Batch) -> None:
-        site.waiting.append(batch)
-        site.rows += len(batch.recipients)
+        if not site.line:
+            site.since, site.served = self._monotonic(), 0
+        site.line.push(batch)
         if site.rows >= FULL:
             self.full.add(site)
         self._staff(site)
 
     def put_back(self, site: Site, batch: Batch) -> None:
-        site.waiting.appendleft(batch)
-        site.rows += len(batch.recipients)
+        site.line.push(batch, first=True)
 
     def take(self, site: Site) -> Batch | None:
-        if not site.waiting:
+        batch = site.line.take()
+        if batch is None:
             return None
-        batch = site.waiting.popleft()
-        site.rows -= len(batch.recipients)
+        site.served += 1
         if site.rows < FULL:
             self.full.discard(site)
-        if not site.waiting:
+        if not site.line:
             site.names.clear()
         return batch
 
@@ -111,7 +218,10 @@ class Sites:
             return None
         if site.lanes > max(1, int(site.limit)):
             return None
-        if site.waiting or self._starving or served == 0:
+        pool = site.pool
+        if pool is not None and pool.most is not None and (pool.lanes > pool.most or (pool.waiting and served >= SHARE)):
+            return None
+        if site.line or self._starving or served == 0 or (pool is not None and pool.waiting):
             return self.take(site)
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
@@ -132,11 +242,19 @@ class Sites:
         if site.idle:
             _wake(site.idle.popleft())
             return
-        if site.lanes >= max(1, int(site.limit)) or not site.waiting or site.starving:
+        if site.lanes >= max(1, int(site.limit)) or not site.line or site.starving:
+            return
+        if (pool := site.pool) is not None and pool.full:
+            if site.lanes == 0:
+                site.starving = True
+                pool.waiting.append(site)
+                self._release_idle(pool)
             return
         if self.lanes < self._most:
             site.lanes += 1
             self.lanes += 1
+            if pool is not None:
+                pool.lanes += 1
             self._serve(site)
             return
         if site.lanes == 0:
@@ -144,9 +262,9 @@ class Sites:
             self._starving.append(site)
             self._release_idle()
 
-    def _release_idle(self) -> None:
+    def _release_idle(self, pool: Pool | None = None) -> None:
         for site in self._sites.values():
-            if site.idle:
+            if site.idle and (pool is None or site.pool is pool):
                 _wake(site.idle.popleft())
                 return
 
@@ -154,6 +272,12 @@ class Sites:
         """A lane is gone; its place goes to who waits longest."""
         site.lanes -= 1
         self.lanes -= 1
+        if (pool := site.pool) is not None:
+            pool.lanes -= 1
+            if pool.waiting and not pool.full:
+                next_one = pool.waiting.popleft()
+                next_one.starving = False
+                self._staff(next_one)
         while self._starving and self.lanes < self._most:
             heir = self._starving.popleft()
             heir.starving = False
@@ -162,7 +286,7 @@ class Sites:
         self._forget(site)
 
     def _forget(self, site: Site) -> None:
-        if not site.lanes and not site.waiting and not site.starving and site.down_until <= self._monotonic():
+        if not site.lanes and not site.line and not site.starving and site.down_until <= self._monotonic():
             self._sites.pop(site.destination, None)
 
     def prune(self) -> None:
@@ -170,15 +294,19 @@ class Sites:
         for site in list(self._sites.values()):
             self._forget(site)
 
-    def bound(self, site: Site, most: int | None) -> None:
-        """So many lanes at most; None: as many as any site. Those above end with their batch."""
-        site.most = self._per_site if most is None else most
+    def obey(self, site: Site, policy: DeliveryPolicy) -> None:
+        """What a plugin says about the site, until it says something else; None: as any site. Lanes above end with their batch."""
+        pool = None if site.pool is None else site.pool.most
+        site.most = (pool or self._per_site) if policy.concurrency is None else policy.concurrency
         site.limit = min(site.limit, site.most)
+        site.pace.rate = self._rates.destination if policy.rate is None else policy.rate
 
     # ---- what was learnt
 
     def succeeded(self, site: Site) -> None:
         site.down_until = 0.0
+        if self._strikes:
+            self._strikes.pop(site.destination, None)
         if site.limit < site.most and site.grows_at <= self._monotonic():
             site.limit = min(site.most, site.limit + 1 / site.limit)
             self._staff(site)
@@ -188,14 +316,28 @@ class Sites:
         site.limit = max(1, site.lanes - 1)
         site.grows_at = self._monotonic() + CONTENT
 
+    def throttled(self, site: Site) -> None:
+        """It answered that it is too much: fewer connections, then less in a time, until it has been content for a while."""
+        now = self._monotonic()
+        if site.limit < 2 or site.pace.rate is not None or (site.pool is not None and site.pool.pace.rate is not None):
+            (site.pace if site.pool is None or site.pool.pace.rate is None else site.pool.pace).complain(now)
+        if now >= site.grows_at - CONTENT + 1.0:  # not once for each of many answers that say the same
+            site.limit = max(1.0, min(site.limit, site.lanes or 1) / 2)
+            site.grows_at = now + CONTENT
+
     def failed(self, site: Site, reply: str, remote: str, seconds: float) -> None:
-        """None of its hosts works: leave it alone for so long, then try with one lane."""
+        """None of its hosts works: leave it alone for so long, longer each time; then try with one lane."""
+        strikes = self._strikes.get(site.destination, 0)
+        if len(self._strikes) >= _KNOWN:
+            self._strikes.clear()
+        self._strikes[site.destination] = strikes + 1
         site.limit = 1
-        site.down_until = self._monotonic() + seconds
+        site.down_until = self._monotonic() + max(seconds, min(seconds * 2.0 ** min(strikes, 10), DEAD))
         site.down_reply, site.down_remote = reply, remote
 
     def forgive(self) -> None:
         """Leave no site alone any longer."""
+        self._strikes.clear()
         for site in self._sites.values():
             site.down_until = 0.0
 

@@ -152,12 +152,16 @@ class DeliveryPolicy:
     retry          waits between attempts in seconds, the last repeats
     lifetime       seconds after which, and after three attempts, a recipient bounces
     delay_warning  seconds after which the sender is told once that it is still being tried; 0: never
+    rate           transactions a second to the site; holds, as concurrency does, until another answer comes
+    recipients     recipients of one transaction, 1 to 1000; the others get transactions of their own
     """
 
     concurrency: int | None = None
     retry: tuple[float, ...] | None = None
     lifetime: float | None = None
     delay_warning: float | None = None
+    rate: float | None = None
+    recipients: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,10 @@ def _of_policy(answer: Any, _arguments: Mapping[str, Any]) -> str:
         isinstance(retry, list | tuple) and retry and all(_is_delay(wait) and wait >= 1 for wait in retry)
     ):
         return "retry must be a tuple of at least one number of seconds, each at least 1"
+    if answer.rate is not None and not (isinstance(answer.rate, int | float) and 0 < answer.rate <= 1_000_000):
+        return "rate must be above 0, transactions a second"
+    if answer.recipients is not None and not (isinstance(answer.recipients, int) and 1 <= answer.recipients <= 1000):
+        return "recipients must be 1 to 1000"
     for name in ("lifetime", "delay_warning"):
         if not ((seconds := getattr(answer, name)) is None or _is_delay(seconds)):
             return f"{name} must be 0 to {LONGEST_DELAY} seconds"
