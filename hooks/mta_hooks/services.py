@@ -251,6 +251,15 @@ class Registry(Protocol):
         """
         ...
 
+    def received_header(self, write: Callable[..., str | None]) -> None:
+        """Rewrite the Received field that the server is about to put on a message: ``write(session, transaction, field, ctx)``,
+        of which it names what it wants, ``def`` or ``async def``.
+
+        ``field`` is the value unfolded: "from … by … with … id …; date". Answer another, with the same date behind its last ";",
+        or None. An error defers the mail: what must not be told is not told. Nothing else can change this field.
+        """
+        ...
+
     def routes(self, routes: Routes) -> None:
         """Offer routes over HTTP (mta_hooks.http): a list, or a function that makes one from the plugin's config.
 

@@ -41,7 +41,7 @@ from mta.pipeline.rewriting import rewrite, rewrite_header
 from mta.pipeline.rulings import DELIVER, Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
 from mta.pipeline.stream import Stream
-from mta.pipeline.trace import format_date, received, return_path
+from mta.pipeline.trace import format_date, received, return_path, rewritten
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.pluginhost.durable import payload_of
 from mta.spool.accept import reply_for
@@ -174,6 +174,8 @@ class Pipeline:
         if transaction.discard:
             return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
         top, results = received(session, transaction, self._hostname, now), list[AuthResult]()
+        if writers := hooks.offering.received:
+            top = await rewritten(writers, session, transaction, top)
         if (plan := hooks.message_authenticate) is not None:
             results, field = await stages.authenticate(plan, session, message, self._hostname)
             top = field + top

@@ -1,11 +1,18 @@
 """Trace fields (RFC 5321 §4.4): Received for everyone, Return-Path for local readers; Date and Message-ID where missing (RFC 6409 §8)."""
 # SPDX-License-Identifier: Apache-2.0
 
+import re
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 
+from mta.model.errors import TemporaryFailure
+from mta.pipeline.header import build_field, parse_fields
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
+from mta.pluginhost.offered import Offered
+
+_CLAUSE = re.compile(r" (?=(?:by|tls|for|with) )|(?<=;) ")
 
 
 @lru_cache(maxsize=4)
@@ -41,6 +48,27 @@ def received(session: MailSession, transaction: MailTransaction, hostname: str, 
         f"{only};\r\n\t{format_date(int(now))}\r\n"
     )
     return text.encode("utf-8", "replace")
+
+
+async def rewritten(writers: Iterable[Offered], session: MailSession, transaction: MailTransaction, octets: bytes) -> bytes:
+    """The Received field as plugins want it (``registry.received_header``). Raises TemporaryFailure for what is none."""
+    value = parse_fields(octets)[0][1].replace("\t", " ")
+    for writer in writers:
+        answer = await writer(session=session, transaction=transaction, field=value)
+        if answer is None:
+            continue
+        if answer.rpartition(";")[2].strip() != value.rpartition(";")[2].strip():
+            raise TemporaryFailure(f"received_header of plugin {writer.plugin}: the date is not that of the field")
+        value = answer
+    try:
+        return build_field("Received", fold(value))
+    except ValueError as exc:
+        raise TemporaryFailure(f"received_header: {exc}") from exc
+
+
+def fold(value: str) -> str:
+    """Before words that begin a clause (RFC 5321 §4.4), and before the date."""
+    return _CLAUSE.sub("\r\n\t", value)
 
 
 def return_path(transaction: MailTransaction) -> bytes:

@@ -77,11 +77,12 @@ def _check_commands(protocol: str, keyword: str, commands: Mapping[Any, Any]) ->
             raise PluginRefused(f"capability {keyword}: {verb!r:.80} is a command of {protocol.upper()}'s own, or none at all")
         if not callable(handler):
             raise PluginRefused(f"capability {keyword}: the command {verb} must be a function")
-        _check_arguments(f"capability {keyword}: the command {verb}", handler)
+        check_arguments(f"capability {keyword}: the command {verb}", handler)
 
 
-def _check_arguments(what: str, handler: Callable[..., Any]) -> None:
+def check_arguments(what: str, handler: Callable[..., Any], arguments: tuple[str, ...] = ARGUMENTS) -> None:
+    """Raises PluginRefused when it wants what it will not be given."""
     for parameter in inspect.signature(handler).parameters.values():
-        named = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name in (*ARGUMENTS, "ctx")
+        named = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name in (*arguments, "ctx")
         if not named and parameter.default is parameter.empty:
-            raise PluginRefused(f"{what} has no argument {parameter}; it has {', '.join(ARGUMENTS)}, ctx")
+            raise PluginRefused(f"{what} has no argument {parameter}; it has {', '.join(arguments)}, ctx")

@@ -113,6 +113,7 @@ def _load(hello: Mapping[str, Any]) -> Plugin:
         ("service", plugin.offers.services),
         ("routes", plugin.offers.route_offers),
         ("metrics", plugin.offers.metrics_functions),
+        ("received_header", plugin.offers.received),
     ):
         if offer:
             raise PluginRefused(f"registry.{word} does not work from a process of its own: leave out isolate", plugin.path)

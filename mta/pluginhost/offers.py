@@ -12,6 +12,7 @@ from mta.pluginhost.capabilities import ARGUMENTS, Protocol
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.offered import Offered
 from mta.pluginhost.plugin import Plugin
+from mta.pluginhost.registry import RECEIVED
 from mta_hooks.capabilities import ImapReply, Pop3Reply
 from mta_hooks.sasl import Mechanism
 
@@ -45,6 +46,7 @@ class Offering:
 
     lines     capabilities by protocol: (as advertised, also before login)
     commands  by protocol and verb; mail, rcpt: checks of parameters by keyword
+    received  those who rewrite our Received field
     """
 
     mechanisms: Mapping[str, OfferedMechanism] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Offering:
     commands: Mapping[tuple[str, str], OfferedCommand] = field(default_factory=dict)
     mail: Mapping[str, Check] = field(default_factory=dict)
     rcpt: Mapping[str, Check] = field(default_factory=dict)
+    received: tuple[Offered, ...] = ()
 
     def advertised(self, protocol: Protocol, *, logged_in: bool) -> Iterator[str]:
         return (line for line, before in self.lines.get(protocol, ()) if logged_in or before)
@@ -60,6 +63,7 @@ class Offering:
         """Everything that is called like a hook."""
         yield from (mechanism.call for mechanism in self.mechanisms.values())
         yield from (command.call for command in self.commands.values())
+        yield from self.received
 
     @classmethod
     def of(cls, plugins: Mapping[str, Plugin], dispatcher: Dispatcher) -> "Offering":
@@ -68,7 +72,7 @@ class Offering:
         for plugin in sorted(plugins.values(), key=lambda p: p.place):
             gathered.add(plugin)
         lines = {protocol: tuple(found) for protocol, found in gathered.lines.items()}
-        return cls(gathered.mechanisms, lines, gathered.commands, gathered.mail, gathered.rcpt)
+        return cls(gathered.mechanisms, lines, gathered.commands, gathered.mail, gathered.rcpt, tuple(gathered.received))
 
 
 class _Gathered:
@@ -80,8 +84,11 @@ class _Gathered:
         self.commands: dict[tuple[str, str], OfferedCommand] = {}
         self.mail: dict[str, Check] = {}
         self.rcpt: dict[str, Check] = {}
+        self.received: list[Offered] = []
 
     def add(self, plugin: Plugin) -> None:
+        if (write := plugin.offers.received) is not None:
+            self.received.append(Offered(self._dispatcher, plugin, "received_header", write, RECEIVED, (str,)))
         for name, mechanism in plugin.offers.mechanisms.items():
             self._own(plugin, f"the SASL mechanism {name}")
             call = Offered(

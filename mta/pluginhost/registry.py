@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mta.pluginhost.capabilities import Capability, make_capability
+from mta.pluginhost.capabilities import Capability, check_arguments, make_capability
 from mta.pluginhost.check import PluginRefused
 from mta_hooks.backends.tables import Migration, Schema
 from mta_hooks.http import HttpRoute
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}\Z")  # RFC 4422 §3.1
+RECEIVED = ("session", "transaction", "field")
+"""The arguments of ``received_header``."""
 _OURS = ("PLAIN", "LOGIN", "EXTERNAL")
 
 
@@ -57,6 +59,7 @@ class Offers:
     capabilities: list[Capability] = field(default_factory=list)
     route_offers: list[Routes] = field(default_factory=list)
     metrics_functions: list[Metrics] = field(default_factory=list)
+    received: Callable[..., str | None] | None = None
 
     def config(self, model: type[Any]) -> None:
         if not issubclass(model, BaseModel):
@@ -131,6 +134,14 @@ class Offers:
         if not callable(run):
             raise PluginRefused(f"service {name}: takes a coroutine function, not {run!r}")
         self.services.append(ServiceOffer(name, run, single))
+
+    def received_header(self, write: Callable[..., str | None]) -> None:
+        if self.received is not None:
+            raise PluginRefused("registry.received_header: once for each plugin")
+        if not callable(write):
+            raise PluginRefused(f"registry.received_header takes a function, not {write!r:.80}")
+        check_arguments("registry.received_header", write, RECEIVED)
+        self.received = write
 
     def routes(self, routes: Routes) -> None:
         if not callable(routes):

@@ -201,3 +201,15 @@ def test_no_soliciting(tmp_path) -> None:
         assert (await verdict("message_headers", headers=[("Solicitation", "net.example:ADV")])).code == 550
 
     asyncio.run(main())
+
+
+def test_hide_submitters(tmp_path) -> None:
+    host = drop_in(tmp_path, "hide_submitters")
+    [write] = host.offering.received
+    field = "from [10.1.2.3] ([192.0.2.7]) by mx.example.org with ESMTPSA id 1 for <a@b.test>; Tue, 24 Nov 2026 08:00:00 +0000"
+
+    def written(**session):
+        return asyncio.run(write(session=FakeSession(**session), transaction=None, field=field))
+
+    assert written(user="") is None
+    assert written(user="bob@example.org") == "by mx.example.org with ESMTPSA id 1 for <a@b.test>; Tue, 24 Nov 2026 08:00:00 +0000"

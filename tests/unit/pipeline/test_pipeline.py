@@ -15,8 +15,9 @@ from mta.model.reply import Reply
 from mta.model.verdict import Verdict, accept, add_score, defer, discard, hold, quarantine, redirect, reject
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import Accepted, MailTransaction
+from mta.testing.plugins import host_with, plugin_of
 from mta.testing.smtpd import SmtpSite
-from mta_hooks import AddHeader, AuthResult, RemoveHeader
+from mta_hooks import AddHeader, AuthResult, RemoveHeader, hookimpl
 
 MESSAGE = b"Subject: hello\r\nMessage-ID: <one@elsewhere.test>\r\n\r\nbody\r\n"
 
@@ -92,6 +93,41 @@ def test_one_delivery_for_each_account_and_no_for_clause_when_there_are_several(
 )
 def test_received_says_how(changes: dict[str, Any], wanted: bytes) -> None:
     assert wanted in taken(SmtpSite(), session=session_of(**changes))[1]
+
+
+def writing(site: SmtpSite, write: Any) -> None:
+    def register(registry: Any) -> None:
+        registry.received_header(write)
+
+    site.hooks.offering = host_with(plugin_of(hookimpl(register))).offering
+
+
+def test_a_plugin_rewrites_our_received_field_and_nothing_else() -> None:
+    site = SmtpSite()
+    writing(site, lambda session, field: f"by mx.example.test with {field.partition(' with ')[2]}")
+    _, octets = taken(site, session=session_of(user="bob@example.test"))
+    assert re.match(
+        rb"Return-Path: <sender@elsewhere.test>\r\nReceived: by mx.example.test\r\n\twith ESMTPA id Q1\r\n\tfor <alice@example.test>;"
+        rb"\r\n\t\w+, \d+ \w+ \d+ [\d:]+ \+0000\r\nSubject",
+        octets,
+    ), octets
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda field: "by mx.example.test; yesterday",
+        lambda field: field.replace("from", "from\r\nX-Injected: yes\r\n"),
+        lambda field: 1 / 0,
+        lambda field: field + "x" * 2000,
+    ],
+)
+def test_a_received_field_that_is_none_defers(write: Any) -> None:
+    site = SmtpSite()
+    writing(site, write)
+    reply, intake = run(site)
+    assert reply.code == 451
+    assert intake is None
 
 
 def test_what_a_submitted_message_lacks_is_added() -> None:
