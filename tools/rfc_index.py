@@ -89,6 +89,7 @@ TITLES = {
     5322: "Internet Message Format",
     5423: "Internet Message Store Events",
     5465: "The IMAP NOTIFY Extension",
+    5466: "IMAP4 Extension for Named Searches (Filters)",
     5530: "IMAP Response Codes",
     5550: "The Internet Email to Support Diverse Service Environments (Lemonade) Profile",
     5782: "DNS Blacklists and Whitelists",

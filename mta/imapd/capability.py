@@ -37,7 +37,8 @@ def _logged_in(server: "ImapServer") -> bytes:
         words.append(b"SAVEDATE")
     if server.replacing is not None:
         words.append(b"REPLACE")
-    return b" ".join(words)
+    line = b" ".join(words)
+    return line + b" FILTERS" if b" METADATA" in line else line  # filters are kept with SETMETADATA (RFC 5466 §2.1)
 
 
 def capabilities(session: Session) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mta.imapd.answer import bad, ok
 from mta.imapd.columns import Columns
+from mta.imapd.filters import expand
 from mta.imapd.progress import Progress
 from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
@@ -48,9 +49,10 @@ async def find_for(
     """Ascending positions of what a command names, and how well each fits: 100 to the letter, 50 otherwise; None when nobody asked."""
     scored = scored or (command.options is not None and "RELEVANCY" in command.options)
     try:
-        if session.uidonly and mentions_numbers(command.key):
+        key = await expand(session, command.key)
+        if session.uidonly and mentions_numbers(key):
             raise bad(b"no message numbers", b"UIDREQUIRED")  # RFC 9586 §3.2
-        key = await resolve(session, selected, columns, command.key)
+        key = await resolve(session, selected, columns, key)
         found = await find(session, selected, columns, loosely(key) if has_fuzzy(key) else key)
         if not scored:
             return found, None

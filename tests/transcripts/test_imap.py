@@ -120,7 +120,8 @@ class Play:
         assert not more, f"{self.name}: not in the transcript: {more}"
 
     async def happen(self, words: list[str]) -> None:
-        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | messages LIMIT | fail METHOD KIND | veto HOOK none, reject or defer TEXT"""
+        """deliver | flag UID BIT | expunge UID | drop NAME | quota OCTETS | messages LIMIT | annotate WHOSE ENTRY TEXT |
+        fail METHOD KIND | veto HOOK none, reject or defer TEXT"""
         store, site = self.site.database.store, self.site
         if words[0] == "deliver":
             await site.deliver(PLAIN, date=DATE)
@@ -134,6 +135,9 @@ class Play:
             await site.database.directory.set_quota(site.users["alice@example.test"], int(words[1]))
         elif words[0] == "messages":
             await extras_of(store).quotas.set_message_limit(site.users["alice@example.test"], int(words[1]))
+        elif words[0] == "annotate":
+            user = site.users["alice@example.test"] if words[1] == "private" else None
+            await extras_of(store).annotations.annotate(None, user, {words[2]: " ".join(words[3:]).encode()}, most=100)
         elif words[0] == "fail":
             self.fail_once(words[1], FAILURES[words[2]])
         elif words[0] == "veto":

@@ -21,6 +21,7 @@ MOST_KEYS = 1000
 MOST_TEXTS = 50
 """Keys that look into the messages themselves."""
 _MOST_WORDS = 10
+_FILTER = re.compile(rb'[^\x00-\x1f\x7f-\xff(){ %*"\\\]/]{1,128}')
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_\-]{1,255}")
 CHARSETS = {"US-ASCII": "ascii", "UTF-8": "utf-8", "ISO-8859-1": "latin-1", "ISO-8859-15": "iso8859-15", "WINDOWS-1252": "cp1252"}
 
@@ -141,6 +142,13 @@ class SavedKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """The criteria that are kept under this name (RFC 5466 §3.1). Not for evaluation: see ``mta.imapd.filters``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fuzzy:
     """``key`` need not be met to the letter. Not for evaluation: see ``loosely`` and ``exactly``."""
 
@@ -165,7 +173,7 @@ class And:
 
 Key = (
     All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | EmailId | ThreadId
-    | Saved | SavedKnown | Fuzzy | Not | Or | And
+    | Saved | SavedKnown | Filter | Fuzzy | Not | Or | And
 )  # fmt: skip
 OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY"})
 
@@ -208,6 +216,19 @@ def read_search(scan: Scanner, uid: bool) -> Search:
         charset, named = read_charset(scan), True
         scan.space()
     return Search(read_keys(scan, charset, options), uid, options, partial, named)
+
+
+def read_criteria(octets: bytes) -> Key:
+    """A search program that was kept (RFC 5466 §2.1). Raises Malformed, UnknownCharset."""
+    scan = Scanner(octets)
+    charset = "utf-8"
+    if octets[:8].upper() == b"CHARSET ":
+        scan.pos = 8
+        charset = read_charset(scan)
+        scan.space()
+    key = _Reader(charset).keys(scan)
+    scan.end()
+    return key
 
 
 def read_options(scan: Scanner) -> tuple[frozenset[str] | None, tuple[int, int] | None]:
@@ -391,6 +412,10 @@ class _Reader:
         scan.space()
         return Within(scan.number(), younger=True)
 
+    def filter(self, scan: Scanner) -> Key:
+        scan.space()
+        return Filter(scan.match(_FILTER, "the name of a filter")[0].decode("ascii"))
+
     def email_id(self, scan: Scanner) -> Key:
         return EmailId(_object_id(scan))
 
@@ -438,5 +463,6 @@ _READERS: dict[str, Callable[[_Reader, Scanner], Key]] = {
     "YOUNGER": _Reader.younger,
     "MODSEQ": _Reader.modseq,
     "EMAILID": _Reader.email_id,
+    "FILTER": _Reader.filter,
     "THREADID": _Reader.thread_id,
 }
