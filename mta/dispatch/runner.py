@@ -23,7 +23,7 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Batch, Site
 from mta.local.transport import LocalTransport
-from mta.model.delivery import RESOLVE, Leased, Outcome, Route, Trouble
+from mta.model.delivery import RESOLVE, DeliveryPolicy, Leased, Outcome, Route, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import QueueId, UserId
 from mta.net.tasks import Tasks
@@ -313,4 +313,14 @@ class Runner:
                 for row in batch.recipients:
                     await self._cannot(row, "451 4.3.0 the delivery policy is not known for now", trouble_behind(exc))
             else:
-                self._lanes.push(destination, batch if policy is None else batch._replace(policy=policy))
+                for part in _parts(batch, policy):
+                    self._lanes.push(destination, part)
+
+
+def _parts(batch: Batch, policy: DeliveryPolicy | None) -> list[Batch]:
+    """The batch with what the policy says, in as many transactions as it wants."""
+    if policy is None:
+        return [batch]
+    most = max(policy.recipients or len(batch.recipients), 1)
+    rows = batch.recipients
+    return [Batch(batch.message, rows[at : at + most], policy) for at in range(0, len(rows), most)]

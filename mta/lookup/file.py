@@ -49,7 +49,7 @@ def _networks(text: str) -> Content:
 
 
 READERS: dict[str, Callable[[str], Content]] = {
-    **dict.fromkeys(("hash", "texthash", "btree", "lmdb", "dbm", "cdb", "sdbm", "file"), lambda text: Pairs(read_pairs(text))),
+    **dict.fromkeys(("hash", "texthash", "btree", "lmdb", "dbm", "cdb", "sdbm"), lambda text: Pairs(read_pairs(text))),
     "aliases": lambda text: Pairs(read_aliases(text)),
     "cidr": _networks,
     "regexp": lambda text: Patterns.read(text, perl=False),

@@ -1,6 +1,6 @@
 """From what an operator wrote to a table that answers: names of config ``tables``, ``type:argument``, mappings, lists of these.
 
-    hash: texthash: btree: lmdb: cdb: dbm: file:   Postfix's text, read as it is        aliases:   as /etc/aliases
+    hash: texthash: btree: lmdb: cdb: dbm: sdbm:   Postfix's text, read as it is        aliases:   as /etc/aliases
     regexp: pcre: cidr:                            patterns                             static:    the same value for every key
     any other type                                 a backend "table" of a plugin (``sql:`` of mta_sql)
 

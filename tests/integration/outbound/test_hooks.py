@@ -300,3 +300,12 @@ def test_a_policy_that_must_be_known_defers(relay):
         assert (await r.db.queue.list(QueueFilter(everything=True), now=r.clock.now()))[0].attempts == 1
 
     run(relay, body, plugins=[delivery_policy])
+
+
+def test_a_policy_sets_how_many_recipients_go_together(relay):
+    async def body(r, sink, _bob):
+        await r.queue("x@dest.test", "y@dest.test", "z@dest.test")
+        assert await r.settled() == []
+        assert [line.split()[0] for session in sink.commands for line in session].count("MAIL") == 2
+
+    run(relay, body, plugins=[policy(DeliveryPolicy(recipients=2))])
