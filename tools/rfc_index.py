@@ -175,6 +175,7 @@ TITLES = {
     9422: "The LIMITS SMTP Service Extension",
     9585: "IMAP Response Code for Command Progress Notifications",
     9586: "IMAP Extension for Using and Returning UIDs Only",
+    9738: "IMAP MESSAGELIMIT Extension",
     9755: "IMAP Support for UTF-8",
     10022: "IMAP UIDBATCHES Extension",
     9525: "Service Identity in TLS",

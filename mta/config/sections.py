@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mta.config.checks import BackendUrl, DomainName, FilePath, HostName, ListenUrl, Network, SourceAddress, listed, plugin_table
+from mta.config.checks import (
+    BackendUrl,
+    DomainName,
+    FilePath,
+    HostName,
+    ListenUrl,
+    MailAddress,
+    Network,
+    SourceAddress,
+    listed,
+    plugin_table,
+)
 from mta.config.delivery import AnswerPattern, RetryRule, SitePattern, SiteRule
 from mta.config.units import Rate, Seconds, Size
 from mta_hooks.lookup import TableSource
@@ -62,6 +73,10 @@ class Imap(Section):
         dict[str, tuple[str, ...]], Field(description="The same by account, after its login: alice@example.org: [QRESYNC].")
     ] = {}
 
+    comment: Annotated[str, Field(description="What clients are told of this server (METADATA /shared/comment), or nothing.")] = ""
+    admin: Annotated[
+        str, Field(description="Where its administrator is found, a URL as mailto:postmaster@example.org (METADATA /shared/admin).")
+    ] = ""
     shared: Annotated[
         tuple[str, ...],
         Field(
@@ -254,6 +269,14 @@ class Limits(Section):
     imap_idle_timeout: Annotated[
         Seconds, Field(ge=60, description="Longest silence of an IMAP client (RFC 9051 §5.4: at least 30 minutes).")
     ] = 1800.0
+    imap_messages: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Messages for which one IMAP command is done at most (MESSAGELIMIT, RFC 9738: 1000 or more); 0: any number. "
+            "Clients that do not know it get less than they asked for.",
+        ),
+    ] = 0
     pop3_idle_timeout: Annotated[
         Seconds, Field(ge=60, description="Longest silence of a POP3 client (RFC 1939 §3: at least 10 minutes).")
     ] = 600.0
@@ -286,6 +309,12 @@ class QueueSection(Section):
     concurrency: Annotated[int, Field(ge=1, le=1000, description="Connections to all destinations together.")] = 100
     concurrency_per_destination: Annotated[int, Field(ge=1, le=100, description="Connections to one destination.")] = 20
     connect_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a connection.")] = 30.0
+    double_bounce: Annotated[
+        MailAddress | None,
+        Field(
+            description="Who is told of what fails and has no sender to tell, such as postmaster@example.org. Absent: nobody, it is logged."
+        ),
+    ] = None
     rates: Annotated[QueueRates, Field(description="How much goes out in a time.")] = QueueRates()
     sites: Annotated[
         dict[SitePattern, SiteRule],

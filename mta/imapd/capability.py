@@ -29,6 +29,9 @@ def _logged_in(server: "ImapServer") -> bytes:
     extras = server.extras
     if extras.quotas is not None:
         words.append(b"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE")
+    if extras.annotations is not None:
+        words.append(b"METADATA LIST-METADATA")
+    words.append(b"UNAUTHENTICATE LANGUAGE")
     if extras.sharing is not None:
         words.append(b"ACL RIGHTS=kxte LIST-MYRIGHTS")
     if server.stable_ids:
@@ -37,6 +40,8 @@ def _logged_in(server: "ImapServer") -> bytes:
         words.append(b"SAVEDATE")
     if server.replacing is not None:
         words.append(b"REPLACE")
+    if most := server.config.limits.imap_messages:
+        words.append(b"MESSAGELIMIT=%d" % most)
     line = b" ".join(words)
     return line + b" FILTERS" if b" METADATA" in line else line  # filters are kept with SETMETADATA (RFC 5466 §2.1)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mta.imapd import answer
 from mta.imapd.deflate import Deflate
 from mta.imapd.incoming import Incoming
+from mta.imapd.message_limit import LIMITED, run_limited
 from mta.imapd.place import recheck
 from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import VERBS, greeting
@@ -24,7 +25,7 @@ from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
 from mta.wire.imap.command import Command
-from mta.wire.imap.decoder import Overflow, Wanted
+from mta.wire.imap.decoder import BEFORE_LOGIN, Overflow, Wanted
 from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
@@ -276,6 +277,9 @@ class Connection(asyncio.Protocol):
     def logged_in(self) -> None:
         self._decoder.bounds = self.server.bounds
 
+    def logged_out(self) -> None:
+        self._decoder.bounds = BEFORE_LOGIN
+
     # ---- running
 
     async def _greet(self) -> None:
@@ -349,7 +353,10 @@ class Connection(asyncio.Protocol):
             verb.check(session)
             if session.selected is not None and session.selected.reader:
                 await recheck(session, session.selected)
-            reply = await verb.run(session, command.value)
+            if self.server.config.limits.imap_messages and command.verb in LIMITED:
+                reply = await run_limited(session, command.verb, verb, command.value)
+            else:
+                reply = await verb.run(session, command.value)
             if reply is None:
                 return
             if session.selected is not None:

@@ -68,7 +68,7 @@ class Incoming:
                 return
             command = self._parse(event)
             ahead.append(command)
-            if command.verb not in GATHERED:
+            if command.verb not in GATHERED or self._server.config.limits.imap_messages:
                 return  # it may change how the next is read: ENABLE, STARTTLS, IDLE, AUTHENTICATE
             octets += len(event.text)
             if event.literals:

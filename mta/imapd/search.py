@@ -39,6 +39,11 @@ async def search(session: Session, command: Search) -> bytes:
     if mentions_modseq(command.key):
         session.use_condstore()
     found, scores = await find_for(session, selected, columns, command)
+    most = session.server.config.limits.imap_messages
+    if most and len(found) > most:
+        found, scores = found[-most:], None if scores is None else scores[-most:]
+        tell(session, selected, columns, command, found, scores=scores)
+        return ok(b"SEARCH done, there is more", b"MESSAGELIMIT %d %d" % (most, columns.uids[found[0]]))  # RFC 9738 §3.1
     tell(session, selected, columns, command, found, scores=scores)
     return ok(b"SEARCH done")
 
