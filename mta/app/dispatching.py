@@ -99,6 +99,8 @@ class Dispatching:
                 hooks=self._hooks,
                 tasks=self._tasks,
                 tls_policies=config.tls_policies,
+                greeting_timeout=config.outbound.greeting_timeout,
+                source_addresses=config.outbound.source_addresses,
             ),
             local=LocalTransport(self._hooks, self._database.directory, self._log, self._depositor(), self._database),
             clock=services.clock,

@@ -3,12 +3,13 @@
 
 import os
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
 from mta.config.urls import parse_listen
+from mta.model.address import Address
 from mta.model.domain import normalise
 
 
@@ -34,10 +35,18 @@ def _absolute(value: str, info: ValidationInfo) -> str:
     return value if base is None else os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def _source_address(value: str) -> str:
+    return str(ip_address(value))
+
+
 def _backend_url(value: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9+.-]*:.*", value):
         raise ValueError(f"{value!r} names no backend: write scheme:… such as a plugin offers")
     return value
+
+
+def _address(value: str) -> str:
+    return str(Address.parse(value))
 
 
 def listed(value: object) -> object:
@@ -59,4 +68,6 @@ Network = Annotated[str, AfterValidator(_network)]
 DomainName = Annotated[str, AfterValidator(normalise)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 BackendUrl = Annotated[str, AfterValidator(_backend_url)]
+MailAddress = Annotated[str, AfterValidator(_address)]
+SourceAddress = Annotated[str, AfterValidator(_source_address)]
 FilePath = Annotated[str, AfterValidator(_absolute)]

@@ -1,7 +1,8 @@
 """Delivery status notifications as intakes: written in the transaction that settles what they tell (RFC 3464, RFC 3461 §6).
 
-They go to the sender from the null sender; nothing is reported to the null sender, so a notification that cannot be delivered ends
-there. A sender of ours gets it in the mailbox by the same commit, unless hooks want to see it first.
+They go to the sender from the null sender. What fails and came from the null sender, or whose sender is nobody any more, is told to
+config ``queue.double_bounce``, if to anybody; what fails of that is dropped, so no loop is longer. A sender of ours gets it in the
+mailbox by the same commit, unless hooks want to see it first.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -24,13 +25,24 @@ from mta_hooks.views import DsnReport
 
 _RETURN_PATH = b"Return-Path: <>\r\n"
 _NEVER = frozenset({"NEVER"})
+DOUBLE = "double-bounce"
+"""The ENVID of what goes to config ``queue.double_bounce``."""
 
 
 class Bouncer:
     def __init__(
-        self, *, hostname: str, resolver: Resolver, queue: Queue, hooks: DispatchHooks, log: Log, direct: bool = True
+        self,
+        *,
+        hostname: str,
+        resolver: Resolver,
+        queue: Queue,
+        hooks: DispatchHooks,
+        log: Log,
+        direct: bool = True,
+        double: Address | None = None,
     ) -> None:
-        """``direct``: a mailbox gets it in the transaction that settles its cause."""
+        """``direct``: a mailbox gets it in the transaction that settles its cause. ``double``: who is told when the sender cannot be."""
+        self._double = double
         self._direct = direct
         self._hostname = hostname
         self._resolver = resolver
@@ -38,13 +50,24 @@ class Bouncer:
         self._hooks = hooks
         self._log = log
 
+    def tells_of(self, message: QueuedMessage, reports: Sequence[RecipientReport]) -> bool:
+        """Is anybody to hear of these recipients of a message from the null sender?"""
+        failed = any(report.action == "failed" for report in reports)
+        if failed and (self._double is None or message.envid == DOUBLE):
+            self._log.warning(
+                "dsn.double_bounce_dropped", id=message.id, recipient=str(reports[0].address), reason=reports[0].diagnostic
+            )
+        return failed and self._double is not None and message.envid != DOUBLE
+
     async def report(self, message: QueuedMessage, reports: Sequence[RecipientReport], mark: str, now: float) -> Intake | None:
         """The notification about these recipients, or None when nobody can be told.
 
         ``mark`` distinguishes notifications about one message: the same mark makes the same id, and the database takes an id once.
         Raises TemporaryFailure.
         """
-        sender = message.sender
+        sender = message.sender or self._double
+        if message.sender is None:
+            reports = [report for report in reports if report.action == "failed"]
         if sender is None or not reports:
             return None
         id = QueueId(f"{message.id[:50]}-{hashlib.sha256(mark.encode()).hexdigest()[:12]}")
@@ -57,8 +80,14 @@ class Bouncer:
         resolution = await self._resolver.resolve(sender)
         if resolution.refusal is not None:
             self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
-            return None
-        whole = said.ret == "FULL" and message.size - message.skip <= MAX_FULL
+            if self._double is None or message.sender is None or not self.tells_of(message, said.recipients):
+                return None
+            sender = self._double
+            resolution = await self._resolver.resolve(sender)
+            if resolution.refusal is not None:
+                self._log.error("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+                return None
+        whole = said.ret == "FULL" and not message.requiretls and message.size - message.skip <= MAX_FULL
         original = await self._queue.content(message.blob, message.skip, None if whole else MAX_HEADER)
         report = Report(
             id=id,
@@ -69,7 +98,7 @@ class Bouncer:
             recipients=tuple(said.recipients),
             original=original,
             complete=len(original) >= message.size - message.skip,
-            ret=said.ret,
+            ret="HDRS" if message.requiretls else said.ret,  # RFC 8689 §5
             envid=message.envid,
             queue_id=message.id,
             message_id=message.message_id,
@@ -91,10 +120,18 @@ class Bouncer:
             recipient=str(sender),
             actions=",".join(r.action for r in report.recipients[:10]),
         )
-        return self._intake(report, deliveries, tuple(queued), now)
+        envid = None if sender == message.sender else DOUBLE
+        return self._intake(report, deliveries, tuple(queued), now, envid, requiretls=message.requiretls)
 
     def _intake(
-        self, report: Report, deliveries: tuple[LocalDelivery, ...], queued: tuple[QueuedRecipient, ...], now: float
+        self,
+        report: Report,
+        deliveries: tuple[LocalDelivery, ...],
+        queued: tuple[QueuedRecipient, ...],
+        now: float,
+        envid: str | None,
+        *,
+        requiretls: bool,
     ) -> Intake:
         id = QueueId(report.id)
         received = f"Received: by {self._hostname} id {id};\r\n\t{formatdate(now)[:-5]}+0000\r\n".encode()
@@ -111,9 +148,11 @@ class Bouncer:
             content=content,
             received_at=now,
             skip=len(_RETURN_PATH),
+            envid=envid,
             smtputf8=not report.sender.is_ascii,
             eightbit=not report.sender.is_ascii,
             message_id=message_id,
+            requiretls=requiretls,
             deliveries=deliveries,
             queued=queued,
             notifications=notifications,

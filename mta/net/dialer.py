@@ -43,8 +43,10 @@ class Dialer:
         path: str = "",
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
+        source: str = "",
     ) -> P:
-        """Connect to ``address`` and ``port``, or to the Unix socket ``path``. ``tls``: TLS from the first octet, for ``name``.
+        """Connect to ``address`` and ``port``, or to the Unix socket ``path``. ``tls``: TLS from the first octet, for ``name``;
+        ``source``: the address of ours to connect from.
 
         Raises OSError (ssl.SSLError is one) or TimeoutError.
         """
@@ -54,6 +56,11 @@ class Dialer:
                 _, protocol = await loop.create_unix_connection(factory, path)
             else:
                 _, protocol = await loop.create_connection(
-                    factory, address, port, ssl=tls, server_hostname=name if tls is not None else None
+                    factory,
+                    address,
+                    port,
+                    ssl=tls,
+                    server_hostname=name if tls is not None else None,
+                    local_addr=(source, 0) if source else None,
                 )
         return protocol

@@ -8,23 +8,25 @@ host; a lost one behind the dot is a deferral, as the message may have arrived.
 import ipaddress
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from mta.model.delivery import Leased, QueuedMessage
 from mta.model.errors import TemporaryFailure
 from mta.model.tls import TlsPolicy, TlsResult
 from mta.net.dialer import Dialer
+from mta.net.race import race
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
-from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts
+from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts, source_for
 from mta.outbound.link import Link, LinkLost
 from mta.outbound.login import log_in
 from mta.outbound.secure import TlsFailed, configured, demand_dane, start_tls, weaker
-from mta.outbound.session import Read, Refusal, Session, Transaction
+from mta.outbound.session import GREETING, Read, Refusal, Session, Transaction, Unfit
 from mta.outbound.view import envelope_of
 from mta_hooks.backends.queue import Queue
-from mta_hooks.services import Dns
+from mta_hooks.services import Dns, DnsError
 
 MAX_MESSAGES = 100  # on one connection: gives the other hosts of a destination their share
 
@@ -75,7 +77,7 @@ class Result(NamedTuple):
 class Outbound:
     """Makes couriers. ``smtp_port``: where MX listen (RFC 5321 §4.5.4.2), other than 25 in tests only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a delivery may touch
         self,
         *,
         hostname: str,
@@ -88,6 +90,8 @@ class Outbound:
         hooks: OutboundHooks | None = None,
         tasks: Tasks | None = None,
         tls_policies: Mapping[str, str] | None = None,
+        greeting_timeout: float = GREETING,
+        source_addresses: Sequence[str] = (),
     ) -> None:
         self.hostname = hostname
         self.dns = dns
@@ -98,6 +102,8 @@ class Outbound:
         self.smtp_port = smtp_port
         self.tasks = tasks or Tasks(log)
         self.tls_policies = tls_policies or {}
+        self.greeting_timeout = greeting_timeout
+        self.source_addresses = source_addresses
         self.hooks: OutboundHooks = NoHooks() if hooks is None else hooks
 
     def open(self, destination: Destination) -> "Courier":
@@ -110,7 +116,7 @@ class Courier:
         self._out = outbound
         self._destination = destination
         self._session: Session | None = None
-        self._remote = ""
+        self._remote = self._tried = ""
         self._dialing = False
 
     @property
@@ -185,7 +191,7 @@ class Courier:
 
     # ---- connections
 
-    def _ways(self, message: QueuedMessage, recipients: Sequence[Leased]) -> AsyncIterator[Host]:
+    def _ways(self, message: QueuedMessage, recipients: Sequence[Leased]) -> AsyncIterator[list[Host]]:
         plan = self._out.hooks.mx_lookup
         find = None if plan is None else self._finder(plan, message, recipients)
         return hosts(self._out.dns, self._destination, self._out.hostname, self._out.smtp_port, find)
@@ -200,58 +206,124 @@ class Courier:
 
         return find
 
-    async def _ready(self, ways: AsyncIterator[Host]) -> Session:
+    async def _ready(self, ways: AsyncIterator[list[Host]]) -> Session:
         """The connection at hand, or one to the next host that works. Raises HopDown."""
         if self._session is not None:
             if self._session.sent < MAX_MESSAGES and self._session.usable:
                 return self._session
             self.close()
-        problem, remote = "no host is left", self._remote
+        problem = "no host is left"
+        unfit: str | None = ""  # why all hosts so far are unfit for good; None: one was not
         last: BaseException | None = None
         self._dialing = True
         try:
-            async for host in ways:
-                try:
-                    self._session = await self._greet(host)
-                except (OSError, TimeoutError, LinkLost, Refusal) as exc:
-                    problem, remote, last = _reason(exc), str(host), exc
-                    self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=problem)
-                else:
-                    self._remote = str(host)
-                    return self._session
+            async for group in ways:
+                while group:
+                    try:
+                        self._session = await self._greet(group)
+                    except (OSError, TimeoutError, LinkLost, Refusal) as exc:
+                        problem, last = _reason(exc), exc
+                        unfit = problem if isinstance(exc, Unfit) and unfit is not None else None
+                        self._unreachable(self._tried, problem)
+                    else:
+                        self._remote = self._tried
+                        return self._session
         except NoHost as exc:
             raise HopDown(str(exc), permanent=exc.permanent) from exc
         finally:
             self._dialing = False
-        raise HopDown(f"451 4.4.1 {problem}", remote) from last
+        if unfit:
+            raise HopDown(unfit, self._tried, permanent=True) from last
+        raise HopDown(f"451 4.4.1 {problem}", self._tried or self._remote) from last
 
-    async def _greet(self, host: Host) -> Session:
-        """Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves."""
-        policy = await self._policy(host)
-        told = not self._destination.uses_mx or policy.level == "none"
+    def _unreachable(self, remote: str, reason: str) -> None:
+        self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=reason)
+
+    async def _greet(self, group: list[Host]) -> Session:
+        """A session with a host of ``group``, from which those that were tried are taken.
+
+        Raises OSError, TimeoutError, LinkLost, Refusal; HopDown for a host that is ourselves.
+        """
+        host = group[0]
+        self._tried = str(host)
+        told = False
+        try:
+            policy = await self._policy(host)
+            if policy.problem:
+                self._tell(host, policy, policy.failure, policy.problem)
+                if (then := weaker(policy)) is None:
+                    raise TlsFailed(policy.failure, policy.problem)
+                policy, told = then, True
+        except BaseException:
+            group.clear()  # it is the same for each address of a host
+            raise
+        host, link = await self._connect(group)
         while True:
             try:
-                session = await self._dialogue(host, policy)
+                session = await self._dialogue(host, link, policy)
             except TlsFailed as exc:
                 if not told:
-                    self._tell(TlsResult(self._destination.domain, host.name, host.address, "", policy, exc.failure, str(exc)))
+                    self._tell(host, policy, exc.failure, str(exc))
                 told = True
                 if (then := weaker(policy)) is None:
                     raise
                 policy = then
                 self._out.log.info("outbound.tls_failed", remote=str(host), reason=str(exc))
+                link = await self._dial(host)
             else:
-                if not told:
-                    failure = "" if session.secure else "starttls-not-supported"
-                    self._tell(TlsResult(self._destination.domain, host.name, host.address, session.link.local, policy, failure))
+                if not told and policy.level != "none":
+                    self._tell(host, policy, "" if session.secure else "starttls-not-supported", local=session.link.local)
                 return session
 
-    def _tell(self, result: TlsResult) -> None:
-        if (plan := self._out.hooks.tls_result) is not None:
+    async def _connect(self, group: list[Host]) -> tuple[Host, Link]:
+        """The first of these addresses that answers, which are taken off as they are tried. Raises OSError, TimeoutError."""
+        if len(group) == 1:
+            return (host := group.pop()), await self._dial(host)
+        trying = list(group)
+
+        async def dial(host: Host) -> tuple[Host, Link]:
+            group.remove(host)
+            return host, await self._dial(host)
+
+        dials: list[Callable[[], Awaitable[tuple[Host, Link]]]] = [partial(dial, host) for host in trying]
+        outcome = await race(dials, self._out.tasks, _lose)
+        found, failures = outcome
+        for place, failure in sorted(failures.items()):
+            self._tried = str(trying[place])
+            if found is not None:
+                self._unreachable(self._tried, _reason(failure))
+        if found is None:
+            raise failures[max(failures)]
+        self._tried = str(found[0])
+        return found
+
+    async def _dial(self, host: Host) -> Link:
+        out, route = self._out, self._destination.route
+        return await out.dialer.connect(
+            Link,
+            timeout=out.connect_timeout,
+            address=host.address,
+            port=host.port,
+            path=host.path,
+            tls=out.dialer.context(verify=True) if route.tls == "implicit" else None,
+            name=host.name,
+            source=source_for(host, route, out.source_addresses),
+        )
+
+    def _tell(self, host: Host, policy: TlsPolicy, failure: str, reason: str = "", local: str = "") -> None:
+        plan, domain = self._out.hooks.tls_result, self._destination.domain
+        if plan is not None and domain:
+            result = TlsResult(domain, host.name, host.address, local, policy, failure, reason)
             self._out.tasks.spawn(plan.notify(result=result), "tls-result")
 
     async def _policy(self, host: Host) -> TlsPolicy:
         """Raises Refusal when it is not known."""
+        policy = await self._chosen_policy(host)
+        if not self._destination.requiretls or host.path or policy.level in ("encrypt", "dane"):
+            return policy
+        return TlsPolicy("encrypt", problem=policy.problem, failure=policy.failure, source=policy.source)
+
+    async def _chosen_policy(self, host: Host) -> TlsPolicy:
         route = self._destination.route
         given = configured(self._out.tls_policies, self._destination)
         wanted = TlsPolicy("encrypt" if route.tls == "implicit" else route.tls)
@@ -268,23 +340,19 @@ class Courier:
         policy = TlsPolicy(answer) if isinstance(answer, str) else answer  # type: ignore[arg-type]
         return demand_dane(policy) if given is not None else policy or wanted
 
-    async def _dialogue(self, host: Host, policy: TlsPolicy) -> Session:
-        if policy.problem:
-            raise TlsFailed(policy.failure, policy.problem)
+    async def _dialogue(self, host: Host, link: Link, policy: TlsPolicy) -> Session:
         out, route = self._out, self._destination.route
-        implicit = out.dialer.context(verify=True) if route.tls == "implicit" else None
-        link = await out.dialer.connect(
-            Link, timeout=out.connect_timeout, address=host.address, port=host.port, path=host.path, tls=implicit, name=host.name
-        )
         session = Session(link, out.hostname, lmtp=route.transport == "lmtp")
         try:
-            await session.greet(out.connect_timeout)
+            await session.greet(out.greeting_timeout)
             if self._destination.uses_mx and session.greeting == out.hostname:
                 raise HopDown(f"554 5.4.6 mail for {self._destination} loops: {host} is this server", str(host), permanent=True)
             await session.hello()
-            session.secure = session.verified = implicit is not None
-            if implicit is None and policy.level != "none":
+            session.secure = session.verified = route.tls == "implicit"
+            if not session.secure and policy.level != "none":
                 await start_tls(session, out.dialer, host, policy)
+            if self._destination.requiretls and route.transport == "smtp":
+                await self._demand_promise(session, host, policy)
             if route.credentials is not None:
                 if not session.secure and not _is_loopback(host):
                     raise Refusal("the next hop offers no TLS, and a password is not sent without")
@@ -293,6 +361,26 @@ class Courier:
             session.close()
             raise
         return session
+
+    async def _demand_promise(self, session: Session, host: Host, policy: TlsPolicy) -> None:
+        """RFC 8689 §4.2.1: the host is truly the domain's, proved to be itself, and promises the same. Raises Unfit, Refusal."""
+        if self._destination.uses_mx and not policy.source:
+            try:
+                secure = (await self._out.dns.validated(self._destination.domain, "MX")).secure
+            except DnsError as exc:
+                raise Refusal(f"DNS does not say whether the MX of {self._destination} are signed") from exc
+            if not secure:
+                raise Unfit(
+                    f"550 5.7.30 REQUIRETLS: neither DNSSEC nor MTA-STS vouches for the mail servers of {self._destination}"
+                )
+        if not (session.verified or host.path):
+            raise Refusal("REQUIRETLS needs a verified connection")
+        if "REQUIRETLS" not in session.features:
+            raise Unfit(f"550 5.7.30 REQUIRETLS: {host.name} does not support it")
+
+
+def _lose(late: tuple[Host, Link]) -> None:
+    late[1].close()
 
 
 def _is_loopback(host: Host) -> bool:

@@ -1,4 +1,4 @@
-"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531)."""
+"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531, RFC 8689)."""
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Mapping, Sequence
@@ -46,6 +46,8 @@ def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features:
         command.append("SMTPUTF8")
     if message.eightbit and "8BITMIME" in features:
         command.append("BODY=8BITMIME")
+    if message.requiretls and "REQUIRETLS" in features:
+        command.append("REQUIRETLS")
     if "DSN" in features:
         if message.ret is not None:
             command.append(f"RET={message.ret}")

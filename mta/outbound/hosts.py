@@ -5,6 +5,7 @@ given by a route as it is. When we are in the list ourselves, only better hosts 
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import errno
 import ipaddress
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -25,14 +26,18 @@ _LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant."""
+    """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant.
+
+    requiretls  for messages that go over verified TLS only (RFC 8689): they have connections of their own
+    """
 
     route: Route
     domain: str = ""
+    requiretls: bool = False
 
     @classmethod
-    def of(cls, route: Route, domain: str) -> "Destination":
-        return cls(route, "" if route.host is not None or route.path else domain)
+    def of(cls, route: Route, domain: str, *, requiretls: bool = False) -> "Destination":
+        return cls(route, "" if route.host is not None or route.path else domain, requiretls)
 
     @property
     def uses_mx(self) -> bool:
@@ -65,11 +70,13 @@ class NoHost(Exception):
         self.permanent = text.startswith("5")
 
 
-async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: int, find: Find | None = None) -> AsyncIterator[Host]:
-    """Yield the hosts in order, looking up each name's addresses when its turn comes. Raises NoHost when there is none at all."""
+async def hosts(
+    dns: Dns, destination: Destination, hostname: str, smtp_port: int, find: Find | None = None
+) -> AsyncIterator[list[Host]]:
+    """Yield the addresses of each host in order, looked up when its turn comes. Raises NoHost when there is none at all."""
     route = destination.route
     if route.path:
-        yield Host("localhost", "", 0, route.path)
+        yield [Host("localhost", "", 0, route.path)]
         return
     names: Sequence[str]
     if route.host is not None:
@@ -83,15 +90,31 @@ async def hosts(dns: Dns, destination: Destination, hostname: str, smtp_port: in
         except DnsError as exc:
             problem = str(exc)
             continue
-        for address in addresses:
-            yield Host(name, address, port)
-            count += 1
-            if count == MAX_ADDRESSES:
-                return
+        if found := [Host(name, address, port) for address in addresses[: MAX_ADDRESSES - count]]:
+            count += len(found)  # before the list is another's
+            yield found
+        if count == MAX_ADDRESSES:
+            return
     if count == 0 and problem:
         raise NoHost(f"451 4.4.3 DNS does not answer: {problem}")
     if count == 0:
         raise NoHost(f"550 5.1.2 {where} has no mail server: no {'MX or ' if destination.uses_mx else ''}address record")
+
+
+def source_for(host: Host, route: Route, pool: Sequence[str]) -> str:
+    """Our address to connect from: the route's, else one of the pool at random, of the host's family; "": as the system chooses.
+
+    Raises OSError when the route names one of the other family.
+    """
+    if host.path or not (route.source or pool):
+        return ""
+    sixth = ":" in host.address
+    if route.source:
+        if (":" in route.source) is not sixth:
+            raise OSError(errno.EADDRNOTAVAIL, "no source address of this family")
+        return route.source
+    fitting = [address for address in pool if (":" in address) is sixth]
+    return random.choice(fitting) if fitting else ""  # noqa: S311
 
 
 def _default_port(route: Route) -> int:

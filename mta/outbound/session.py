@@ -16,6 +16,7 @@ from mta.outbound.link import Link, LinkLost
 from mta.wire.mime.headers import header_end
 from mta.wire.smtp.data import encode_data
 
+GREETING = 300.0
 COMMAND, DATA_BEGIN, DATA_PIECE, DATA_END = 300.0, 120.0, 180.0, 600.0
 HANDSHAKE = 30.0
 PIECE = 256 * 1024  # octets of a message in memory at once
@@ -30,6 +31,10 @@ class Refusal(Exception):
     def __init__(self, answer: Answer | str) -> None:
         super().__init__(str(answer))
         self.permanent = isinstance(answer, Answer) and answer.permanent
+
+
+class Unfit(Refusal):
+    """The hop works, but not for mail that requires TLS (RFC 8689). The text is a reply of ours, with code, for good."""
 
 
 @dataclass(slots=True)

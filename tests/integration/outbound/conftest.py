@@ -97,6 +97,8 @@ class Relay:
             hooks=self.hooks,
             tasks=self.tasks,
             tls_policies=self.config.tls_policies,
+            greeting_timeout=self.config.outbound.greeting_timeout,
+            source_addresses=self.config.outbound.source_addresses,
         )
         self.runner = Runner(
             config=self.config,

@@ -574,3 +574,73 @@ def test_addresses_are_looked_up_again(relay):
         assert [step["result"] for step in record.steps if step.get("recipient") == "bob@here.test"] == ["expanded"]
 
     run(relay, body)
+
+
+# ---- deadlines, rates, and what nobody can be told
+
+
+def test_mail_that_is_late_comes_back_or_is_told_of(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "450 4.2.1 busy")
+        by = {"deliver_by": r.clock.now() + 100, "received_at": r.clock.now()}
+        await r.queue("strict@dest.test", by_mode="R", **by)
+        await r.queue("told@dest.test", by_mode="N", **by)
+        assert len(await r.settled()) == 2
+        [row] = await r.later(101)
+        assert row.recipient == "told@dest.test"
+        first, second = sorted(await r.inbox(bob), key=lambda mail: b"strict@" not in mail)
+        assert b"Action: failed" in first
+        assert b"not delivered by the time that its sender gave" in first
+        assert b"Action: delayed" in second
+        sink.rules.clear()
+        await r.queue("never@dest.test", by_mode="R", **by)
+        await r.settled()
+        assert sink.count == 0, "nobody is asked when it is too late"
+
+    run(relay, body)
+
+
+def test_a_rate_spreads_what_goes_to_one_destination(relay):
+    async def body(r, sink, bob):
+        for n in range(10):
+            await r.queue(f"x{n}@dest.test")
+        rows = await r.settled()
+        assert (sink.count, len(rows)) == (2, 8)
+        assert {row.attempts for row in rows} == {0}, "it was no attempt"
+        spread = [round(row.due - rows[0].due) for row in rows]
+        assert spread == [30 * n for n in range(8)]
+        assert len(await r.later(31)) == 7
+        [record] = await r.db.traces.find(rows[0].id)
+        assert len([step for step in record.steps if step["stage"] == "delivery"]) == 1, "waiting for a turn is no step"
+
+    run(relay, body, queue={"rates": {"destination": "2/m"}, "jitter": 0})
+
+
+def test_what_nobody_can_be_told_goes_to_the_postmaster_once(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user")
+        await r.queue("x@dest.test", sender="")
+        assert await r.settled() == []
+        [mail] = await r.inbox(bob)
+        assert b"x@dest.test" in mail
+        assert b"To: <bob@here.test>" in mail
+        await r.queue("y@dest.test", sender="gone@here.test")
+        assert await r.settled() == []
+        assert len(await r.inbox(bob)) == 2
+        await r.queue("z@dest.test", sender="elsewhere@dest.test")  # its report is refused too
+        assert await r.settled() == []
+        assert len(await r.inbox(bob)) == 3
+
+    run(relay, body, queue={"double_bounce": "bob@here.test"})
+
+
+def test_double_bounces_loop_nowhere(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user")
+        await r.queue("x@dest.test", sender="")
+        assert await r.settled() == []
+        assert len(r.log.named("dsn.double_bounce_dropped")) == 1
+        assert await r.inbox(bob) == []
+
+    run(relay, body, queue={"double_bounce": "postmaster@dest.test"})
+    run(relay, body)

@@ -16,7 +16,7 @@ MX = Route("smtp")
 def ask(records, route=MX, domain="dest.test", hostname="mx.here.test"):
     async def main():
         found = hosts(FakeDns(records), Destination.of(route, domain), hostname, 25)
-        return [(h.name, h.address, h.port) async for h in found]
+        return [(h.name, h.address, h.port) async for group in found for h in group]
 
     return asyncio.run(main())
 
