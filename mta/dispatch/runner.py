@@ -47,6 +47,10 @@ _ROUTING = 20  # recipients whose ``route`` hook runs at the same time
 LOCAL = Destination(Route("local"))
 
 
+def _way(route: Route, row: Leased) -> Destination:
+    return Destination.of(route, row.address.domain, requiretls=row.message.requiretls)
+
+
 class Runner:
     """One for each machine at a time. ``owner``: the same name for every successor, and for nobody else."""
 
@@ -226,7 +230,7 @@ class Runner:
             self._push((row, LOCAL) for row in rows if row.transport != "remote")
         if not self._router.asks_hooks:
             configured = self._router.configured
-            self._push((row, Destination.of(configured(row.address.domain, row.message.sender), row.address.domain)) for row in remote)
+            self._push((row, _way(configured(row.address.domain, row.message.sender), row)) for row in remote)
             return
         for start in range(0, len(remote), _ROUTING):
             self._tasks.spawn(self._ask_hooks(remote[start : start + _ROUTING]), "queue-route")
@@ -238,7 +242,7 @@ class Runner:
                 anew.setdefault((row.message.id, row.notify, row.orcpt), []).append(row)
                 continue
             try:
-                destination = Destination.of(self._router.read(row.route), row.address.domain)
+                destination = _way(self._router.read(row.route), row)
             except ValueError as exc:
                 await self._cannot(row, f"451 4.3.5 the next hop given by an operator cannot be used: {exc}")
             else:
@@ -277,7 +281,7 @@ class Runner:
                 self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
                 await self._cannot(row, "451 4.3.0 routing failed for now", trouble_behind(exc))
                 continue
-            self._push([(row, LOCAL if route.transport == "local" else Destination.of(route, row.address.domain))])
+            self._push([(row, LOCAL if route.transport == "local" else _way(route, row))])
 
     async def _cannot(self, row: Leased, reply: str, trouble: Trouble | None = None) -> None:
         self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply, trouble=trouble)]))
