@@ -136,8 +136,7 @@ class _Reader:
                 self._domain.append(b"@")
         elif octets == b":":
             self._colon()
-        elif octets == b"," and self._angle and self._route is not None:
-            assert self._domain is not None
+        elif octets == b"," and self._angle and self._route is not None and self._domain is not None:
             self._domain.append(b",")
         elif octets in b",;":
             self.finish()

@@ -98,3 +98,8 @@ def test_decode_words(value: str | bytes, expected: str) -> None:
 @given(st.text() | st.binary())
 def test_decoded_words_never_make_a_line(value: str | bytes) -> None:
     assert not set("\r\n\0") & set(decode_words(value))
+
+
+def test_a_comma_behind_a_source_route_raises_nothing() -> None:
+    """Found by fuzzing."""
+    assert [(one.mailbox, one.host) for one in addresses(b"<@a:b,c@d>, x@y")] == [(b"b", b""), (b"c", b"d"), (b"x", b"y")]
