@@ -138,8 +138,13 @@ def _send(sock: socket.socket, peer: str, datagram: bytes) -> bool:
     return True
 
 
-def tell(folder: Path, topic: Topic) -> None:
-    """For commands: wake every worker of a running server; nothing happens when there is none."""
+def tell(folder: Path, topic: Topic | Sequence[MailboxId]) -> None:
+    """For commands: wake every worker of a running server, or its sessions in these mailboxes; nothing happens when there is none."""
+    if isinstance(topic, str):
+        datagrams = [topic.encode()]
+    else:
+        pieces = (topic[start : start + _IDS_AT_ONCE] for start in range(0, len(topic), _IDS_AT_ONCE))
+        datagrams = [("mailboxes " + " ".join(map(str, piece))).encode() for piece in pieces]
     try:
         names = os.listdir(folder)
     except OSError:
@@ -148,4 +153,5 @@ def tell(folder: Path, topic: Topic) -> None:
         sock.setblocking(False)
         for name in names:
             with reachable(folder / name) as peer:
-                _send(sock, peer, topic.encode())
+                for datagram in datagrams:
+                    _send(sock, peer, datagram)

@@ -16,6 +16,7 @@ from mta.app.privileges import Account, account_of
 from mta.config.load import LoadedConfig, load
 from mta.model.address import Address
 from mta.model.errors import ConfigError
+from mta.model.ids import MailboxId
 from mta.net.clock import SystemClock
 from mta.obs import log as obs_log
 from mta.obs.log import Log
@@ -53,13 +54,22 @@ async def database(config: LoadedConfig, host: HookHost | None = None) -> AsyncI
         fix = "run the command as root or as the server's user, or name another folder."
         raise config.mistake("data_dir", f"{exc.filename or settings.data_dir}: {exc.strerror}", fix) from exc
     host = host or host_of(config)
-    options = DatabaseOptions(data_dir=settings.data_dir, durable_hooks=host.durable, mailbox_events=host.mailbox_events, reserve=0)
+    changed: dict[MailboxId, None] = {}
+    options = DatabaseOptions(
+        data_dir=settings.data_dir,
+        changed=lambda ids: changed.update(dict.fromkeys(ids)),
+        durable_hooks=host.durable,
+        mailbox_events=host.mailbox_events,
+        reserve=0,
+    )
     opened = make_database(config, host, options)
     await opened.open()
     try:
         yield opened
     finally:
         await opened.close()
+        if changed:
+            tell(places.bus, list(changed))
         if account is not None:
             _give_back(places, account)
 

@@ -9,6 +9,7 @@ import click
 from mta.cli.access import ADDRESS, with_database
 from mta.cli.mailbox_acl import acl
 from mta.cli.mailbox_reindex import reindex
+from mta.cli.mailbox_undelete import undelete
 from mta.cli.output import json_option, progress, show
 from mta.model.address import Address
 from mta.model.errors import NoSuchUser
@@ -83,3 +84,4 @@ def verify(ctx: click.Context) -> None:
 
 mailbox.add_command(acl)
 mailbox.add_command(reindex)
+mailbox.add_command(undelete)

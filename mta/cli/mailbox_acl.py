@@ -3,7 +3,6 @@
 
 import click
 
-from mta.app.bus import Topic
 from mta.cli.access import ADDRESS, with_database
 from mta.cli.output import json_option, show
 from mta.model.address import Address
@@ -56,8 +55,7 @@ def acl(
             rows += [{"folder": box.name, "who": name, "rights": letters} for name, letters in sorted(entries.items())]
         return rows
 
-    topic: Topic | None = "directory" if who is not None else None
-    show(with_database(ctx, work, topic), ("folder", "who", "rights"), as_json)
+    show(with_database(ctx, work), ("folder", "who", "rights"), as_json)
 
 
 def _within(name: str, folder: str | None, below: bool) -> bool:

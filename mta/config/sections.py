@@ -77,6 +77,10 @@ class Imap(Section):
     admin: Annotated[
         str, Field(description="Where its administrator is found, a URL as mailto:postmaster@example.org (METADATA /shared/admin).")
     ] = ""
+    comment: Annotated[str, Field(description="What clients are told of this server (METADATA /shared/comment), or nothing.")] = ""
+    admin: Annotated[
+        str, Field(description="Where its administrator is found, a URL as mailto:postmaster@example.org (METADATA /shared/admin).")
+    ] = ""
     shared: Annotated[
         tuple[str, ...],
         Field(

@@ -25,7 +25,7 @@ from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
 from mta.wire.imap.command import Command
-from mta.wire.imap.decoder import BEFORE_LOGIN, Overflow, Wanted
+from mta.wire.imap.decoder import BEFORE_LOGIN, BEFORE_LOGIN, Overflow, Wanted
 from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
@@ -276,6 +276,9 @@ class Connection(asyncio.Protocol):
 
     def logged_in(self) -> None:
         self._decoder.bounds = self.server.bounds
+
+    def logged_out(self) -> None:
+        self._decoder.bounds = BEFORE_LOGIN
 
     def logged_out(self) -> None:
         self._decoder.bounds = BEFORE_LOGIN

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mta.imapd.answer import bad, ok
+from mta.imapd.metadata import send_metadata
 from mta.imapd.object_ids import mailbox_id
 from mta.imapd.place import everything, find
 from mta.imapd.session import Session
@@ -62,6 +63,8 @@ async def list_(session: Session, command: List) -> bytes:
             may = rights.get(name, ALL)
             if "MYRIGHTS" in command.returns:
                 session.out.write(my_rights_line(name, may, utf8=utf8))
+            if command.metadata and "r" in may:
+                await send_metadata(session, info.id, name, command.metadata)
             if command.status and "r" in may:
                 await _send_status(session, info, command.status)
     return ok(b"that is all")

@@ -88,6 +88,10 @@ class Out(Protocol):
         """Widen the bounds of what the client may send."""
         ...
 
+    def logged_out(self) -> None:
+        """Narrow them again."""
+        ...
+
 
 class Session:
     """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
@@ -121,6 +125,13 @@ class Session:
         """Messages read early for the FETCH commands in ``ahead``; at most as much as one read takes."""
         self.ahead: deque[Command] = deque()
         """Commands that follow, already parsed: FETCH, STORE and APPEND look here for work to do together."""
+
+    def forget(self) -> None:
+        """As before login, and before anything was enabled (RFC 8437 §3)."""
+        self.user, self.peer.user = None, ""
+        self.peer.notes.clear()
+        self.rev2 = self.utf8 = self.charset_fixed = self.condstore = self.qresync = self.uidonly = False
+        self.octets.clear()
 
     @property
     def secure(self) -> bool:

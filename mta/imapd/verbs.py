@@ -8,7 +8,22 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from mta.imapd import acl, capability, compress, copy, idle, listing, login, mailboxes, quota, search, select, sort, starttls
+from mta.imapd import (
+    acl,
+    capability,
+    compress,
+    copy,
+    idle,
+    listing,
+    login,
+    mailboxes,
+    metadata,
+    quota,
+    search,
+    select,
+    sort,
+    starttls,
+)
 from mta.imapd.answer import bad
 from mta.imapd.append import append
 from mta.imapd.batches import batches
@@ -16,10 +31,12 @@ from mta.imapd.brought import brought
 from mta.imapd.capability import greeting
 from mta.imapd.expunge import expunge
 from mta.imapd.fetch import fetch
+from mta.imapd.language import language
 from mta.imapd.multisearch import multisearch
 from mta.imapd.replace import replace
 from mta.imapd.session import Session
 from mta.imapd.store import store
+from mta.imapd.unauthenticate import unauthenticate
 
 __all__ = ["GATHERED", "VERBS", "Verb", "greeting"]
 
@@ -75,6 +92,10 @@ VERBS: dict[str, Verb] = {
     "LIST": Verb(listing.list_, When.LOGGED_IN),
     "LSUB": Verb(listing.lsub, When.LOGGED_IN),
     "STATUS": Verb(listing.status, When.LOGGED_IN),
+    "UNAUTHENTICATE": Verb(unauthenticate, When.LOGGED_IN),
+    "LANGUAGE": Verb(language, When.ANY),
+    "GETMETADATA": Verb(metadata.get_metadata, When.LOGGED_IN),
+    "SETMETADATA": Verb(metadata.set_metadata, When.LOGGED_IN),
     "GETQUOTA": Verb(quota.get_quota, When.LOGGED_IN),
     "GETQUOTAROOT": Verb(quota.get_quota_root, When.LOGGED_IN),
     "SETQUOTA": Verb(quota.set_quota, When.LOGGED_IN),

@@ -17,6 +17,7 @@ from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.multisearch import read_multisearch
+from mta.wire.imap.metadata import read_get_metadata, read_set_metadata
 from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
@@ -115,6 +116,8 @@ def parse(request: Request, *, utf8: bool = False, others: Callable[[str], bool]
             scan.end()
             return Command(head[1], OTHER, value)
         if not head[3]:
+            if verb == "LANGUAGE":
+                return Command(head[1], verb, ())
             raise Malformed("command too short")
         value = read(scan, False, utf8)
     scan.end()
@@ -224,6 +227,13 @@ def _uid_expunge(scan: Scanner, _uid: bool, _utf8: bool) -> Expunge:
     return Expunge(read_set(scan))
 
 
+def _languages(scan: Scanner, _uid: bool, _utf8: bool) -> tuple[str, ...]:
+    tags = [scan.astring().decode("ascii", "replace")]
+    while scan.take(b" "):
+        tags.append(scan.astring().decode("ascii", "replace"))
+    return tuple(tags)
+
+
 def _set_quota(scan: Scanner, _uid: bool, _utf8: bool) -> str:
     """The root; what it should be is read and passed over, for nobody may set it here (RFC 9208 §4.1.1)."""
     root = scan.astring().decode("utf-8", "replace")
@@ -235,7 +245,7 @@ def _set_quota(scan: Scanner, _uid: bool, _utf8: bool) -> str:
 
 
 BARE = frozenset(
-    {"CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "IDLE"}
+    {"CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "CHECK", "CLOSE", "UNAUTHENTICATE", "UNSELECT", "EXPUNGE", "IDLE"}
 )  # fmt: skip
 _Reader = Callable[[Scanner, bool, bool], Any]
 _UID: dict[str, _Reader] = {
@@ -275,6 +285,9 @@ _READERS: dict[str, _Reader] = {
     "LIST": lambda scan, _, utf8: read_list(scan, utf8),
     "LSUB": lambda scan, _, utf8: read_lsub(scan, utf8),
     "STATUS": lambda scan, _, utf8: read_status(scan, utf8),
+    "GETMETADATA": read_get_metadata,
+    "SETMETADATA": read_set_metadata,
+    "LANGUAGE": _languages,
     "GETQUOTA": lambda scan, _, _utf8: scan.astring().decode("utf-8", "replace"),
     "GETQUOTAROOT": _mailbox,
     "SETQUOTA": _set_quota,

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from mta.wire.imap.mailbox import decode_name, decode_utf7
+from mta.wire.imap.metadata import read_entries
 from mta.wire.imap.scanner import Malformed, Scanner
 
 STATUS_ITEMS = frozenset(
@@ -24,6 +25,7 @@ class List:
     returns: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def read_list(scan: Scanner, utf8: bool) -> List:
         patterns = (_pattern(scan, utf8),)
     returns: set[str] = set()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     if scan.take(b" "):
         extended = True
         if scan.word() != "RETURN":
@@ -59,8 +62,11 @@ def read_list(scan: Scanner, utf8: bool) -> List:
         scan.space()
         for name, items in scan.parenthesised(_read_return):
             returns.add(name)
-            status = status or items
-    return List(reference, patterns, selection, frozenset(returns), status, extended)
+            if name == "METADATA":
+                metadata = metadata or items
+            else:
+                status = status or items
+    return List(reference, patterns, selection, frozenset(returns), status, extended, metadata)
 
 
 def _pattern(scan: Scanner, utf8: bool) -> str:
@@ -82,6 +88,9 @@ def _read_return(scan: Scanner) -> tuple[str, tuple[str, ...]]:
     if word == "STATUS":
         scan.space()
         return word, read_items(scan)
+    if word == "METADATA":
+        scan.space()
+        return word, read_entries(scan)
     if word not in _RETURNS:
         raise Malformed("no such LIST return option")
     return word, ()

@@ -1,11 +1,12 @@
 """Commands about who may do what in folders, and how much an account may hold, over a real database."""
 # SPDX-License-Identifier: Apache-2.0
 
+import imaplib
 import json
 
 import pytest
 
-from mta.testing.server import MailServer
+from mta.testing.server import HOST, MailServer, wait_until
 
 ALICE = "alice@example.test"
 
@@ -50,3 +51,28 @@ def test_quota_of_messages(server):
     run(server, "user", "quota", ALICE, "--messages", "0")
     assert told(server, "user", "quota", ALICE) == {**expected, "quota_messages": None}
     run(server, "user", "quota", ALICE, "0")
+
+
+def test_undelete_wakes_who_is_there(tmp_path):
+    """IDLE hears of restored messages, and of a warning at a level of the quota."""
+    with MailServer({"workers": 1}) as one:
+        with imaplib.IMAP4(HOST, one.ports["imap"]) as client:
+            client.login(ALICE, "correct-horse")
+            client.select()
+            run(one, "user", "quota", ALICE, "--messages", "10")
+            for number in range(8):
+                assert client.append("INBOX", None, None, b"Subject: %d\r\n\r\nbody" % number)[0] == "OK"
+            wait_until(lambda: client.search(None, "SUBJECT", '"80 % full"')[1] == [b"9"], 20, "the warning")
+            assert "Auto-Submitted" in str(client.fetch("9", "(BODY[HEADER])"))
+            client.store("2:3", "+FLAGS", "\\Deleted")
+            client.expunge()
+            assert told(one, "mailbox", "undelete", ALICE, "--dry-run")[0]["messages"] == 2
+            assert client.noop()[0] == "OK"
+            client.send(b"x IDLE\r\n")
+            assert client.readline().startswith(b"+")
+            assert told(one, "mailbox", "undelete", ALICE, "INBOX")[0]["messages"] == 2
+            assert client.readline() == b"* 9 EXISTS\r\n"
+            client.send(b"DONE\r\n")
+            client.readline()
+        assert "nothing to restore" in one.cli("mailbox", "undelete", ALICE, check=False).stderr.decode()
+        assert "had, no folder Nowhere" in run(one, "mailbox", "undelete", ALICE, "Nowhere", status=67)
