@@ -18,6 +18,7 @@ from mta.wire.dsn import RecipientReport
 from mta.wire.dsn.report import Action
 
 _POSTPONE = 60.0
+MISSED = "554 5.4.7 not delivered by the time that its sender gave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Concluder:
                 reported.append(len(outcomes))
             outcomes.append(outcome)
         self.say(outcomes)
-        if not reports or message.sender is None:
+        if not reports or (message.sender is None and not self._bouncer.tells_of(message, reports)):
             return Settlement(tuple(outcomes))
         mark = ",".join(f"{outcomes[n].leased.row}/{outcomes[n].leased.attempts}/{outcomes[n].result}" for n in reported)
         try:
@@ -108,6 +109,10 @@ class Concluder:
     def untried(self, leased: Leased) -> Settlement:
         """Give the row back as it was."""
         return Settlement((self._later(leased, 0.0),))
+
+    def missed(self, message: QueuedMessage) -> bool:
+        """Nobody is to be asked any more: its time is over."""
+        return self._schedule.missed(message)
 
     def postpone(self, rows: Sequence[Leased], seconds: float) -> Settlement:
         """It is not their turn yet."""
@@ -150,13 +155,15 @@ class Concluder:
             result = "failed"
         elif trouble is not None and trouble.times >= self._hold_after:
             return self._held_for(leased, trouble)
-        elif self._schedule.expired(leased, finding.policy):
+        elif self._schedule.missed(leased.message):
+            result, reply = "failed", f"{MISSED}, last answer: {reply}"[:1000]
+        elif self._schedule.expired(leased, policy := self._schedule.policy_of(leased, reply, remote, finding.policy)):
             result, reply = "failed", f"554 5.4.7 delivery time expired, last answer: {reply}"[:1000]
         else:
             result = "deferred"
-            wait = self._schedule.wait(leased.attempts + 1, finding.policy) if finding.delay is None else finding.delay
-            due = self._clock.due() + max(wait, finding.least)
-            warned = self._schedule.warns(leased, finding.policy)
+            wait = self._schedule.wait(leased.attempts + 1, policy) if finding.delay is None else finding.delay
+            due = self._schedule.until_deadline(leased, self._clock.due() + max(wait, finding.least))
+            warned = self._schedule.warns(leased, policy)
         notifications: tuple[Notification, ...] = ()
         if (durable := self._hooks.durable) and HOOKS.get(result) in durable:
             notifications = (notification(leased, result, reply, remote, self._clock.now(), due or None),)
@@ -186,7 +193,9 @@ class Concluder:
             diagnostic=outcome.reply,
             remote=outcome.remote,
             attempted=self._clock.now(),
-            retry_until=self._schedule.until(leased, policy) if action == "delayed" else None,
+            retry_until=self._schedule.until(leased, self._schedule.policy_of(leased, outcome.reply, outcome.remote, policy))
+            if action == "delayed"
+            else None,
         )
 
 
@@ -210,6 +219,8 @@ def reason_of(trouble: Trouble) -> str:
 
 def _reported(outcome: Outcome, finding: Finding) -> Action | None:
     """RFC 3461 §4.1, §5.2, §6: what the sender of this recipient wants to hear."""
+    if outcome.leased.message.sender is None:
+        return "failed" if outcome.result == "failed" else None
     notify = outcome.leased.notify
     if outcome.result == "failed":
         return "failed" if not notify or "FAILURE" in notify else None

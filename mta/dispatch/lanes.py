@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mta.config.sections import Config
-from mta.dispatch.conclude import Concluder, Finding, Settlement
+from mta.dispatch.conclude import MISSED, Concluder, Finding, Settlement
 from mta.dispatch.gate import Gate
 from mta.dispatch.line import Batch
 from mta.dispatch.load import Loader
@@ -174,6 +174,9 @@ class Lanes:
 
     async def _attempt(self, site: Site, courier: Courier, batch: Batch) -> bool:
         message = batch.message
+        if message.deliver_by is not None and self._concluder.missed(message):
+            await self._conclude(message, _findings_of(batch, MISSED))
+            return True
         try:
             if (plan := self._hooks.delivery_attempt) is not None:
                 instead = await self._gate.ask(plan, batch, site.destination)

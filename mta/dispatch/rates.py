@@ -52,7 +52,12 @@ class Pace:
     def wait(self, now: float) -> float:
         """Seconds until one more may go; 0.0: now."""
         interval = self.interval(now)
-        return max(0.0, self._at - max(BURST, interval) + interval - now) if interval else 0.0
+        if not interval:
+            return 0.0
+        wait = self._at - max(BURST, interval) + interval - now
+        return (
+            wait if wait > interval / 10 else 0.0
+        )  # who comes at its turn may be a little early; the next one counts from the turn
 
     def took(self, now: float) -> None:
         if interval := self.interval(now):

@@ -15,14 +15,16 @@ from mta.dispatch.bounce import Bouncer
 from mta.dispatch.conclude import Concluder, Finding, Settlement
 from mta.dispatch.gate import Gate
 from mta.dispatch.lanes import Lanes, trouble_behind
+from mta.dispatch.line import Batch
 from mta.dispatch.load import Loader
 from mta.dispatch.modify import Modifier
 from mta.dispatch.notify import DispatchHooks
 from mta.dispatch.redirect import Redirector, Unredirectable
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
-from mta.dispatch.sites import FULL, Batch, Site
+from mta.dispatch.sites import FULL, Site
 from mta.local.transport import LocalTransport
+from mta.model.address import Address
 from mta.model.delivery import RESOLVE, DeliveryPolicy, Leased, Outcome, Route, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import QueueId, UserId
@@ -81,7 +83,16 @@ class Runner:
         self._recorder = recorder or Recorder()
         self._clock = SteadyClock(clock)
         schedule = Schedule(config.queue, self._clock)
-        bouncer = Bouncer(hostname=hostname, resolver=resolver, queue=self._queue, hooks=hooks, log=log, direct=not local.deposits)
+        double = config.queue.double_bounce
+        bouncer = Bouncer(
+            hostname=hostname,
+            resolver=resolver,
+            queue=self._queue,
+            hooks=hooks,
+            log=log,
+            direct=not local.deposits,
+            double=None if double is None else Address.parse(double),
+        )
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
         self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded)
         self._loader = loader = Loader(config, self._queue)

@@ -13,6 +13,8 @@ from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
 from mta_hooks.views import Envelope
 
+_BULK = -3
+
 
 async def enqueue(
     plan: Plan, session: MailSession, transaction: MailTransaction, message: MailMessage, dispositions: Dispositions, now: float
@@ -57,3 +59,10 @@ def _due(envelope: Envelope, now: float) -> float:
     if envelope.due > now or not envelope.priority:
         return envelope.due if envelope.due > now else 0.0
     return now - PRIORITY_STEP * envelope.priority
+
+
+def urgency(transaction: MailTransaction, message: MailMessage) -> int:
+    """The priority of a message for the queue: what was asked for (RFC 6710), else less for what calls itself bulk mail."""
+    if transaction.priority or "MT-PRIORITY" in transaction.params or not message.count(b"precedence"):
+        return transaction.priority
+    return _BULK if (message.header("precedence") or "").strip().lower() in ("bulk", "junk", "list") else 0

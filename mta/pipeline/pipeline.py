@@ -30,7 +30,7 @@ from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.authors import refuse_ambiguous, refuse_foreign
 from mta.pipeline.binary import Liner
 from mta.pipeline.editor import Editor
-from mta.pipeline.enqueue import enqueue
+from mta.pipeline.enqueue import enqueue, urgency
 from mta.pipeline.header import apply_edits, build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -326,7 +326,7 @@ class Pipeline:
             queued=tuple(dispositions.queued.values()),
             notifications=notifications,
             trace=(*session.steps, *transaction.steps, *delivery_steps(deliveries)),
-            priority=transaction.priority,
+            priority=urgency(transaction, message) if dispositions.queued else 0,
             deliver_by=transaction.deliver_by,
             by_mode=transaction.by_mode,
             requiretls=transaction.requiretls,

@@ -41,7 +41,7 @@ def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions
     changed = [outcome for outcome in outcomes if _apply(tx, core, outcome)]
     if changed:
         now = time.time()
-        tx.executemany(_STEP, [(o.leased.message.id, to_json(step)) for o in changed for step in (*_said(o, now), _step(o, now))])
+        tx.executemany(_STEP, [(o.leased.message.id, to_json(step)) for o in changed for step in _steps(o, now)])
         for outcome in changed:
             if outcome.notifications:
                 notify(tx, core, outcome.notifications)
@@ -95,8 +95,9 @@ def remove_messages(tx: Transaction, messages: Sequence[int]) -> None:
             loosen(tx, (row[0],))
 
 
-def _said(outcome: Outcome, now: float) -> list[dict[str, Any]]:
-    return [{"at": now, **step} for step in outcome.steps]
+def _steps(outcome: Outcome, now: float) -> list[dict[str, Any]]:
+    said = [{"at": now, **step} for step in outcome.steps]
+    return said if outcome.result == "deferred" and not outcome.attempted else [*said, _step(outcome, now)]
 
 
 def _step(outcome: Outcome, now: float) -> dict[str, Any]:

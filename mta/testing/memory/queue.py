@@ -153,7 +153,8 @@ class MemoryQueue:
             self._step(leased.message.id, {"at": time.time(), **said})
         step = {"at": time.time(), "stage": "delivery", "recipient": str(leased.address), "result": outcome.result}
         more = {"reply": outcome.reply[:1000], "remote": outcome.remote}
-        self._step(leased.message.id, step | {key: value for key, value in more.items() if value})
+        if outcome.attempted or outcome.result != "deferred":
+            self._step(leased.message.id, step | {key: value for key, value in more.items() if value})
         for notification in outcome.notifications:
             change.note(notification.hook, notification.payload)
         return True
