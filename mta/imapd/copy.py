@@ -42,12 +42,13 @@ async def move(session: Session, command: Copy) -> bytes:
         await ask_copy(session, plan, target.name, "move", selected, uids)
     if (plan := server.hooks.mailbox_expunge) is not None:
         await ask(session, plan, selected.name, how="move", uids=tuple(uids))
+    since = selected.view.highest
     moved, steps = await _move(session, selected, uids, target)
     if rights != ALL:
         await drop_forbidden(server.store, target.id, rights, moved, _keywords(selected))
     if moved.source:
         session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
-        selected.view.remove(moved.source, moved.modseq, steps)
+        selected.view.remove(moved.source, moved.modseq if moved.modseq == since + steps else None, since)
         server.touched(target.id)
     # MOVE by number may say EXPUNGE, unlike FETCH, STORE and SEARCH: the verb table says so.
     return ok(b"done", b"HIGHESTMODSEQ %d" % moved.modseq) if selected.qresync else ok(b"done")
@@ -60,7 +61,7 @@ async def _move(session: Session, selected: Selected, uids: list[Uid], target: M
     """
     store = session.server.store
     moved = await store.move(selected.mailbox, uids[:SLICE], target.id)
-    steps = 1
+    steps = 1 if moved.source else 0
     for start in range(SLICE, len(uids), SLICE):
         await session.out.drain()
         try:
@@ -68,7 +69,7 @@ async def _move(session: Session, selected: Selected, uids: list[Uid], target: M
         except MailError:
             if moved.source:
                 session.out.write(b"* OK [%b] moved\r\n" % _code(moved))
-                selected.view.remove(moved.source, moved.modseq, steps)
+                selected.view.remove(moved.source)
             raise
         if more.source:
             moved = Copied(moved.uid_validity, moved.source + more.source, moved.target + more.target, more.modseq)

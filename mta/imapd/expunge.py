@@ -44,7 +44,8 @@ async def remove_marked(session: Session, selected: Selected, uids: list[Uid] | 
     elif uids is not None and len(uids) > SLICE:
         slices = [uids[at : at + SLICE] for at in range(0, len(uids), SLICE)]
     gone: list[Uid] = []
-    modseq, steps = view.highest, 0
+    since = modseq = view.highest
+    steps = 0
     try:
         for part in slices:
             went, last = await store.expunge(selected.mailbox, part)
@@ -55,5 +56,5 @@ async def remove_marked(session: Session, selected: Selected, uids: list[Uid] | 
     finally:
         if gone:
             gone.sort()
-            view.remove(gone, modseq, steps)
+            view.remove(gone, modseq if modseq == since + steps else None, since)
     return gone, modseq

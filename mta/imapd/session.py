@@ -210,7 +210,7 @@ class Session:
         if selected is None:
             return
         view = selected.view
-        if view.dirty:
+        if view.stale:
             await view.refresh()
         if view.dead:
             self.out.write(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")

@@ -86,14 +86,15 @@ async def _change(
     view = selected.view
     modified: list[Uid] = []
     heard: dict[Uid, ModSeq] = {}
-    entries: list[int] = []
+    entries: set[int] = set()
     untold = selected.untold() if command.silent else set()
+    seen, highest = view.log_end, view.highest
     for start in range(0, len(positions), SLICE):
         if start:
-            seen, highest = view.log_end, view.highest
             await session.out.drain()
-            if command.silent:
-                untold |= view.changed_after(seen, highest)
+            if command.silent:  # what others changed while the last slice was at work
+                untold |= view.changed_after(seen, highest, entries)
+                seen, highest = view.log_end, view.highest
         part = positions[start : start + SLICE]
         uids = selected.uids(part)
         before = [columns.sets[at] for at in part] if command.silent else []
@@ -107,9 +108,9 @@ async def _change(
             known = [row for row in known if wanted[row.uid] == (row.flags, row.keywords) and row.uid not in untold]
         heard.update((row.uid, row.modseq) for row in known)
         if entry >= 0 and len(known) == len(result.rows):
-            entries.append(entry)
+            entries.add(entry)
     selected.heard.update(heard)
-    selected.own.update(entries)
+    selected.own |= entries
     return modified
 
 

@@ -59,6 +59,11 @@ class View:
 
     # ---- reading
 
+    @property
+    def stale(self) -> bool:
+        """Something changed that is not here yet; also while somebody else's look at the store is under way."""
+        return self.dirty or self._lock.locked()
+
     async def refresh(self, *, force: bool = False) -> None:
         """Take over what changed, when something did (``dirty``) or ``force``. Sets ``dead`` when the mailbox is gone."""
         if force:
@@ -174,8 +179,8 @@ class View:
             self.highest = stored.modseq
         return before if self.log_end > before else -1
 
-    def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None, steps: int = 1) -> None:
-        """Messages went, by ``steps`` changes of ours, the last of which is ``modseq``."""
+    def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None, since: int | None = None) -> None:
+        """Messages went. ``modseq``: by changes of ours, the only ones after ``since`` (left out: it was one) and up to this."""
         columns = self.columns
         if columns is None:
             self.dirty = True
@@ -184,8 +189,8 @@ class View:
         if positions:
             positions.sort()
             self._replace(columns.without(positions))
-        if uids and modseq == self.highest + steps:
-            self.highest = modseq
+        if uids and modseq is not None and (modseq - 1 if since is None else since) <= self.highest:
+            self.highest = max(self.highest, modseq)
 
     def _replace(self, columns: Columns) -> None:
         if self.columns is not None and self.columns.holders:
