@@ -40,6 +40,8 @@ def _logged_in(server: "ImapServer") -> bytes:
         words.append(b"SAVEDATE")
     if server.replacing is not None:
         words.append(b"REPLACE")
+    if extras.annotations is not None:
+        words.append(b"URLAUTH")
     if most := server.config.limits.imap_messages:
         words.append(b"MESSAGELIMIT=%d" % most)
     line = b" ".join(words)

@@ -23,6 +23,7 @@ from mta.imapd import (
     select,
     sort,
     starttls,
+    urlauth,
 )
 from mta.imapd.answer import bad
 from mta.imapd.append import append
@@ -113,6 +114,9 @@ VERBS: dict[str, Verb] = {
     "UNSELECT": Verb(select.unselect, When.SELECTED),
     "EXPUNGE": Verb(expunge, When.SELECTED),
     "UID EXPUNGE": Verb(expunge, When.SELECTED),
+    "GENURLAUTH": Verb(urlauth.genurlauth, When.LOGGED_IN),
+    "URLFETCH": Verb(urlauth.urlfetch, When.LOGGED_IN),
+    "RESETKEY": Verb(urlauth.resetkey, When.LOGGED_IN),
     "ESEARCH": Verb(multisearch, When.LOGGED_IN),
     "UIDBATCHES": Verb(batches, When.SELECTED),
     "FETCH": Verb(fetch, When.SELECTED, expunge=False, numbers=True),

@@ -16,8 +16,8 @@ from mta.wire.imap.decoder import Request
 from mta.wire.imap.fetch import read_fetch
 from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
-from mta.wire.imap.multisearch import read_multisearch
 from mta.wire.imap.metadata import read_get_metadata, read_set_metadata
+from mta.wire.imap.multisearch import read_multisearch
 from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
@@ -25,6 +25,7 @@ from mta.wire.imap.search import read_search
 from mta.wire.imap.sequence import SequenceSet, read_set
 from mta.wire.imap.sort import read_sort, read_thread
 from mta.wire.imap.store import Expunge, read_copy, read_store
+from mta.wire.imap.urlauth import ResetKey, read_genurlauth, read_resetkey, read_urlfetch
 
 _HEAD = re.compile(rb'([^\x00-\x1f\x7f-\xff(){ %*"\\+]{1,256}) ([A-Za-z0-9.\-]{1,32})( ?)')
 _MECHANISM = re.compile(rb"[A-Za-z0-9_\-]{1,20}")
@@ -116,9 +117,9 @@ def parse(request: Request, *, utf8: bool = False, others: Callable[[str], bool]
             scan.end()
             return Command(head[1], OTHER, value)
         if not head[3]:
-            if verb == "LANGUAGE":
-                return Command(head[1], verb, ())
-            raise Malformed("command too short")
+            if verb not in _OPTIONAL:
+                raise Malformed("command too short")
+            return Command(head[1], verb, _OPTIONAL[verb])
         value = read(scan, False, utf8)
     scan.end()
     return Command(head[1], verb, value)
@@ -272,6 +273,9 @@ _READERS: dict[str, _Reader] = {
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
     "COMPRESS": _compress,
+    "GENURLAUTH": lambda scan, _uid, _utf8: read_genurlauth(scan),
+    "URLFETCH": lambda scan, _uid, _utf8: read_urlfetch(scan),
+    "RESETKEY": lambda scan, _uid, utf8: read_resetkey(scan, utf8),
     "ESEARCH": lambda scan, _uid, utf8: read_multisearch(scan, utf8),
     "UIDBATCHES": lambda scan, _uid, _utf8: read_batches(scan),
     "ID": _id,
@@ -298,6 +302,8 @@ _READERS: dict[str, _Reader] = {
     "LISTRIGHTS": read_entry,
     "APPEND": lambda scan, _, utf8: read_append(scan, utf8),
 }
+_OPTIONAL: dict[str, Any] = {"LANGUAGE": (), "RESETKEY": ResetKey()}
+"""Verbs whose arguments may be left out, and what they mean then."""
 VERBS = frozenset({*BARE, *_READERS, "UID", "DONE"})
 """Those that have a meaning here."""
 OTHER = "OTHER"
