@@ -1,18 +1,22 @@
 """The hook ``queue_enqueue``: who of the final recipients gets the message, when, and who waits until released."""
 # SPDX-License-Identifier: Apache-2.0
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mta.model.address import Address
 from mta.model.message import PRIORITY_STEP
+from mta.pipeline.header import apply_edits
 from mta.pipeline.hooks import Plan
 from mta.pipeline.message import MailMessage
 from mta.pipeline.recipients import Dispositions, to_queue
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
+from mta_hooks.edits import RemoveHeader
 from mta_hooks.views import Envelope
 
+_PRIORITY = re.compile(r"-?[0-9]\Z")
 _BULK = -3
 
 
@@ -66,3 +70,13 @@ def urgency(transaction: MailTransaction, message: MailMessage) -> int:
     if transaction.priority or "MT-PRIORITY" in transaction.params or not message.count(b"precedence"):
         return transaction.priority
     return _BULK if (message.header("precedence") or "").strip().lower() in ("bulk", "junk", "list") else 0
+
+
+def tunnelled(transaction: MailTransaction, message: MailMessage) -> None:
+    """The field in which a priority crosses hosts that know no MT-PRIORITY (RFC 6758 §3): believed of those whom we know, and taken
+    out where it says nothing, as beside the parameter."""
+    if transaction.believed and "MT-PRIORITY" not in transaction.params:
+        if _PRIORITY.match(said := message.header("mt-priority") or ""):
+            transaction.priority = int(said)
+    else:
+        message.head = apply_edits(message.head, (RemoveHeader("MT-Priority"),))

@@ -30,7 +30,7 @@ from mta.pipeline.announce import acceptance_of, report_of
 from mta.pipeline.authors import refuse_ambiguous, refuse_foreign
 from mta.pipeline.binary import Liner
 from mta.pipeline.editor import Editor
-from mta.pipeline.enqueue import enqueue, urgency
+from mta.pipeline.enqueue import enqueue, tunnelled, urgency
 from mta.pipeline.header import apply_edits, build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -357,6 +357,8 @@ class Pipeline:
         """Fields that may not come from outside go; what a submitted message lacks is added (RFC 6409 §8.1, §8.2)."""
         if b"\nreturn-path" in message.lowered or b"\nauthentication-results" in message.lowered:
             message.head = strip_forged(message.head, self._hostname)
+        if b"\nmt-priority" in message.lowered:
+            tunnelled(transaction, message)
         if transaction.origin not in _SUBMITTED:
             return
         if self._strip_bcc and b"\nbcc" in message.lowered:

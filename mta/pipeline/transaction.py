@@ -40,6 +40,7 @@ class MailTransaction:
     id        the queue id that the message will have
     accepted  in the order of RCPT; ``recipients`` shows hooks the same
     eightbit  BODY=8BITMIME; binary: BODY=BINARYMIME; smtputf8: SMTPUTF8 was given
+    believed  the client is known: it logged in, or is of a relay network
     bound     its author must be the account that submits it
     requiretls, priority, deliver_by, by_mode  as of Intake
     release_at  wall clock before which it is not delivered (RFC 4865); 0.0: at once
@@ -53,9 +54,9 @@ class MailTransaction:
     """
 
     __slots__ = (
-        "accepted", "asked", "binary", "bound", "by_mode", "deliver_by", "discard", "eightbit", "envid", "hold", "id", "message_id", "notes",
-        "origin", "params", "policy", "priority", "quarantine", "release_at", "replies", "requiretls", "ret", "score", "sender", "smtputf8",
-        "steps",
+        "accepted", "asked", "believed", "binary", "bound", "by_mode", "deliver_by", "discard", "eightbit", "envid", "hold", "id",
+        "message_id", "notes", "origin", "params", "policy", "priority", "quarantine", "release_at", "replies", "requiretls", "ret",
+        "score", "sender", "smtputf8", "steps",
     )  # fmt: skip
 
     def __init__(self, id: QueueId, origin: Origin, sender: Address | None, params: Mapping[str, str | None]) -> None:
@@ -65,7 +66,7 @@ class MailTransaction:
         self.params = params
         self.accepted: list[Accepted] = []
         self.eightbit = self.binary = False
-        self.smtputf8 = self.requiretls = self.bound = False
+        self.smtputf8 = self.requiretls = self.bound = self.believed = False
         self.priority = 0
         self.release_at = 0.0
         self.deliver_by: float | None = None

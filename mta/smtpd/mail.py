@@ -32,6 +32,7 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
     if sender is not None and not sender.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     known = bool(peer.user) and not link.trusted
+    transaction.believed = bool(peer.user) or link.trusted
     transaction.bound = known and server.from_check
     foreign = known and server.sender_check and sender is not None and not is_named(sender, peer.user)
     if server.hooks.smtp_mail is None and server.hooks.address_rewrite is None and not foreign:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from mta.config.sections import Smtp
+
 Serve = Callable[..., Any]
 MESSAGE = "Subject: hello\r\n\r\n.dot\r\n..dots\r\nbody\r\n"
 
@@ -80,3 +82,14 @@ def test_many_sessions_of_a_c_client(serve: Serve) -> None:
     )
     assert len(running.site.spool.accepted) == 400
     assert len({intake.id for intake in running.site.spool.accepted}) == 400
+
+
+@pytest.mark.peer("swaks")
+def test_swaks_speaks_for_another_client(serve: Serve) -> None:
+    running = serve(smtp=Smtp(xclient=("127.0.0.0/8",)))
+    command = f"swaks --server 127.0.0.1:{running.port} --from a@elsewhere.test --to alice@example.test --xclient ADDR=192.0.2.7"
+    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout
+    [intake] = running.site.spool.accepted
+    assert intake.client == "192.0.2.7"
+    assert b"([192.0.2.7])" in intake.content.raw()

@@ -66,10 +66,13 @@ def test_what_is_held_waits_in_the_queue_for_local_readers_too() -> None:
     ]
 
 
+FAR = {"all@example.test": ("far@elsewhere.test",)}
+
+
 def test_strangers_do_not_jump_the_queue() -> None:
-    site = SmtpSite()
-    send(site, PLAIN, mail=b" MT-PRIORITY=9", door="smtp", sender=b"a@elsewhere.test")
-    send(site, PLAIN, mail=b" MT-PRIORITY=-4", door="smtp", sender=b"a@elsewhere.test")
+    site = SmtpSite(aliases=FAR)
+    for priority in (b"9", b"-4"):
+        send(site, PLAIN, mail=b" MT-PRIORITY=" + priority, door="smtp", sender=b"a@elsewhere.test", to=b"all@example.test")
     assert [intake.priority for intake in site.spool.accepted] == [0, -4]
 
 
@@ -163,3 +166,15 @@ def test_parser_confusion_is_refused(header: bytes) -> None:
 )
 def test_what_only_looks_ambiguous_is_taken(header: bytes) -> None:
     assert send(SmtpSite(), header + b"\r\nbody\r\n", door="smtp", sender=b"a@elsewhere.test").startswith("250 2.0.0")
+
+
+def test_a_priority_crosses_old_hosts_in_a_field() -> None:
+    """RFC 6758: believed of those we know; a stranger's field goes, as does one beside the parameter."""
+    message = PLAIN.replace(b"Subject", b"MT-Priority: 7\r\nSubject")
+    site = SmtpSite(aliases=FAR)
+    send(site, message, to=b"all@example.test")
+    send(site, message, mail=b" MT-PRIORITY=2", to=b"all@example.test")
+    send(site, message, door="smtp", sender=b"alice@example.test", to=b"all@example.test")
+    send(site, PLAIN.replace(b"Subject", b"MT-Priority: 77\r\nSubject"), to=b"all@example.test")
+    assert [intake.priority for intake in site.spool.accepted] == [7, 2, 0, 0]
+    assert [b"MT-Priority" in intake.content.raw() for intake in site.spool.accepted] == [True, False, False, True]
