@@ -18,6 +18,7 @@ SECTION = re.compile(r"§([0-9A-Z]+(?:\.[0-9]+)*)")
 TITLES = {
     822: "Standard for the Format of ARPA Internet Text Messages",
     1035: "Domain Names: Implementation and Specification",
+    1428: "Transition of Internet Mail from Just-Send-8 to 8bit-SMTP/MIME",
     1870: "SMTP Service Extension for Message Size Declaration",
     1918: "Address Allocation for Private Internets",
     1939: "Post Office Protocol - Version 3",

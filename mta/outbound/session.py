@@ -1,24 +1,28 @@
 """One dialogue with a next hop: greeting, EHLO, STARTTLS, AUTH, then transactions (RFC 5321 §4, RFC 2920, RFC 3207, RFC 4954).
 
 Waits are those of RFC 5321 §4.5.3.2. LMTP (RFC 2033) differs in the first word and in one reply for each recipient behind the
-dot. Left out: CHUNKING; 8-bit to 7-bit conversion, which would break signatures.
+dot. A large message goes as one chunk (RFC 3030) where the hop takes it: nothing is stuffed, and nothing waits for 354. A message with
+8-bit octets is put into 7-bit form for a hop without 8BITMIME. Left out: BINARYMIME.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mta.model.delivery import Leased, QueuedMessage
 from mta.outbound.answer import Answer
 from mta.outbound.envelope import Unsendable, mail_command, parse_features, rcpt_command, requirements
 from mta.outbound.link import Link, LinkLost
 from mta.wire.mime.headers import header_end
+from mta.wire.mime.sevenbit import NoSevenBitForm, seven_bit
 from mta.wire.smtp.data import encode_data
 
 GREETING = 300.0
 COMMAND, DATA_BEGIN, DATA_PIECE, DATA_END = 300.0, 120.0, 180.0, 600.0
 HANDSHAKE = 30.0
+MOST_CONVERTED = 16 * 2**20  # octets: a conversion needs all of them in memory, twice
 PIECE = 256 * 1024  # octets of a message in memory at once
 
 Read = Callable[[int, int | None], Awaitable[bytes]]
@@ -112,33 +116,43 @@ class Session:
         message, features = transaction.message, self.features
         try:
             utf8, eightbit = requirements(message, transaction.recipients, features)
-            if utf8 or eightbit:
-                await _check_octets(transaction, utf8=utf8, eightbit=eightbit)
+            if (utf8 or eightbit) and await _check_octets(transaction, utf8=utf8, eightbit=eightbit):
+                await _to_seven_bits(transaction)
+                message = transaction.message
         except Unsendable as exc:
             code, _, text = str(exc).partition(" ")
             transaction.settle(Answer(int(code), (text,)))
             return
         size = message.size - message.skip
         octets = await transaction.read(0, None) if size <= PIECE else b""
-        if not await self._envelope(transaction):
+        chunk = size > PIECE and "CHUNKING" in features
+        if not await self._envelope(transaction, chunk=chunk):
             return
         if size <= PIECE:
             transaction.ended = True
             self.link.write(encode_data(octets))
-        else:
-            try:
-                async for piece in _stuffed(transaction, size):
-                    self.link.write(piece)
-                    await self.link.drain(DATA_PIECE)
-            except LinkLost:
-                if self.link.quiet:
-                    raise
-                self._closing = True  # it refused before the end and hung up: "552 too big"
-                transaction.settle(_refused(await self.link.answer(0)))
-                return
-            transaction.ended = True
-            self.link.write(b".\r\n")
+        elif not await self._stream(transaction, size, chunk=chunk):
+            return
         await self._end(transaction)
+
+    async def _stream(self, transaction: Transaction, size: int, *, chunk: bool) -> bool:
+        """False when the hop refused before the end, and hung up: "552 too big"."""
+        try:
+            if chunk:
+                self.link.write(b"BDAT %d LAST\r\n" % size)
+            async for piece in _whole(transaction, size) if chunk else _stuffed(transaction, size):
+                self.link.write(piece)
+                await self.link.drain(DATA_PIECE)
+        except LinkLost:
+            if self.link.quiet:
+                raise
+            self._closing = True
+            transaction.settle(_refused(await self.link.answer(0)))
+            return False
+        transaction.ended = True
+        if not chunk:
+            self.link.write(b".\r\n")
+        return True
 
     def close(self) -> None:
         """QUIT without waiting for the answer: RFC 5321 §4.1.1.10 asks for it, and nothing depends on it."""
@@ -146,12 +160,13 @@ class Session:
 
     # ---- steps of a transaction
 
-    async def _envelope(self, transaction: Transaction) -> bool:
-        """True when the hop waits for the message, for at least one recipient."""
+    async def _envelope(self, transaction: Transaction, *, chunk: bool) -> bool:
+        """True when the hop waits for the message, for at least one recipient. ``chunk``: as BDAT, so DATA is not said."""
         commands = ["RSET"] if self._open else []
         commands.append(mail_command(transaction.message, transaction.recipients, self.features))
         commands += [rcpt_command(one, self.features) for one in transaction.recipients]
-        commands.append("DATA")
+        if not chunk:
+            commands.append("DATA")
         pipelining = "PIPELINING" in self.features
         if pipelining:
             self.link.write(("\r\n".join(commands) + "\r\n").encode("utf-8", "surrogateescape"))
@@ -182,9 +197,12 @@ class Session:
                 accepted += 1
             else:
                 transaction.answers[place] = _refused(_too_many_is_temporary(answer))
-        if not accepted and not pipelining:
-            return False
-        data = await next_answer(DATA_BEGIN)
+        if chunk or not (accepted or pipelining):
+            return bool(accepted)
+        return await self._invited(transaction, await next_answer(DATA_BEGIN), accepted)
+
+    async def _invited(self, transaction: Transaction, data: Answer, accepted: int) -> bool:
+        """What the answer to DATA means."""
         if data.code == 354 and accepted:
             return True
         if data.code == 354:  # it takes a message for nobody: give it none (RFC 2920 §3.1)
@@ -222,17 +240,46 @@ class Session:
         return answer
 
 
-async def _check_octets(transaction: Transaction, *, utf8: bool, eightbit: bool) -> None:
-    """The sender announced more than the hop offers; many announce what their message does not need. Raises Unsendable."""
-    size = transaction.message.size - transaction.message.skip
+async def _check_octets(transaction: Transaction, *, utf8: bool, eightbit: bool) -> bool:
+    """The sender announced more than the hop offers; many announce what their message does not need.
+
+    True: it has octets that the hop cannot take as they are. Raises Unsendable for a header that needs SMTPUTF8.
+    """
+    size, found = transaction.message.size - transaction.message.skip, False
     for start in range(0, size, PIECE):
         piece = await transaction.read(start, PIECE)
         if piece.isascii():
             continue
-        if eightbit:
-            raise Unsendable("554 5.6.3 the next hop takes no 8-bit message, and converting it would break signatures")
-        if utf8 and start == 0 and not piece[: header_end(piece)].isascii():
+        if start == 0 and (utf8 or eightbit) and not piece[: header_end(piece)].isascii():
             raise Unsendable("554 5.6.7 the next hop does not take internationalised header fields")
+        found = True
+    return found and eightbit
+
+
+async def _to_seven_bits(transaction: Transaction) -> None:
+    """Put what is sent into 7-bit form; what is stored stays. Raises Unsendable (RFC 3463 §3.7: X.6.3)."""
+    message = transaction.message
+    if message.size - message.skip > MOST_CONVERTED:
+        raise Unsendable("554 5.6.3 the next hop takes no 8-bit message, and this one is too large to be converted")
+    try:
+        octets = await asyncio.to_thread(seven_bit, await transaction.read(0, None))
+    except NoSevenBitForm as exc:
+        raise Unsendable(f"554 5.6.3 the next hop takes no 8-bit message, and this one cannot be converted: {exc}") from exc
+
+    async def read(start: int, length: int | None) -> bytes:
+        return octets[start : None if length is None else start + length]
+
+    transaction.message = replace(message, size=message.skip + len(octets), eightbit=False)
+    transaction.read = read
+
+
+async def _whole(transaction: Transaction, size: int) -> AsyncIterator[bytes]:
+    """The message in pieces, as it is; exactly the octets that were announced."""
+    for start in range(0, size, PIECE):
+        piece = await transaction.read(start, min(PIECE, size - start))
+        if len(piece) != min(PIECE, size - start):
+            raise LinkLost("message ended before its size")
+        yield piece
 
 
 async def _stuffed(transaction: Transaction, size: int) -> AsyncIterator[bytes]:

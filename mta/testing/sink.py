@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Stage = Literal[
-    "CONNECT", "EHLO", "HELO", "LHLO", "STARTTLS", "TLS", "AUTH", "SCRAM", "MAIL", "RCPT", "DATA", "DOT", "RSET", "QUIT"
+    "CONNECT", "EHLO", "HELO", "LHLO", "STARTTLS", "TLS", "AUTH", "SCRAM", "MAIL", "RCPT", "DATA", "BDAT", "DOT", "RSET", "QUIT"
 ]
 KEYWORDS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN")
 
@@ -142,6 +142,7 @@ class _Dialogue:
         self.user = ""
         self.mail = ""
         self.rcpts: list[str] = []
+        self.chunks: list[bytes] = []
 
     async def run(self) -> None:
         sink = self.sink
@@ -197,6 +198,8 @@ class _Dialogue:
                 self.rcpts.append(line)
         elif verb == "DATA":
             await self.data(line)
+        elif verb == "BDAT":
+            await self.chunk(line)
         elif verb == "RSET":
             self.mail = ""
             await self.say("RSET", line, "250 2.0.0 ok")
@@ -272,6 +275,17 @@ class _Dialogue:
         if (await self.say("AUTH", line, "235 2.7.0 ok")).startswith("235"):
             self.user = begun.username
 
+    async def chunk(self, line: str) -> None:
+        """RFC 3030; answers are those of stage BDAT, of the last chunk those of DOT."""
+        words = line.split()
+        octets = await self.reader.readexactly(int(words[1]))
+        self.chunks.append(octets)
+        if words[-1].upper() != "LAST":
+            await self.say("BDAT", line, "250 2.0.0 more")
+            return
+        message, self.chunks = b"".join(self.chunks), []
+        await self.taken(message)
+
     async def data(self, line: str) -> None:
         usual = "354 go on" if self.rcpts else "554 5.5.1 no valid recipients"
         if not (await self.say("DATA", line, usual)).startswith("354"):
@@ -279,7 +293,9 @@ class _Dialogue:
         lines = []
         while (octets := await self.reader.readuntil(b"\r\n")) != b".\r\n":
             lines.append(octets[1:] if octets.startswith(b".") else octets)
-        message = b"".join(lines)
+        await self.taken(b"".join(lines))
+
+    async def taken(self, message: bytes) -> None:
         asked = self.rcpts if self.sink.lmtp else [" ".join(self.rcpts)]
         accepted = [rcpt for rcpt in asked if (await self.say("DOT", rcpt, "250 2.0.0 taken")).startswith("2")]
         if accepted and self.rcpts:

@@ -254,17 +254,27 @@ def test_internationalised_mail(relay):
     deliver(relay, body, keywords=PLAIN[:2])
 
 
-def test_eight_bit_mail_only_where_it_is_taken(relay):
+SIGNED = (
+    b'MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary="b"\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b\r\n\r\ns\r\n--b--\r\n'
+)
+
+
+def test_eight_bit_mail_is_converted_where_it_is_not_taken(relay):
     async def body(r, sink, bob):
+        await r.queue("signed@dest.test", octets=SIGNED, skip=0, eightbit=True)
         await r.queue("a@dest.test", octets=b"Subject: x\r\n\r\n\xc3\xbc\r\n", skip=0, eightbit=True)
         await r.queue("b@dest.test", octets=b"Subject: x\r\n\r\nascii\r\n", skip=0, eightbit=True)
         assert await r.settled() == []
         if "8BITMIME" in sink.keywords:
-            assert sink.count == 2
+            assert sink.count == 3
             assert all("BODY=8BITMIME" in m.mail for m in sink.messages)
         else:
-            assert sink.count == 1
-            assert b"Status: 5.6.3" in (await r.inbox(bob))[0]
+            assert all(m.octets.isascii() and "BODY" not in m.mail for m in sink.messages)
+            assert any(m.octets.endswith(b"\r\n\r\n=C3=BC\r\n") or b"w7w" in m.octets for m in sink.messages)
+            assert sink.count == 2
+            [report] = await r.inbox(bob)
+            assert b"Status: 5.6.3" in report
+            assert b"signed@dest.test" in report
 
     deliver(relay, body)
     deliver(relay, body, keywords=("PIPELINING",))
@@ -405,3 +415,63 @@ def test_lmtp_over_a_unix_socket(relay, tmp_path):
         assert sink.count == 1
 
     deliver(relay, body, sink_options={"lmtp": True, "path": str(path)}, route=f"lmtp+unix:{path}")
+
+
+# ---- CHUNKING
+
+LARGE = b"Subject: big\r\n\r\n" + b".dots\r\n.\r\n" * 60_000
+CHUNKS = (*KEYWORDS, "CHUNKING")
+
+
+def test_a_large_message_goes_as_a_chunk_and_a_small_one_as_data(relay):
+    async def body(r, sink, bob):
+        await r.queue("x@dest.test", octets=LARGE, skip=0)
+        await r.queue("y@dest.test")
+        assert await r.settled() == []
+        big, small = sorted(sink.messages, key=lambda m: -len(m.octets))
+        assert big.octets == LARGE
+        assert small.octets.endswith(b".dot\r\nbody\r\n")
+        heard = [line.split()[0] for lines in sink.commands for line in lines]
+        assert (heard.count("BDAT"), heard.count("DATA")) == (1, 1)
+
+    deliver(relay, body, keywords=CHUNKS)
+
+
+@pytest.mark.parametrize("keywords", [CHUNKS, ("CHUNKING", "SIZE 0")], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize(("stage", "reply"), [("MAIL", "550 5.7.1 no"), ("RCPT", "550 5.1.1 no"), ("DOT", "552 5.3.4 too big")])
+def test_a_chunk_that_is_not_wanted(relay, keywords, stage, reply):
+    async def body(r, sink, bob):
+        sink.answer(stage, reply, times=1)
+        await r.queue("x@dest.test", octets=LARGE, skip=0)
+        assert await r.settled() == []
+        assert sink.count == 0
+        assert reply.encode() in (await r.inbox(bob))[0]
+        await r.queue("y@dest.test", octets=LARGE, skip=0)
+        assert await r.settled() == []
+        assert sink.messages[0].octets == LARGE
+
+    deliver(relay, body, keywords=keywords)
+
+
+def test_a_chunk_for_some_and_over_lmtp(relay):
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no", match="no@")
+        sink.answer("DOT", "452 4.2.2 full", match="full@", times=1)
+        await r.queue("x@dest.test", "no@dest.test", "full@dest.test", octets=LARGE, skip=0)
+        [row] = await r.settled()
+        assert (row.recipient, row.last_reply) == ("full@dest.test", "452 4.2.2 full")
+        assert sink.messages[0].octets == LARGE
+
+    deliver(relay, body, keywords=CHUNKS, sink_options={"lmtp": True}, route="lmtp://127.0.0.1:{}")
+
+
+def test_a_drop_within_a_chunk_is_tried_again(relay):
+    async def body(r, sink, bob):
+        sink.drop("DOT", times=1)
+        await r.queue("x@dest.test", octets=LARGE, skip=0)
+        [row] = await r.settled()
+        assert row.last_reply.startswith("451 4.4.2 ")
+        assert await r.later(120) == []
+        assert sink.count == 1
+
+    deliver(relay, body, keywords=CHUNKS)
