@@ -186,6 +186,9 @@ class Worker:
             kv=remote,
             threads=self._pool,
             send=remote.send,
+            table=remote.table,
+            domain=remote.domain,
+            next_hop=remote.next_hop,
         )
 
     async def run(self, rest: Sequence[bytes | bytearray]) -> None:

@@ -16,10 +16,12 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from time import monotonic
 from types import ModuleType
 from typing import Any
 
+from mta.model.address import Address
 from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
@@ -38,6 +40,7 @@ from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS
 from mta.pluginhost.threads import Pool
 from mta_hooks import hookimpl
+from mta_hooks.lookup import Table
 from mta_hooks.services import DnsError, Registry, Validated
 
 LOADING = 30.0
@@ -289,6 +292,39 @@ async def _send(ctx: Any, sender: str | None, recipients: list[str], octets: str
     return sent
 
 
+def _holds(config: Any, source: Any) -> bool:
+    """Is this a value somewhere in the config? A plugin that is not trusted reads no other files than its operator named."""
+    if config == source:
+        return True
+    inner = config.values() if isinstance(config, Mapping) else config if isinstance(config, list | tuple) else ()
+    return any(_holds(one, source) for one in inner)
+
+
+def _table(ctx: Any, source: Any) -> Table:
+    if not _holds(ctx.config, source):
+        raise ValueError("a table that the plugin's config does not name")
+    table: Table = ctx.table(source)
+    return table
+
+
+async def _table_match(ctx: Any, source: Any, keys: list[str]) -> Any:
+    return await _table(ctx, source).match([str(key) for key in keys])
+
+
+async def _table_open(ctx: Any, source: Any) -> None:
+    await _table(ctx, source).open()
+
+
+async def _domain(ctx: Any, name: str) -> Any:
+    return plain(await ctx.domain(str(name)))
+
+
+async def _next_hop(ctx: Any, recipient: str, sender: str | None) -> Any:
+    """Without the credentials: who delivers is the server."""
+    route = await ctx.next_hop(Address.parse(recipient), None if sender is None else Address.parse(sender))
+    return plain(replace(route, credentials=None, token_file=""))
+
+
 _SERVICES: dict[Any, Callable[..., Awaitable[Any]]] = {
     "kv.get": _kv_get,
     "kv.set": _kv_set,
@@ -299,5 +335,9 @@ _SERVICES: dict[Any, Callable[..., Awaitable[Any]]] = {
     "dns.ptr": lambda ctx, name: ctx.dns.ptr(name),
     "dns.txt": _txt,
     "dns.validated": _validated,
+    "table.match": _table_match,
+    "table.open": _table_open,
+    "domain": _domain,
+    "next_hop": _next_hop,
     "send": _send,
 }

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from mta.model.address import Address
+from mta.model.delivery import Route
+from mta.model.directory import Domain
 from mta.model.message import Recipient
 from mta.model.tls import Tlsa
 from mta.obs.log import Log
@@ -109,6 +112,30 @@ class RemoteLog(Log):
         self._say("error", event, fields)
 
 
+class RemoteTable:
+    """mta_hooks.lookup.Table: asked of the server, which has it for sources of the plugin's own config only."""
+
+    def __init__(self, ask: Callable[..., Awaitable[Any]], source: Any) -> None:
+        self._ask, self._source = ask, source
+        self.empty = not source
+
+    async def get(self, key: str) -> str | None:
+        found = await self.match([key])
+        return None if found is None else found[1]
+
+    async def find(self, keys: Sequence[str]) -> str | None:
+        found = await self.match(keys)
+        return None if found is None else found[1]
+
+    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
+        found = None if self.empty else await self._ask("table.match", self._source, list(keys))
+        return None if found is None else (found[0], found[1])
+
+    async def open(self) -> None:
+        if not self.empty:
+            await self._ask("table.open", self._source)
+
+
 class RemoteServices:
     """``ctx.kv`` and ``ctx.dns``, and what ``ctx.send`` is: asked of the server."""
 
@@ -148,6 +175,17 @@ class RemoteServices:
     async def validated(self, name: str, kind: str) -> Validated:
         records, secure, leads = await self._ask("dns.validated", name, kind)
         return Validated(tuple(_record(kind, record) for record in records), secure, leads)
+
+    def table(self, source: Any) -> "RemoteTable":
+        return RemoteTable(self._ask, source)
+
+    async def domain(self, name: str) -> Domain | None:
+        found: Domain | None = convert(await self._ask("domain", name), Domain | None)
+        return found
+
+    async def next_hop(self, recipient: Address, sender: Address | None = None) -> Route:
+        route: Route = convert(await self._ask("next_hop", str(recipient), None if sender is None else str(sender)), Route)
+        return route
 
     async def send(self, sender: str | None, recipients: Sequence[str], octets: bytes) -> str:
         if 4 * len(octets) // 3 > LONGEST_LINE - 2**18:

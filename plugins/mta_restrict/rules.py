@@ -10,7 +10,7 @@ from mta_hooks import Address, Context, Verdict, defer, reject
 from mta_hooks.services import DnsError
 from mta_restrict.config import Restriction
 
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")  # "_" is no letter of a host's name (RFC 952) and stands in many
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")  # "_" is no letter of a host name, and stands in many
 _LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]{2,45})\]\Z", re.IGNORECASE)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mta.model.address import Address
 from mta.model.delivery import Deferred, Delivered, DeliveryRecord, Route
-from mta.model.directory import MailboxTarget
+from mta.model.directory import Domain, MailboxTarget
 from mta.model.errors import ConfigError, TemporaryFailure
 from mta.model.ids import QueueId
 from mta.model.message import Flags, Placement, Recipient
@@ -244,6 +244,39 @@ def test_services_come_back_to_the_server(hooks) -> None:
     assert answer == Delivered("sent-1 no answer iso")
     assert host.services.send.messages == [("iso", None, ("a@example.org",), b"\xff\x00raw")]
     assert {"plugin": "iso", "password": "x", "count": 2} in hooks.log.named("services.done")
+
+
+TABLES = """
+from mta_hooks import *
+
+@hookimpl
+async def deliver(ctx, recipient):
+    people = ctx.table(ctx.config["people"])
+    await people.open()
+    assert await people.find(["x@y", "@y"]) == "found" and await people.match(["@y"]) == ("@y", "found")
+    assert await people.get("none") is None and ctx.table(None).empty
+    try:
+        await ctx.table("regexp:/etc/passwd").get("root")
+    except Exception as exc:
+        error = str(exc)
+    assert await ctx.domain("none.example") is None
+    ours, hop = await ctx.domain("example.org"), await ctx.next_hop(recipient)
+    return Delivered(f"{ours.kind} {hop.host} {hop.port} {hop.credentials} {error}")
+"""
+
+
+def test_tables_domains_and_routes_come_from_the_server(hooks) -> None:
+    async def domain(name):
+        return Domain(name, "relay") if name == "example.org" else None
+
+    async def next_hop(_sender, recipient):
+        return Route("smtp", f"mx.{recipient.domain}", 26, credentials=("u", "secret"))
+
+    hooks.host.services.domain, hooks.host.services.next_hop = domain, next_hop
+    host = save(hooks, TABLES, "isolate: process\nconfig: {people: [{'@y': found}]}\n")
+    answer = hooks.run(lambda: host.deliver.first(recipient=BOB, sender=None, message=FakeMessage()))
+    assert answer.text.startswith("relay mx.example.org 26 None "), answer
+    assert "does not name" in answer.text
 
 
 @pytest.mark.skipif(not ROOT, reason="there is one account only")
