@@ -25,7 +25,7 @@ from mta.model.verdict import Action
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
 from mta.wire.imap.command import Command
-from mta.wire.imap.decoder import BEFORE_LOGIN, BEFORE_LOGIN, Overflow, Wanted
+from mta.wire.imap.decoder import BEFORE_LOGIN, Overflow, Wanted
 from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._tell_end()
         self.session.ending = True
+        if self.session.watch is not None:
+            self.session.watch.close()
         self.server.leave(self)
         if self._task is not None:
             self._task.cancel()
@@ -280,9 +282,6 @@ class Connection(asyncio.Protocol):
     def logged_out(self) -> None:
         self._decoder.bounds = BEFORE_LOGIN
 
-    def logged_out(self) -> None:
-        self._decoder.bounds = BEFORE_LOGIN
-
     # ---- running
 
     async def _greet(self) -> None:
@@ -325,7 +324,9 @@ class Connection(asyncio.Protocol):
                 elif command is not None:
                     self._end(b"* BYE [LIMIT] %b\r\n" % command.text.encode("ascii"))
                 elif not await self._incoming.make_room() and not self._unpack():
-                    break
+                    if self.session.watch is None or not self.session.watch.due:
+                        break
+                    await self.session.watch.tell()
                 if self.server.clock.monotonic() - self._turn > _TURN or self._writable is not None:
                     await self.drain()
         except ConnectionResetError:
@@ -440,18 +441,36 @@ class Connection(asyncio.Protocol):
             self.session.end("timeout")
             self._end(b"* BYE [UNAVAILABLE] idle for too long\r\n")
 
+    def notify(self) -> None:
+        """A command at work tells when it is done."""
+        if self._task is None and not self.session.ending and self._transport is not None:
+            self._task = self.server.tasks.spawn(self._run(), "imap.notify")
+
     def push(self) -> None:
         """Tell a client in IDLE what changed."""
         session = self.session
-        if session.selected is None or session.ending or not session.idling:
+        if session.selected is None or session.ending:
+            return
+        if not session.idling:
+            self.notify()
             return
         if session.selected.view.dead:
             self._end(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
         elif session.selected.revoked:
             self._end(b"* BYE [NOPERM] the selected mailbox may not be read any more\r\n")
+        elif session.selected.contexts is not None:
+            self.server.tasks.spawn(self._push_all(), "imap.push")
         elif session.selected.behind:
             self.write(b"".join(session.selected.catch_up(expunge=True)))
             self._flush()
+
+    async def _push_all(self) -> None:
+        """What a client in IDLE is told when searches are kept up to date for it: that takes looking into messages."""
+        try:
+            await self.session.catch_up(expunge=True)
+        except (MailError, ConnectionResetError) as exc:  # it is told with its next command
+            self.server.log.info("imap.wake", session=self.session.peer.id, detail=str(exc))
+        self._flush()
 
 
 def _address(info: Any) -> tuple[str, int]:

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Sequence
 
 from mta.imapd.answer import bad, ok
+from mta.imapd.contexts import refusal
 from mta.imapd.place import everything
 from mta.imapd.progress import Progress
 from mta.imapd.search import find_for
@@ -25,6 +26,8 @@ async def multisearch(session: Session, command: MultiSearch) -> bytes:
     if here and session.selected is None:
         raise bad(b"open a mailbox first")
     assert search.options is not None
+    if "UPDATE" in search.options:
+        raise refusal(session)
     if elsewhere and (mentions_numbers(search.key) or "SAVE" in search.options):
         raise bad(b"message numbers and SAVE are for the open mailbox")  # RFC 7377 §2.1
     if search.charset and session.charset_fixed:

@@ -32,6 +32,11 @@ _LOOKS = 200_000
 
 
 async def search(session: Session, command: Search) -> bytes:
+    return (await answer(session, command))[0]
+
+
+async def answer(session: Session, command: Search) -> tuple[bytes, list[int]]:
+    """Tell the results; returns the tagged answer, and the positions found."""
     if command.charset and session.charset_fixed:
         raise bad(b"no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 9755 §3
     selected = session.mailbox
@@ -43,9 +48,9 @@ async def search(session: Session, command: Search) -> bytes:
     if most and len(found) > most:
         found, scores = found[-most:], None if scores is None else scores[-most:]
         tell(session, selected, columns, command, found, scores=scores)
-        return ok(b"SEARCH done, there is more", b"MESSAGELIMIT %d %d" % (most, columns.uids[found[0]]))  # RFC 9738 §3.1
+        return ok(b"SEARCH done, there is more", b"MESSAGELIMIT %d %d" % (most, columns.uids[found[0]])), found  # RFC 9738 §3.1
     tell(session, selected, columns, command, found, scores=scores)
-    return ok(b"SEARCH done")
+    return ok(b"SEARCH done"), found
 
 
 async def find_for(

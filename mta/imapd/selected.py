@@ -3,6 +3,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from mta.imapd.columns import Columns
 from mta.imapd.rights import mask
@@ -12,6 +13,9 @@ from mta.model.rights import ALL
 from mta.wire.imap.flags import NAMES, SYSTEM
 from mta.wire.imap.sequence import SequenceSet, encode_numbers
 
+if TYPE_CHECKING:
+    from mta.imapd.contexts import Contexts
+
 NEVER = 2**32
 """No uid: nothing is recent."""
 
@@ -20,7 +24,7 @@ class Selected:
     """Message n of this session is row n-1 of ``columns``, for n <= ``count``, until ``catch_up`` says EXPUNGE."""
 
     __slots__ = (
-        "_told", "_told_entry", "_told_words", "columns", "condstore", "count", "examined", "heard", "mailbox", "name", "own", "push", "qresync",
+        "_told", "_told_entry", "_told_words", "columns", "condstore", "contexts", "count", "examined", "heard", "mailbox", "name", "own", "push", "qresync",
         "read_only", "reader", "recent_from", "revoked", "rights", "told_rights", "rev2", "saved", "uid_validity", "uidonly", "view",
     )  # fmt: skip
 
@@ -52,6 +56,8 @@ class Selected:
         self.own: set[int] = set()
         """Entries of the view's log that are nothing but changes of this session which its client knows."""
         self.saved: list[Uid] = []
+        self.contexts: Contexts | None = None
+        """Searches that are kept up to date."""
         self._told = view.highest
         self._told_entry = view.log_end
         self._told_words = 0

@@ -15,6 +15,7 @@ from mta.model.ids import BlobId, UserId
 from mta.wire.imap.command import Command
 
 if TYPE_CHECKING:
+    from mta.imapd.notify import Watch
     from mta.imapd.server import ImapServer
 
 
@@ -81,7 +82,11 @@ class Out(Protocol):
         ...
 
     def push(self) -> None:
-        """Tell a client in IDLE what changed."""
+        """Tell a client in IDLE, or by NOTIFY, what changed in the open mailbox."""
+        ...
+
+    def notify(self) -> None:
+        """``Session.watch`` has something to tell: at the next quiet moment."""
         ...
 
     def logged_in(self) -> None:
@@ -97,7 +102,7 @@ class Session:
     """State of RFC 9051 §3: ``user`` None is not authenticated; ``selected`` is the open mailbox."""
 
     __slots__ = (
-        "ahead", "charset_fixed", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "uidonly", "user", "utf8",
+        "ahead", "charset_fixed", "condstore", "failures", "ending", "idling", "octets", "out", "peer", "qresync", "reason", "rev2", "selected", "server", "tag", "uidonly", "user", "utf8", "watch",
     )  # fmt: skip
 
     def __init__(self, server: "ImapServer", out: Out, peer: Peer) -> None:
@@ -115,6 +120,8 @@ class Session:
         self.qresync = False
         self.uidonly = False
         self.idling = False
+        self.watch: Watch | None = None
+        """What NOTIFY asked for."""
         self.ending = False
         self.reason = ""
         """Why it ends, for ``smtp_disconnect``; "" while it goes on, and when there is nothing better to say than closed or lost."""
@@ -128,6 +135,8 @@ class Session:
 
     def forget(self) -> None:
         """As before login, and before anything was enabled (RFC 8437 §3)."""
+        if self.watch is not None:
+            self.watch.close()
         self.user, self.peer.user = None, ""
         self.peer.notes.clear()
         self.rev2 = self.utf8 = self.charset_fixed = self.condstore = self.qresync = self.uidonly = False
@@ -215,16 +224,24 @@ class Session:
         if view.dead:
             self.out.write(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
             self.ending = True
-        elif selected.behind:
+            return
+        if selected.behind:
+            if selected.contexts is not None and expunge:
+                selected.contexts.going(self, selected)
             for octets in selected.catch_up(expunge=expunge):
                 self.out.write(octets)
+        if selected.contexts is not None:
+            await selected.contexts.changed(self, selected)
 
     def start_idling(self) -> None:
         self.idling = True
-        if self.selected is not None:
-            self.selected.push = self.out.push
+        self.set_push()
 
     def stop_idling(self) -> None:
         self.idling = False
+        self.set_push()
+
+    def set_push(self) -> None:
+        """Who hears of changes in the open mailbox without a command: clients in IDLE, and who asked for it by NOTIFY."""
         if self.selected is not None:
-            self.selected.push = None
+            self.selected.push = self.out.push if self.idling or (self.watch is not None and self.watch.pushes) else None

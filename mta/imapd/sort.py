@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mta.imapd.answer import ok
 from mta.imapd.columns import Columns
+from mta.imapd.contexts import refusal
 from mta.imapd.progress import Progress
 from mta.imapd.search import find_for, read_messages
 from mta.imapd.search_answer import mentions_modseq, tell
@@ -42,6 +43,8 @@ _NOTHING = sort_keys(b"\r\n", 2)
 
 async def sort(session: Session, command: Sort) -> bytes:
     search = command.search
+    if search.options is not None and "UPDATE" in search.options:
+        raise refusal(session)
     selected = session.mailbox
     columns = selected.columns or await selected.rows()
     if mentions_modseq(search.key):

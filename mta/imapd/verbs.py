@@ -12,6 +12,7 @@ from mta.imapd import (
     acl,
     capability,
     compress,
+    contexts,
     copy,
     idle,
     listing,
@@ -19,7 +20,6 @@ from mta.imapd import (
     mailboxes,
     metadata,
     quota,
-    search,
     select,
     sort,
     starttls,
@@ -34,6 +34,7 @@ from mta.imapd.expunge import expunge
 from mta.imapd.fetch import fetch
 from mta.imapd.language import language
 from mta.imapd.multisearch import multisearch
+from mta.imapd.notify import notify
 from mta.imapd.replace import replace
 from mta.imapd.session import Session
 from mta.imapd.store import store
@@ -95,6 +96,7 @@ VERBS: dict[str, Verb] = {
     "STATUS": Verb(listing.status, When.LOGGED_IN),
     "UNAUTHENTICATE": Verb(unauthenticate, When.LOGGED_IN),
     "LANGUAGE": Verb(language, When.ANY),
+    "NOTIFY": Verb(notify, When.LOGGED_IN),
     "GETMETADATA": Verb(metadata.get_metadata, When.LOGGED_IN),
     "SETMETADATA": Verb(metadata.set_metadata, When.LOGGED_IN),
     "GETQUOTA": Verb(quota.get_quota, When.LOGGED_IN),
@@ -117,14 +119,15 @@ VERBS: dict[str, Verb] = {
     "GENURLAUTH": Verb(urlauth.genurlauth, When.LOGGED_IN),
     "URLFETCH": Verb(urlauth.urlfetch, When.LOGGED_IN),
     "RESETKEY": Verb(urlauth.resetkey, When.LOGGED_IN),
+    "CANCELUPDATE": Verb(contexts.cancel, When.SELECTED),
     "ESEARCH": Verb(multisearch, When.LOGGED_IN),
     "UIDBATCHES": Verb(batches, When.SELECTED),
     "FETCH": Verb(fetch, When.SELECTED, expunge=False, numbers=True),
     "UID FETCH": Verb(fetch, When.SELECTED),
     "STORE": Verb(store, When.SELECTED, expunge=False, numbers=True),
     "UID STORE": Verb(store, When.SELECTED),
-    "SEARCH": Verb(search.search, When.SELECTED, expunge=False, numbers=True),
-    "UID SEARCH": Verb(search.search, When.SELECTED),
+    "SEARCH": Verb(contexts.search, When.SELECTED, expunge=False, numbers=True),
+    "UID SEARCH": Verb(contexts.search, When.SELECTED),
     "SORT": Verb(sort.sort, When.SELECTED, expunge=False, numbers=True),
     "UID SORT": Verb(sort.sort, When.SELECTED),
     "THREAD": Verb(sort.thread, When.SELECTED, expunge=False, numbers=True),

@@ -18,6 +18,7 @@ from mta.wire.imap.listing import read_list, read_lsub, read_status
 from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.metadata import read_get_metadata, read_set_metadata
 from mta.wire.imap.multisearch import read_multisearch
+from mta.wire.imap.notify import read_notify
 from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
@@ -149,6 +150,14 @@ def _enable(scan: Scanner, _uid: bool, _utf8: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _tags(scan: Scanner) -> tuple[bytes, ...]:
+    """RFC 5267 §4.4: quoted."""
+    tags = [scan.quoted()]
+    while scan.take(b" "):
+        tags.append(scan.quoted())
+    return tuple(tags)
+
+
 def _compress(scan: Scanner, _uid: bool, _utf8: bool) -> str:
     return scan.word()
 
@@ -273,6 +282,7 @@ _READERS: dict[str, _Reader] = {
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
     "COMPRESS": _compress,
+    "CANCELUPDATE": lambda scan, _uid, _utf8: _tags(scan),
     "GENURLAUTH": lambda scan, _uid, _utf8: read_genurlauth(scan),
     "URLFETCH": lambda scan, _uid, _utf8: read_urlfetch(scan),
     "RESETKEY": lambda scan, _uid, utf8: read_resetkey(scan, utf8),
@@ -292,6 +302,7 @@ _READERS: dict[str, _Reader] = {
     "GETMETADATA": read_get_metadata,
     "SETMETADATA": read_set_metadata,
     "LANGUAGE": _languages,
+    "NOTIFY": read_notify,
     "GETQUOTA": lambda scan, _, _utf8: scan.astring().decode("utf-8", "replace"),
     "GETQUOTAROOT": _mailbox,
     "SETQUOTA": _set_quota,

@@ -175,7 +175,7 @@ Key = (
     All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | EmailId | ThreadId
     | Saved | SavedKnown | Filter | Fuzzy | Not | Or | And
 )  # fmt: skip
-OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY"})
+OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY", "CONTEXT", "UPDATE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,7 @@ def read_options(scan: Scanner) -> tuple[frozenset[str] | None, tuple[int, int] 
     if len(ranges) > 1 or (ranges and "ALL" in names):
         raise Malformed("one of ALL and PARTIAL, once")  # RFC 9394 §3.1
     options = frozenset(names)
+    options -= {"CONTEXT"}  # a hint, which we need not (RFC 5267 §4.2)
     return options if options - {"RELEVANCY"} else options | {"ALL"}, ranges[0] if ranges else None
 
 

@@ -32,7 +32,7 @@ class ResetKey:
 
 
 def read_genurlauth(scan: Scanner) -> GenUrlAuth:
-    urls = []
+    urls: list[tuple[bytes, str]] = []
     while not urls or scan.take(b" "):
         url = scan.astring()
         scan.space()
