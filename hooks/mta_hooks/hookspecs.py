@@ -196,7 +196,7 @@ def rcpt_policy_key(session: Session, transaction: Transaction, recipient: Addre
 
 @hookspec("verdict", allowed=STREAM, on_error="defer")
 def smtp_data(session: Session, transaction: Transaction) -> Verdict | None:
-    """DATA, after all recipients and before 354: the last moment at which a refusal saves the transfer.
+    """DATA, after all recipients and before 354, or the first BDAT: the last moment at which a refusal saves the transfer.
 
     discard, quarantine and hold are kept for the message; a later verdict may still refuse it.
     """
@@ -213,7 +213,7 @@ def message_headers(session: Session, transaction: Transaction, headers: Sequenc
 
 @hookspec("all", allowed=STREAM, on_error="defer", scores=True)
 def message_sink(session: Session, transaction: Transaction) -> Sink | None:
-    """Before 354: an object that wants the message while it arrives, made for this one transaction.
+    """Before 354, or before the first chunk of BDAT: an object that wants the message while it arrives, made for this one transaction.
 
     Its ``feed(octets)`` gets every octet once, in order, in pieces as they come (dots unstuffed, header first); its ``close()``
     is called at the end and answers a verdict, or None. Both may be ``def`` or ``async def``, each within the time below. A
