@@ -181,16 +181,17 @@ class Fuzzer:
         print(f"{self.name}: {octets[:500]!r}\nkept as {path.relative_to(ROOT)}", file=sys.stderr)
 
 
-def targets() -> dict[str, ModuleType]:
-    found = {}
-    for path in sorted((FOLDER / "targets").glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"fuzz_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found[path.stem] = module
-    return found
+def names() -> list[str]:
+    return sorted(path.stem for path in (FOLDER / "targets").glob("*.py"))
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"fuzz_{name}", FOLDER / "targets" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _digest(octets: bytes) -> str:
@@ -215,19 +216,19 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="put what reached new ground into the corpus")
     parser.add_argument("--list", action="store_true", help="print the names of the targets")
     arguments = parser.parse_args()
-    known = targets()
+    known = names()
     if arguments.list:
         print("\n".join(known))
         return 0
-    if unknown := set(arguments.target or ()) - known.keys():
+    if unknown := set(arguments.target or ()) - set(known):
         parser.error(f"no target {min(unknown)}: there are {', '.join(known)}")
-    chosen = {name: known[name] for name in arguments.target or known}
+    chosen = arguments.target or known
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     signal.signal(signal.SIGALRM, _stuck)
     good = True
-    for name, module in chosen.items():
-        fuzzer = Fuzzer(name, module, seed)
+    for name in chosen:
+        fuzzer = Fuzzer(name, load(name), seed)
         good &= fuzzer.work(arguments.seconds / len(chosen))
         if arguments.keep and good:
             fuzzer.keep()

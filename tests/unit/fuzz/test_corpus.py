@@ -53,7 +53,7 @@ def test_a_bug_is_found_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setattr(FUZZ, "FOLDER", tmp_path)
     monkeypatch.setattr(FUZZ, "ROOT", tmp_path)
-    fuzzer = FUZZ.Fuzzer("trap", FUZZ.targets()["trap"], 1)
+    fuzzer = FUZZ.Fuzzer("trap", FUZZ.load("trap"), 1)
     assert not fuzzer.work(30)
     [found] = (tmp_path / "found").iterdir()
     assert found.read_bytes().startswith(b"one")
