@@ -32,17 +32,17 @@ DOUBLE = "double-bounce"
 class Bouncer:
     def __init__(
         self,
-        *,
         hostname: str,
         resolver: Resolver,
         queue: Queue,
         hooks: DispatchHooks,
         log: Log,
+        *,
         direct: bool = True,
-        double: Address | None = None,
+        double: str | None = None,
     ) -> None:
         """``direct``: a mailbox gets it in the transaction that settles its cause. ``double``: who is told when the sender cannot be."""
-        self._double = double
+        self._double = None if double is None else Address.parse(double)
         self._direct = direct
         self._hostname = hostname
         self._resolver = resolver
@@ -82,11 +82,10 @@ class Bouncer:
             self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
             if self._double is None or message.sender is None or not self.tells_of(message, said.recipients):
                 return None
-            sender = self._double
-            resolution = await self._resolver.resolve(sender)
-            if resolution.refusal is not None:
-                self._log.error("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
-                return None
+            sender, resolution = self._double, await self._resolver.resolve(self._double)
+        if resolution.refusal is not None:
+            self._log.error("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+            return None
         whole = said.ret == "FULL" and not message.requiretls and message.size - message.skip <= MAX_FULL
         original = await self._queue.content(message.blob, message.skip, None if whole else MAX_HEADER)
         report = Report(

@@ -24,7 +24,6 @@ from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Site
 from mta.local.transport import LocalTransport
-from mta.model.address import Address
 from mta.model.delivery import RESOLVE, DeliveryPolicy, Leased, Outcome, Route, Trouble
 from mta.model.errors import TemporaryFailure
 from mta.model.ids import QueueId, UserId
@@ -84,15 +83,7 @@ class Runner:
         self._clock = SteadyClock(clock)
         schedule = Schedule(config.queue, self._clock)
         double = config.queue.double_bounce
-        bouncer = Bouncer(
-            hostname=hostname,
-            resolver=resolver,
-            queue=self._queue,
-            hooks=hooks,
-            log=log,
-            direct=not local.deposits,
-            double=None if double is None else Address.parse(double),
-        )
+        bouncer = Bouncer(hostname, resolver, self._queue, hooks, log, direct=not local.deposits, double=double)
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
         self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded)
         self._loader = loader = Loader(config, self._queue)
