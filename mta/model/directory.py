@@ -68,7 +68,7 @@ class HookTarget:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """No such recipient, said with authority: 550 5.1.1."""
+    """No such recipient, said with authority: 550 5.1.1, or another code of the same class (551 5.1.6: has moved)."""
 
     text: str = "no such user here"
     code: int = 550
