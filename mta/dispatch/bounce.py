@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from email.utils import formatdate
 
-from mta.directory.resolve import Resolver
+from mta.directory.resolve import Resolution, Resolver
 from mta.dispatch.notify import DispatchHooks, delivered_record
 from mta.model.address import Address
 from mta.model.delivery import QueuedMessage
@@ -77,15 +77,10 @@ class Bouncer:
             if not said.recipients:
                 self._log.info("dsn.suppressed", about=message.id, recipient=str(sender))
                 return None
-        resolution = await self._resolver.resolve(sender)
-        if resolution.refusal is not None:
-            self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
-            if self._double is None or message.sender is None or not self.tells_of(message, said.recipients):
-                return None
-            sender, resolution = self._double, await self._resolver.resolve(self._double)
-        if resolution.refusal is not None:
-            self._log.error("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+        found = await self._reachable(message, sender, said.recipients)
+        if found is None:
             return None
+        sender, resolution = found
         whole = said.ret == "FULL" and not message.requiretls and message.size - message.skip <= MAX_FULL
         original = await self._queue.content(message.blob, message.skip, None if whole else MAX_HEADER)
         report = Report(
@@ -121,6 +116,21 @@ class Bouncer:
         )
         envid = None if sender == message.sender else DOUBLE
         return self._intake(report, deliveries, tuple(queued), now, envid, requiretls=message.requiretls)
+
+    async def _reachable(
+        self, message: QueuedMessage, sender: Address, about: Sequence[RecipientReport]
+    ) -> tuple[Address, Resolution] | None:
+        """Who is told, and who that stands for: the sender, else config ``queue.double_bounce``."""
+        resolution = await self._resolver.resolve(sender)
+        if resolution.refusal is not None:
+            self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+            if self._double is None or message.sender is None or not self.tells_of(message, about):
+                return None
+            sender, resolution = self._double, await self._resolver.resolve(self._double)
+            if resolution.refusal is not None:
+                self._log.warning("dsn.no_such_sender", id=message.id, sender=str(sender), reply=str(resolution.refusal))
+                return None
+        return sender, resolution
 
     def _intake(
         self,
