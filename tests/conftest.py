@@ -9,7 +9,7 @@ import pytest
 
 os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
 
-NEED_ROOT = frozenset({"postfix"})
+NEED_ROOT = frozenset({"postfix", "exim4"})
 ALONE = (
     "tests/e2e/test_idle.py",
     "tests/integration/app/test_supervisor.py",

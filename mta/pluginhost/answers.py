@@ -144,7 +144,7 @@ def _of_level(answer: Any, _arguments: Mapping[str, Any]) -> str:
         return "level must be none, may, require, encrypt or dane"
     if any(not isinstance(record, Tlsa) for record in answer.tlsa):
         return "tlsa must be records of Tlsa"
-    if answer.level == "dane" and not any(record.usable for record in answer.tlsa):
+    if answer.level == "dane" and not answer.problem and not any(record.usable for record in answer.tlsa):
         return "level dane without a usable record"
     names = (answer.name, *answer.names)
     return next(

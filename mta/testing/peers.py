@@ -177,7 +177,7 @@ class Postfix:
             "proxymap": "unix - - n - - proxymap", "smtp": "unix - - n - - smtp", "relay": "unix - - n - - smtp",
             "error": "unix - - n - - error", "retry": "unix - - n - - error", "discard": "unix - - n - - discard",
             "local": "unix - n n - - local", "virtual": "unix - n n - - virtual", "lmtp": "unix - - n - - lmtp",
-            "anvil": "unix - - n - 1 anvil", "scache": "unix - - n - 1 scache", "postlog": "unix-dgram n - n - 1 postlogd",
+            "anvil": "unix - - n - 1 anvil", "tlsmgr": "unix - - n 1000? 1 tlsmgr", "scache": "unix - - n - 1 scache", "postlog": "unix-dgram n - n - 1 postlogd",
         }  # fmt: skip
         return f"{service} inet n - n - - smtpd\n" + "".join(f"{name} {rest}\n" for name, rest in names.items())
 

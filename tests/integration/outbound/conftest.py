@@ -64,7 +64,7 @@ class TurnedClock:
 class Relay:
     """``start`` opens all; ``queue`` puts a message in; ``settled`` waits until nothing is due, and gives what still waits."""
 
-    def __init__(self, zones="", data=None, plugins=(), trust=None, http=None, **config):
+    def __init__(self, zones="", data=None, plugins=(), trust=None, http=None, resolver="", **config):
         self.port = free_port()
         self.dns = DnsServer(zones)
         self.clock = TurnedClock()
@@ -73,13 +73,14 @@ class Relay:
         self.plugins = plugins
         self.config = Config(hostname="mx.here.test", data_dir=config.pop("data_dir", "/nonexistent"), **config)
         self.trust = trust
+        self.resolver = resolver
         self.http = http or FakeHttp()
         self.runner = None
         self.data = data
 
     async def __aenter__(self):
         await self.dns.start()
-        dns_config = self.config.dns.model_copy(update={"servers": (self.dns.address,), "timeout": 1.0})
+        dns_config = self.config.dns.model_copy(update={"servers": (self.resolver or self.dns.address,), "timeout": 1.0})
         resolver = DnsResolver(dns_config, self.tasks, self.clock.monotonic)
         self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log, dns=resolver, http=self.http)
         options = DatabaseOptions(data_dir="", queued=self.wake, durable_hooks=self.hooks.durable)

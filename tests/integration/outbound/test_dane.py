@@ -175,11 +175,13 @@ def test_the_bit_is_believed_only_where_config_says_so(relay, sink):
 def test_bogus_or_missing_answers_defer(relay, sink, name, fault):
     """RFC 7672 §2.1.1, §2.1.2: "bogus" (SERVFAIL) and "indeterminate" are never "no TLSA records"."""
     authority = Authority("mx1.dest.test")
-    secure, reply, _ = exchange(
+    secure, reply, results = exchange(
         relay, sink, tls=authority.context, tlsa=[authority.tlsa(3, 1, 1)], prepare=lambda dns, _: dns.misbehave(name, fault)
     )
     assert secure is None
     assert reply.startswith("451 4.4.")
+    if name.startswith("_25"):
+        assert [(one.failure, one.policy.source) for one in results] == [("dnssec-invalid", "tlsa")]
 
 
 def test_no_records_leave_it_to_opportunity(relay, sink):
