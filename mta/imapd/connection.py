@@ -154,6 +154,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._decoder.forget()
+        self.session.ahead.clear()
         self._tell_end()
         self.session.ending = True
         if self.session.watch is not None:

@@ -139,6 +139,12 @@ class Decoder:
         """The literal at work cannot be kept: pass over the rest of it, and have the request refused."""
         self._problem, self._pieces, self._file = problem, None, None
 
+    def forget(self) -> None:
+        """The client is gone: what it sent halfway is let go at once, memory and file."""
+        self._buffer.clear()
+        self._start = self._searched = 0
+        self._clear()
+
     def line(self, longest: int) -> bytes | Overflow | None:
         """The next line as it is, without CRLF: SASL exchange and IDLE's DONE."""
         line = self._take_line(longest)
