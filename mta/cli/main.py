@@ -25,6 +25,7 @@ COMMANDS = {
     "hooks": ("mta.cli.hooks", "hooks"),
     "trace": ("mta.cli.trace", "trace"),
     "explain": ("mta.cli.explain", "explain"),
+    "lookup": ("mta.cli.lookup", "lookup"),
     "mailbox": ("mta.cli.mailbox", "mailbox"),
 }
 HELP = {
@@ -42,6 +43,7 @@ HELP = {
     "trace": "What became of a message.",
     "explain": "What would happen to a message.",
     "mailbox": "Mailboxes, and whether they are sound.",
+    "lookup": "Ask a table, or look for mistakes in it.",
 }
 
 

@@ -90,6 +90,9 @@ class FileTable:
             return await asyncio.get_running_loop().run_in_executor(None, content.get, key)
         return content.get(key)
 
+    def problems(self) -> list[str]:
+        return [f"{self._path}:{line}: {why}" for line, why in (self._content.problems if self._content is not None else ())]
+
     async def _refresh(self) -> Content:
         """Raises OSError, ValueError."""
         async with self._reading:

@@ -78,6 +78,10 @@ class Chain:
         for part in self._parts:
             await part.open()
 
+    def problems(self) -> list[str]:
+        """What was left out of the files that are read, as ``file:line: why``."""
+        return [problem for part in self._parts if isinstance(part, FileTable) for problem in part.problems()]
+
 
 class Lookups:
     """All tables of a worker."""

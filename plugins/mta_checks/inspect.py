@@ -148,7 +148,7 @@ class Inspection:
 
     def _edit_field(self, step: Step, name: str, index: int) -> None:
         edits = self._found.edits
-        new, _, value = step.text.partition(":")
+        new, _, value = step.text.replace("\n", "\r\n").partition(":")  # folds of the field that $1 took along
         match step.kind:
             case "ignore" | "strip":
                 edits.append(RemoveHeader(name, index))

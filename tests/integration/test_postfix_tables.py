@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from mta.lookup.opened import Lookups
 from mta.pluginhost.threads import Pool
 from mta.testing.plugins import RecordingLog
 from mta_hooks.lookup import TableOptions
+from mta_virtual.targets import split_targets
 
 POSTMAP = shutil.which("postmap") or "/usr/sbin/postmap"
 pytestmark = [
@@ -76,6 +78,37 @@ def keys() -> dict[str, list[str]]:
     ]
     addresses = [f"{rng.choice([10, 192, 8])}.{rng.choice([0, 1])}.{rng.choice([2, 9])}.{rng.randint(0, 255)}" for _ in range(150)]
     return {"texthash": texts, "regexp": texts, "cidr": [*addresses, "2001:db8::1", "2001:db9::1", "::1", "none"]}
+
+
+ALIASES = """# comment
+Postmaster: root
+root:   alice,
+        "bob smith"@example.org , carol
+"odd name": dave
+list: :include:/etc/list
+prog: "|/usr/bin/vacation -a x"
+dup: one
+dup: two
+"""
+
+
+def test_postalias_and_we_agree(tmp_path: Path) -> None:
+    path = tmp_path / "aliases"
+    path.write_text(ALIASES)
+    postalias = str(Path(POSTMAP).with_name("postalias"))
+    subprocess.run([postalias, f"hash:{path}"], capture_output=True, check=True)
+    names = ["postmaster", "root", "odd name", "list", "prog", "dup", "none"]
+    done = subprocess.run(
+        [postalias, "-q", "-", f"hash:{path}"], input="\n".join(names) + "\n", capture_output=True, text=True, check=False
+    )
+    theirs = dict(re.split(r":?\t", line, maxsplit=1) for line in done.stdout.splitlines())
+    table = Lookups(TableOptions("", "", Pool("test"), RecordingLog())).table(f"aliases:{path}")
+
+    async def ours() -> dict[str, list[str]]:
+        return {name: split_targets(value) for name in names if (value := await table.get(name)) is not None}
+
+    assert asyncio.run(ours()) == {name: split_targets(value) for name, value in theirs.items()}
+    assert len(theirs) == 6
 
 
 @pytest.mark.parametrize(("scheme", "text"), [("texthash", TEXT), ("regexp", REGEXP), ("cidr", CIDR)])

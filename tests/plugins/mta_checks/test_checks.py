@@ -60,6 +60,11 @@ def test_headers(tmp_path: Path) -> None:
     assert edits == [RemoveHeader("Received", 1), ReplaceHeader("From", "<a@example.org>", 0), AddHeader("X-Seen", "yes"), RemoveHeader("MIME-Version", 0), AddHeader("X-Old", "gone", top=False)]  # fmt: skip
 
 
+def test_a_folded_field_keeps_its_folds(tmp_path: Path) -> None:
+    _, edits = check(tmp_path, headers="/^Subject: (.*)/ REPLACE Subject: [list] $1\n", nested_headers="/none/ x\n")
+    assert edits == [ReplaceHeader("Subject", "[list] free\r\n money", 0)]
+
+
 def test_later_checks_go_on_after_hold_and_redirect(tmp_path: Path) -> None:
     verdict, _ = check(tmp_path, headers="/^From/ HOLD look\n/^Subject/ REJECT\n")
     assert str(verdict.action) == "reject"
