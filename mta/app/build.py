@@ -197,7 +197,7 @@ class Assembly:
             tasks=tasks,
             refusals=self._refusals,
         )
-        self.smtp.flush = lambda domain: self.database.queue.flush(QueueFilter(domain=domain), now=clock.now())
+        self.smtp.flush = self._flush
         self.imap = ImapServer(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
         self.imap.search = self._search
         self.pop3 = Pop3Server(config=config, hooks=hooks, login=login, store=store, clock=clock, log=log, tls=tls, tasks=tasks)
@@ -272,6 +272,19 @@ class Assembly:
     def _queued(self) -> None:
         if self._dispatching is None or not self._dispatching.wake_queue():
             self.bus.tell("queue")
+
+    async def _flush(self, domain: str) -> int:
+        """For ETRN. Hosts that are down are to be dialed again before the first row is due: it would be put off once more."""
+        self._forgive()
+        count = await self.database.queue.flush(QueueFilter(domain=domain), now=self.clock.now())
+        self._forgive()
+        return count
+
+    def _forgive(self) -> None:
+        if self.dispatching and self._dispatching is not None:
+            self._dispatching.flush_queue()
+        else:
+            self.bus.tell("flush")
 
     def _noted(self) -> None:
         if self._dispatching is None or not self._dispatching.wake_outbox():

@@ -2,7 +2,7 @@
 """The catalogue of SMTP attacks, row by row; what needs real sockets is in tests/integration/smtp/test_attacks.py.
 
 Rows that are about other parts have their tests there: MIME bombs also in tests/unit/wire/mime, regular expressions with the plugins
-that have them, pipes in tests/plugins/host/test_executables.py, Maildir in tests/plugins/mta_maildir/test_outside.py, the
+that have them, pipes in tests/plugins/host/test_executables.py, links in tests/integration/app/test_maildrop.py (Maildirs are the server's own), the
 sendmail command in tests/e2e/test_sendmail.py and tests/integration/app/test_maildrop.py, DSNs in tests/unit/dispatch.
 """
 
