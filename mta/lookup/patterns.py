@@ -31,6 +31,7 @@ class Patterns:
 
     problems: list[tuple[int, str]] = field(default_factory=list)
     _rules: list[_Rule] = field(default_factory=list)
+    _limit: int = 0
 
     @classmethod
     def read(cls, text: str, *, perl: bool) -> "Patterns":
@@ -61,11 +62,12 @@ class Patterns:
             out.problems.append((number, "if without endif"))
             if rule is not None:
                 rule.skip = len(out._rules)
+        out._limit = min((rule.pattern.limit for rule in out._rules), default=2**31)
         return out
 
     def quick(self, key: str) -> bool:
         """Asking takes no time worth a thread."""
-        return all(rule.pattern.quick(len(key)) for rule in self._rules)
+        return len(key) <= self._limit
 
     def get(self, key: str) -> str | None:
         at = 0

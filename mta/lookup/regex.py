@@ -35,9 +35,12 @@ class BadPattern(ValueError):
 
 
 class Pattern:
-    """One expression. ``search`` answers the groups: [whole, first, …], None for those that took no part; or None."""
+    """One expression. ``search`` answers the groups: [whole, first, …], None for those that took no part; or None.
 
-    __slots__ = ("_anchored", "_degree", "_program", "_python", "groups", "heavy")
+    limit  characters up to which it cannot hold up the event loop
+    """
+
+    __slots__ = ("_anchored", "_degree", "_program", "_python", "groups", "heavy", "limit")
 
     def __init__(
         self, source: str, *, ignorecase: bool = True, multiline: bool = False, dotall: bool = True, verbose: bool = False
@@ -55,6 +58,7 @@ class Pattern:
         self._anchored = bool(tree) and tree[0] == (_const.AT, _const.AT_BEGINNING) and not multiline
         self._degree = degree + (not self._anchored)
         self.heavy = nested
+        self.limit = 0 if nested else int(_STEPS ** (1 / max(self._degree, 1)))
         self._program: _Program | None = None
         if nested or self._degree > 1:
             if special:
@@ -66,15 +70,11 @@ class Pattern:
                 except RecursionError:
                     raise BadPattern("too deep") from None
 
-    def quick(self, size: int) -> bool:
-        """It cannot hold up the event loop for a text of so many characters."""
-        return not self.heavy and size ** max(self._degree, 1) <= _STEPS
-
     def search(self, text: str) -> Sequence[str | None] | None:
-        if not self.quick(len(text)):
+        if len(text) > self.limit:
             if self._program is not None:
                 return self._program.search(text[:LONGEST])
-            text = text[: int(_STEPS ** (1 / max(self._degree, 1)))]
+            text = text[: self.limit]
         match = self._python.search(text)
         return None if match is None else (match[0], *match.groups())
 
