@@ -5,7 +5,17 @@ from mta.pop3d.session import Session
 
 
 def capa(session: Session, _argument: bytes) -> bytes:
-    lines = ["+OK capabilities follow", "TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER"]
+    lines = [
+        "+OK capabilities follow",
+        "TOP",
+        "UIDL",
+        "PIPELINING",
+        "RESP-CODES",
+        "AUTH-RESP-CODE",
+        "EXPIRE NEVER",
+        "UTF8 USER",
+        "LANG",
+    ]
     if session.maildrop is None:
         if session.secure and session.server.sasl.passwords:
             lines.append("USER")

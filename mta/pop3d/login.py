@@ -3,12 +3,15 @@
 
 from mta.directory.login import Attempt, Denied
 from mta.model.directory import AuthOk
-from mta.model.ids import ModSeq
+from mta.model.ids import MailboxId, ModSeq
 from mta.pop3d.maildrop import Maildrop
 from mta.pop3d.reading import measure
 from mta.pop3d.session import Refusal, Session
 from mta.wire.pop3 import ok
 from mta.wire.sasl import Credentials
+
+_PATIENCE = 2.0
+_LOOK = 0.05
 
 
 async def log_in(session: Session, username: str, password: str) -> bytes:
@@ -25,8 +28,7 @@ async def open_maildrop(session: Session, found: AuthOk | Denied) -> bytes:
         raise await _denied(session, found)
     assert found.id is not None  # asked for
     inbox = await server.store.mailbox(found.id, "INBOX")
-    if not server.lock(inbox.id):
-        raise Refusal("another session has the maildrop open", "IN-USE")
+    await _lock(session, inbox.id)
     try:
         maildrop = Maildrop(inbox.id, await server.store.changes(inbox.id, ModSeq(0)))
         if server.readings.wanted:
@@ -40,6 +42,18 @@ async def open_maildrop(session: Session, found: AuthOk | Denied) -> bytes:
     session.maildrop = maildrop
     session.user = found.user
     return ok(f"{maildrop.count} messages, {maildrop.octets} octets")
+
+
+async def _lock(session: Session, inbox: MailboxId) -> None:
+    """Take the maildrop. One that is about to be free, since its client has just said QUIT or is gone, is waited for."""
+    server = session.server
+    until = server.clock.monotonic() + _PATIENCE
+    while not server.lock(inbox):
+        if server.clock.monotonic() >= until:
+            raise Refusal("another session has the maildrop open", "IN-USE")
+        await server.clock.sleep(_LOOK)
+        if session.ending:
+            raise ConnectionResetError
 
 
 async def _denied(session: Session, denied: Denied) -> Refusal:

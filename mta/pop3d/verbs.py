@@ -8,6 +8,7 @@ from mta.pop3d.auth import auth
 from mta.pop3d.brought import brought
 from mta.pop3d.capa import capa
 from mta.pop3d.dele import dele
+from mta.pop3d.lang import lang
 from mta.pop3d.list import list_
 from mta.pop3d.noop import noop
 from mta.pop3d.pass_ import pass_
@@ -20,6 +21,7 @@ from mta.pop3d.stls import stls
 from mta.pop3d.top import top
 from mta.pop3d.uidl import uidl
 from mta.pop3d.user import user
+from mta.pop3d.utf8 import utf8
 
 Step = bytes | Awaitable[bytes]
 """The answer, or work that must wait and then gives it."""
@@ -40,6 +42,8 @@ VERBS = {
     "PASS": Verb(pass_, "authorization", "free"),
     "AUTH": Verb(auth, "authorization", "free"),
     "STLS": Verb(stls, "authorization"),
+    "UTF8": Verb(utf8, "authorization"),
+    "LANG": Verb(lang, "any", "free"),
     "STAT": Verb(stat, "transaction"),
     "LIST": Verb(list_, "transaction", "free"),
     "UIDL": Verb(uidl, "transaction", "free"),

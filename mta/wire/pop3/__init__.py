@@ -1,4 +1,4 @@
-"""POP3 octets to values and back (RFC 1939, RFC 2449, RFC 5034, RFC 2595, RFC 3206). Left out: APOP, LANG and UTF8 (RFC 6856)."""
+"""POP3 octets to values and back (RFC 1939, RFC 2449, RFC 5034, RFC 2595, RFC 3206, RFC 6856). Left out: APOP."""
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.wire.pop3.command import Command, Lines, LineTooLong, parse

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-VERBS = frozenset({"CAPA", "QUIT", "USER", "PASS", "AUTH", "STLS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "NOOP"})
+VERBS = frozenset(
+    {"CAPA", "QUIT", "USER", "PASS", "AUTH", "STLS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "NOOP", "UTF8", "LANG"}
+)
 """Those that have a meaning here."""
 MAX_LINE = 1024
 """Octets of a command; RFC 2449 §4 says 255, long user names and passwords exist."""
@@ -31,7 +33,7 @@ class Command(NamedTuple):
 def parse(line: bytes) -> Command:
     """Take a line without its end apart. Never raises."""
     verb, _, argument = line.partition(b" ")
-    if len(verb) > 12 or not verb.isalpha():
+    if len(verb) > 12 or not verb.isalnum():
         return Command("", argument)
     return Command(verb.decode("ascii").upper(), argument)
 

@@ -41,6 +41,25 @@ async def test_a_maildrop_is_exclusive_until_the_session_ends() -> None:
 
 
 @in_loop
+async def test_a_maildrop_about_to_be_free_is_waited_for() -> None:
+    site = Pop3Site([SMALL])
+    first, _ = await site.login()
+    second, wire = site.connect()
+    sleep, naps = site.clock.sleep, 0
+
+    async def nap(seconds: float) -> None:
+        nonlocal naps
+        naps += 1
+        if naps == 3:
+            first.connection_lost(None)
+        await sleep(seconds)
+
+    site.clock.sleep = nap  # type: ignore[method-assign]
+    assert (await site.talk(second, wire, LOGIN)).endswith(b"+OK 1 messages, 21 octets\r\n")
+    assert naps == 3
+
+
+@in_loop
 async def test_quit_removes_and_nothing_else_does() -> None:
     site = Pop3Site([SMALL] * 4)
     link, wire = await site.login()
