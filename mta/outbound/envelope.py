@@ -1,4 +1,4 @@
-"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531, RFC 8689)."""
+"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531, RFC 8689, RFC 6710)."""
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,8 @@ def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features:
         command.append("BODY=8BITMIME")
     if message.requiretls and "REQUIRETLS" in features:
         command.append("REQUIRETLS")
+    if message.priority and "MT-PRIORITY" in features:
+        command.append(f"MT-PRIORITY={message.priority}")
     if "DSN" in features:
         if message.ret is not None:
             command.append(f"RET={message.ret}")

@@ -31,6 +31,8 @@ def test_mail_says_only_what_is_offered():
     one = message(smtputf8=True, eightbit=True, ret="FULL", envid="E1")
     assert mail_command(one, [recipient()], {}) == "MAIL FROM:<bob@here.test>"
     assert mail_command(one, [recipient()], ALL) == "MAIL FROM:<bob@here.test> SIZE=100 SMTPUTF8 BODY=8BITMIME RET=FULL ENVID=E1"
+    assert mail_command(message(priority=-2), [recipient()], {"MT-PRIORITY": ""}) == "MAIL FROM:<bob@here.test> MT-PRIORITY=-2"
+    assert mail_command(message(priority=-2), [recipient()], {}) == "MAIL FROM:<bob@here.test>"
     assert mail_command(message(None), [recipient()], {}) == "MAIL FROM:<>"
     assert mail_command(message(), [recipient("ü@dest.test")], ALL) == "MAIL FROM:<bob@here.test> SIZE=100 SMTPUTF8"
     assert mail_command(message('"a b"@here.test'), [recipient()], {}) == 'MAIL FROM:<"a b"@here.test>'
