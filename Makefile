@@ -45,6 +45,7 @@ fuzz: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python tools/chaos.py
+	$(BIN)/python tools/chaos.py --relay
 
 clean:
 	rm -rf .venv var dist build

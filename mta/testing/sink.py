@@ -17,7 +17,7 @@ import base64
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -89,6 +89,10 @@ class Sink:
                 rule.times -= 1
                 return rule
         return None
+
+    def loses(self, mail: str, rcpts: Sequence[str], octets: bytes) -> bool:
+        """Hang up instead of answering the end of this message? It was taken, for all that its sender knows."""
+        return False
 
     # ---- life
 
@@ -296,6 +300,8 @@ class _Dialogue:
         await self.taken(b"".join(lines))
 
     async def taken(self, message: bytes) -> None:
+        if self.sink.loses(self.mail, self.rcpts, message):
+            raise _HungUp
         asked = self.rcpts if self.sink.lmtp else [" ".join(self.rcpts)]
         accepted = [rcpt for rcpt in asked if (await self.say("DOT", rcpt, "250 2.0.0 taken")).startswith("2")]
         if accepted and self.rcpts:
