@@ -8,6 +8,7 @@ import click
 
 from mta.cli.access import ADDRESS, with_database
 from mta.cli.mailbox_acl import acl
+from mta.cli.mailbox_files import export, import_
 from mta.cli.mailbox_reindex import reindex
 from mta.cli.mailbox_undelete import undelete
 from mta.cli.output import json_option, progress, show
@@ -83,5 +84,7 @@ def verify(ctx: click.Context) -> None:
 
 
 mailbox.add_command(acl)
+mailbox.add_command(export)
+mailbox.add_command(import_)
 mailbox.add_command(reindex)
 mailbox.add_command(undelete)

@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": ("mta.cli.explain", "explain"),
     "lookup": ("mta.cli.lookup", "lookup"),
     "mailbox": ("mta.cli.mailbox", "mailbox"),
+    "import": ("mta.cli.importing", "import_"),
 }
 HELP = {
     "serve": "Run the server in the foreground.",
@@ -42,8 +43,9 @@ HELP = {
     "hooks": "Hooks, and in which order plugins are asked.",
     "trace": "What became of a message.",
     "explain": "What would happen to a message.",
-    "mailbox": "Mailboxes, and whether they are sound.",
     "lookup": "Ask a table, or look for mistakes in it.",
+    "mailbox": "Mailboxes, and whether they are sound.",
+    "import": "Mail of other programs and servers.",
 }
 
 

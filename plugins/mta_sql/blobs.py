@@ -47,6 +47,7 @@ class FileBlobs:
             try:
                 for chunk in content.chunks(2**20):
                     _write(descriptor, chunk)
+                _give(descriptor, self._folder.parent)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -118,6 +119,10 @@ class FileBlobs:
         if folder.name in self._known:
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in (folder, folder.parent):
+            descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            _give(descriptor, self._folder.parent)
+            os.close(descriptor)
         _sync_folder(folder.parent)
         _sync_folder(folder.parent.parent)
         self._known.add(folder.name)
@@ -166,6 +171,12 @@ def files_at(url: str, data_dir: str) -> FileBlobs:
     """``file:`` alone, ``file:folder`` below the data folder, ``file:/absolute``."""
     path = url.removeprefix("file:").removeprefix("//")
     return FileBlobs(Path(data_dir) / (path or "blobs"))
+
+
+def _give(descriptor: int, folder: Path) -> None:
+    """What a command makes as root belongs to the server, which could not read it else: to whom the data folder belongs."""
+    if os.geteuid() == 0 and (owner := folder.stat()).st_uid != 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _write(descriptor: int, octets: bytes) -> None:
