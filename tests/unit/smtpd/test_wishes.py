@@ -178,3 +178,22 @@ def test_a_priority_crosses_old_hosts_in_a_field() -> None:
     send(site, PLAIN.replace(b"Subject", b"MT-Priority: 77\r\nSubject"), to=b"all@example.test")
     assert [intake.priority for intake in site.spool.accepted] == [7, 2, 0, 0]
     assert [b"MT-Priority" in intake.content.raw() for intake in site.spool.accepted] == [True, False, False, True]
+
+
+def test_thousands_of_recipients_when_the_config_says_so() -> None:
+    async def run() -> None:
+        site = SmtpSite(limits={"recipients": 5000}, relay=("192.0.2.0/24",))
+        link, transport = site.connect()
+        transport.take()
+        assert b"250-LIMITS RCPTMAX=5000\r\n" in await site.talk(link, transport, b"EHLO client.example\r\n")
+        said = await site.talk(
+            link, transport, b"MAIL FROM:<>\r\n" + b"".join(b"RCPT TO:<u%d@far.test>\r\n" % n for n in range(5001))
+        )
+        assert said.count(b"250 2.1.5") == 5000
+        assert said.endswith(b"452 4.5.3 too many recipients, send the others in another transaction\r\n")
+        await site.talk(link, transport, b"DATA\r\n")
+        assert (await site.talk(link, transport, b"x\r\n.\r\n")).startswith(b"250")
+        assert len(site.spool.accepted[0].queued) == 5000
+        await site.tasks.close()
+
+    asyncio.run(run())
