@@ -131,6 +131,8 @@ class Lookups:
                 f"there is no table named {source}",
                 f"one of: {', '.join(sorted(self._named)) or 'none is there'}.",
             )
+        if scheme == "proxy":  # Postfix's proxymap(8): a table of another process, and here of this one
+            return self._make(argument)
         if scheme == "static":
             return Static(argument)
         if scheme in READERS:

@@ -40,7 +40,7 @@ def open_files(url: str, options: "DatabaseOptions") -> "Blobs":
 
 
 def open_table(source: str, options: "TableOptions") -> "TableBackend":
-    """A table by SELECT: ``sql:SELECT …``, or ``sql:/path`` of a file in Postfix's form."""
+    """A table by SELECT: ``sql:SELECT …``, or ``sql:/path`` of a file in Postfix's form (``pgsql:``, ``mysql:``, ``sqlite:`` too)."""
     from mta_sql.lookup import SqlTable
 
     return SqlTable(source, options)
@@ -53,4 +53,5 @@ def register(registry: "Registry") -> None:
     registry.metrics(numbers)
     registry.backend("blob", "file", open_files)
     registry.backend("search", "sql", open_search)
-    registry.backend("table", "sql", open_table)
+    for scheme in ("sql", "pgsql", "mysql", "sqlite"):
+        registry.backend("table", scheme, open_table)

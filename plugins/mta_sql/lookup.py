@@ -1,7 +1,7 @@
 """Tables by SQL, for plugins: ``sql:SELECT value FROM names WHERE key = :key``, or ``sql:/path/file.cf`` in the form of Postfix's pgsql_table(5).
 
-The first asks the server's own database, or the one that a file names: ``url``, or Postfix's ``hosts user password dbname``; ``query``,
-``result_format``, ``domain``. %s %u %d (and :key :local :domain) are parameters of the statement, never pasted into it; a query that has no
+The first asks the server's own database, or the one that a file names: ``url``, or Postfix's ``hosts user password dbname`` or ``dbpath``;
+``query``, ``result_format``, ``domain``; ``pgsql:``, ``mysql:`` and ``sqlite:`` read the same file. %s %u %d (and :key :local :domain) are parameters of the statement, never pasted into it; a query that has no
 value for one of them is not asked. Connections cannot write. Rows and columns beyond one are joined with commas.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -30,7 +30,7 @@ _SECONDS = 5
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _MARK = re.compile(r"%([sud%])")
 _NAMES = {"s": ":key", "u": ":local", "d": ":domain"}
-_POSTFIX = ("hosts", "user", "password", "dbname", "query", "result_format", "domain", "url")
+_KNOWN = ("hosts", "user", "password", "dbname", "dbpath", "query", "result_format", "domain", "url", "expansion_limit")
 
 
 class SqlTable:
@@ -40,6 +40,7 @@ class SqlTable:
 
     def __init__(self, source: str, options: TableOptions) -> None:
         self._options = options
+        self._scheme = source.partition(":")[0]
         self._file = argument if (argument := source.partition(":")[2].strip()).startswith("/") else ""
         self._url, self._query, self._format, self._domains = options.database, argument, "%s", frozenset[str]()
         self._engine: Engine | None = None
@@ -95,8 +96,10 @@ class SqlTable:
         self._domains = frozenset(re.split(r"[\s,]+", found.get("domain", "").lower())) - {""}
         if "url" in found:
             self._url = found["url"]
+        elif "dbpath" in found:
+            self._url = f"sqlite:///{found['dbpath']}"
         elif "dbname" in found:
-            self._url = _postgresql(found)
+            self._url = _network(found, "mysql+pymysql" if self._scheme == "mysql" else "postgresql")
 
 
 def _bound(query: str) -> str:
@@ -128,17 +131,17 @@ def _settings(content: str, path: str) -> Mapping[str, str]:
             found[last] += " " + line.strip()
             continue
         last, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or last not in _POSTFIX:
-            raise ConfigError(f"{path}:{number}", last[:40] or "line", "is not known here", f"one of: {', '.join(_POSTFIX)}.")
+        if not equals or last not in _KNOWN:
+            raise ConfigError(f"{path}:{number}", last[:40] or "line", "is not known here", f"one of: {', '.join(_KNOWN)}.")
         found[last] = value
     return found
 
 
-def _postgresql(found: Mapping[str, str]) -> str:
+def _network(found: Mapping[str, str], driver: str) -> str:
     first = re.sub(r"^(inet|unix):", "", found.get("hosts", "").split()[0]) if found.get("hosts", "").split() else ""
     host, _, port = first.partition(":")
     return URL.create(
-        "postgresql", found.get("user"), found.get("password"), host or None, int(port) if port.isdigit() else None, found["dbname"]
+        driver, found.get("user"), found.get("password"), host or None, int(port) if port.isdigit() else None, found["dbname"]
     ).render_as_string(hide_password=False)
 
 

@@ -28,10 +28,10 @@ class SrsConfig(BaseModel):
         ),
     ] = ()
     max_age: Annotated[int, Field(ge=1, le=500, description="Days for which a bounce is led back.")] = 21
-    hash_length: Annotated[int, Field(ge=4, le=16, description="Characters of the signature in an address.")] = 4
+    hash_length: Annotated[int, Field(ge=4, le=16, description="Characters of the signature in an address.")] = 6
     hash_minimum: Annotated[
         int, Field(ge=4, le=16, description="Characters that a signature must have at least to be believed.")
-    ] = 4
+    ] = 6
     keep: Annotated[
         tuple[str, ...],
         Field(

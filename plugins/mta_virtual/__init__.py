@@ -49,8 +49,8 @@ class Virtual:
         value = await aliases.get(f"{name}@{address.domain}")
         if value is None and _is_local(address, ctx):
             value = await aliases.get(name)
-            if value is None:
-                value = await ctx.table(config.files).get(name)
+            if value is None and (value := await ctx.table(config.files).get(name)) is not None:
+                return await _target(value, address, ctx, include=True)
         if value is not None:
             return await _target(value, address, ctx)
         other = await aliases.get(f"@{address.domain}")
@@ -87,12 +87,12 @@ def _is_local(address: Address, ctx: Context) -> bool:
     return address.domain in (ctx.config.local_domains or (ctx.hostname,)) or not address.domain
 
 
-async def _target(value: str, address: Address, ctx: Context) -> AliasTarget:
+async def _target(value: str, address: Address, ctx: Context, *, include: bool = False) -> AliasTarget:
     """Raises TemporaryFailure when nothing is left that mail could go to: a mistake of ours, and the peer keeps the message."""
     items: list[str] = []
     for item in split_targets(value):
         try:
-            if item.startswith(INCLUDE):
+            if include and item.startswith(INCLUDE):
                 items += map(checked, await ctx.threads.run(read_included, item.removeprefix(INCLUDE).strip()))
             else:
                 items.append(checked(item))

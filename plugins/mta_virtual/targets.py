@@ -52,5 +52,5 @@ def checked(item: str) -> str:
     if item.startswith("|") and not re.match(r"\|[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", item):
         raise BadTarget(f"{item[:80]}: a program is named as |name and lies in hooks_dir: no command line")
     if item.startswith(":"):
-        raise BadTarget(f"{item[:80]}: is not read here")
+        raise BadTarget(f"{item[:80]}: is read in files only")
     return item

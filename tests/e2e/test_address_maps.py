@@ -92,7 +92,7 @@ def test_a_forward_leaves_with_srs_and_its_bounce_comes_back(place: tuple[MailSe
         assert refusal(port, "bob@origin.example", f"forward@{DOMAIN}", "copy this")[0] == 250
         arrived = sink.wait(2)
         assert {r.split()[0] for m in arrived for r in m.get_all("X-Rcpt-Args")} == {"<dave@far.example>", "<archive@far.example>"}
-        path = re.match(r"<(SRS0=[^=]{4}=[A-Z2-7]{2}=origin\.example=bob@mx\.example\.test)>", arrived[0]["X-Mail-Args"])
+        path = re.match(r"<(SRS0=[^=]{6}=[A-Z2-7]{2}=origin\.example=bob@mx\.example\.test)>", arrived[0]["X-Mail-Args"])
         assert path is not None, arrived[0]["X-Mail-Args"]
         assert server.cli("srs", "reverse", path[1]).stdout.decode().strip() == "bob@origin.example"
         with Stranger(port) as client:

@@ -50,6 +50,15 @@ def test_a_file_of_postfix(options: TableOptions, tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_sqlite_of_postfix(options: TableOptions, tmp_path: Path) -> None:
+    path = tmp_path / "names.cf"
+    path.write_text(
+        f"dbpath = {tmp_path}/mta.db\nquery = SELECT value FROM names WHERE key='%s' AND key LIKE '%%@%d' ORDER BY value\n"
+    )
+    table = open_table(f"sqlite:{path}", options)
+    assert asyncio.run(table.get("a@x.org")) == "b@y.org,c@y.org"
+
+
 def test_mistakes(options: TableOptions, tmp_path: Path) -> None:
     async def run() -> None:
         with pytest.raises(ConfigError, match="is no SELECT"):

@@ -145,6 +145,9 @@ def test_bounces_are_led_back() -> None:
     assert back(edit.address, keys, Address("x", "y.org"), null_sender_only=True).code == 550
     assert back(Address("SRS0=aaaa=AA=example.org=bob", "mx.example.test"), keys).code == 550
     assert back(Address("bob", "mx.example.test"), keys) is None
+    short = Address(edit.address.local[:9] + edit.address.local[11:], edit.address.domain)
+    assert back(short, keys).code == 550, "a shorter signature is easier to guess"
+    assert back(short, keys, hash_minimum=4).target == ("bob@example.org",)
     assert back(edit.address, keys, domain="ours.org") is None
     long = out("x" * 50 + "@example.org", keys=keys)
     assert back(long.address, keys).target == ("x" * 50 + "@example.org",)

@@ -122,6 +122,8 @@ def test_etc_aliases(tmp_path: Path) -> None:
     assert "no command line" in str(log.named("virtual.target_refused")[0]["reason"])
     with pytest.raises(TemporaryFailure):
         resolve("file@mx.example.test", files=files)
+    with pytest.raises(TemporaryFailure):
+        resolve("x@example.org", aliases={"x@example.org": f":include:{tmp_path}/list"})
     assert resolve("staff@example.org", files=files).refusal is not None, "names belong to local domains"
 
 
