@@ -205,7 +205,7 @@ class _Dialogue:
         elif verb == "BDAT":
             await self.chunk(line)
         elif verb == "RSET":
-            self.mail = ""
+            self.mail, self.rcpts = "", []
             await self.say("RSET", line, "250 2.0.0 ok")
         elif verb == "QUIT":
             await self.say("QUIT", line, "221 2.0.0 bye")
@@ -291,7 +291,7 @@ class _Dialogue:
         await self.taken(message)
 
     async def data(self, line: str) -> None:
-        usual = "354 go on" if self.rcpts else "554 5.5.1 no valid recipients"
+        usual = "354 go on" if self.mail and self.rcpts else "554 5.5.1 no valid recipients"
         if not (await self.say("DATA", line, usual)).startswith("354"):
             return
         lines = []
