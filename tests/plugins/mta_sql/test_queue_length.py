@@ -1,0 +1,100 @@
+"""What a long queue costs: steps of SQLite's machine, which no other load on the computer changes."""
+# SPDX-License-Identifier: Apache-2.0
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mta_hooks.backends.queue import QueueFilter
+from mta_sql import queue, queue_admin
+from mta_sql.dialect import Connection, Translation
+from mta_sql.migrate import migrate
+from mta_sql.sqlite import driver
+from mta_sql.transaction import Effects, Transaction
+
+ROWS = 20_000
+NOW = time.time()
+FEW = 500
+"""Steps of a look-up; one that goes through all rows takes three for each, or more."""
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    raw = driver.connect(str(Path(tmp_path_factory.mktemp("queue")) / "q.db"), isolation_level=None)
+    raw.execute("PRAGMA synchronous = OFF")
+    found = Connection(raw, "sqlite", Translation("sqlite"))
+    migrate(found, "test", lambda _version: None)
+    numbers = range(1, ROWS + 1)
+    raw.execute("BEGIN")
+    raw.executemany(
+        "INSERT INTO queue_messages (id, queue_id, origin, sender, blob_id, size, skip, received_at, smtputf8, eightbit, message_id, login)"
+        " VALUES (?, ?, 'smtp', 's@x.test', ?, 1, 0, ?, 0, 0, '', '')",
+        [(n, f"Q{n}", n, NOW - n) for n in numbers],
+    )
+    raw.executemany(
+        "INSERT INTO queue (message_id, local, domain, transport, site, notify, due, ready) VALUES (?, 'u', ?, 'remote', ?, '', ?, ?)",
+        [(n, f"d{n % 50}.test", f"d{n % 50}.test", NOW + n, NOW + n) for n in numbers],
+    )
+    raw.execute("COMMIT")
+    yield found
+    raw.close()
+
+
+def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 10
+        return 0
+
+    connection.execute("BEGIN")
+    connection.raw.set_progress_handler(step, 10)  # type: ignore[attr-defined]
+    try:
+        work(Transaction(connection, Effects()))
+    finally:
+        connection.raw.set_progress_handler(None, 0)  # type: ignore[attr-defined]
+        connection.execute("ROLLBACK")
+    return count
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda tx: queue._reclaim(tx, "me"),
+        lambda tx: queue._lease(tx, "me", 100, NOW + 900, NOW, None),
+        lambda tx: tx.execute(queue._NEXT).fetchone(),
+        lambda tx: tx.execute(queue._ANY_DUE, (NOW,)).fetchone(),
+        lambda tx: queue_admin.stats(tx.connection, NOW),
+        lambda tx: queue_admin.count(tx.connection, None, NOW),
+        lambda tx: queue_admin.rows(tx.connection, QueueFilter(ids=("Q15000",)), 10, NOW),  # type: ignore[arg-type]
+        lambda tx: queue_admin.rows(tx.connection, QueueFilter(everything=True), 1, NOW, 15_000),
+        lambda tx: queue_admin.rows(tx.connection, QueueFilter(state="error"), 10, NOW),
+        lambda tx: queue_admin.rows(tx.connection, QueueFilter(state="quarantine"), 10, NOW),
+        lambda tx: queue_admin.piece(tx, QueueFilter(ids=("Q15000",)), NOW, 0, queue_admin.hold("x")),  # type: ignore[arg-type]
+        lambda tx: queue_admin.piece(tx, QueueFilter(rows=(5, 15_000)), NOW, 0, queue_admin.flush(NOW)),
+    ],
+    ids=[
+        "reclaim",
+        "lease",
+        "next",
+        "due",
+        "stats",
+        "count",
+        "by id",
+        "page",
+        "error hold",
+        "quarantine",
+        "hold by id",
+        "flush rows",
+    ],
+)
+def test_nothing_goes_through_all_rows(connection: Connection, work: Callable[[Transaction], object]) -> None:
+    assert steps(connection, work) <= FEW
+
+
+def test_a_scan_would_be_seen(connection: Connection) -> None:
+    assert steps(connection, lambda tx: tx.execute("SELECT count(*) FROM queue WHERE last_reply = 'x'").fetchone()) >= ROWS
