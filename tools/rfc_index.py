@@ -19,6 +19,7 @@ TITLES = {
     822: "Standard for the Format of ARPA Internet Text Messages",
     1035: "Domain Names: Implementation and Specification",
     1428: "Transition of Internet Mail from Just-Send-8 to 8bit-SMTP/MIME",
+    1847: "Security Multiparts for MIME: Multipart/Signed and Multipart/Encrypted",
     1870: "SMTP Service Extension for Message Size Declaration",
     1918: "Address Allocation for Private Internets",
     1939: "Post Office Protocol - Version 3",
@@ -28,11 +29,14 @@ TITLES = {
     2045: "MIME Part One: Format of Internet Message Bodies",
     2046: "MIME Part Two: Media Types",
     2047: "MIME Part Three: Message Header Extensions for Non-ASCII Text",
+    2086: "IMAP4 ACL extension (1997)",
+    2087: "IMAP4 QUOTA extension (1997)",
     2104: "HMAC: Keyed-Hashing for Message Authentication",
     2142: "Mailbox Names for Common Services, Roles and Functions",
     2177: "IMAP4 IDLE command",
     2183: "The Content-Disposition Header Field",
     2231: "MIME Parameter Value and Encoded Word Extensions",
+    2277: "IETF Policy on Character Sets and Languages",
     2308: "Negative Caching of DNS Queries",
     2342: "IMAP4 Namespace",
     2449: "POP3 Extension Mechanism",
@@ -47,6 +51,7 @@ TITLES = {
     3206: "The SYS and AUTH POP Response Codes",
     3207: "SMTP Service Extension for Secure SMTP over TLS",
     3282: "Content Language Headers",
+    3339: "Date and Time on the Internet: Timestamps",
     3454: "Preparation of Internationalized Strings (stringprep)",
     3461: "SMTP Service Extension for Delivery Status Notifications",
     3463: "Enhanced Mail System Status Codes",
@@ -59,14 +64,17 @@ TITLES = {
     3848: "ESMTP and LMTP Transmission Types Registration",
     4013: "SASLprep: Stringprep Profile for User Names and Passwords",
     4035: "Protocol Modifications for the DNS Security Extensions",
+    4155: "The application/mbox Media Type",
     4193: "Unique Local IPv6 Unicast Addresses",
     4291: "IP Version 6 Addressing Architecture",
+    4314: "IMAP4 Access Control List (ACL) Extension",
     4315: "IMAP UIDPLUS extension",
     4408: "Sender Policy Framework, Version 1 (2006)",
     4422: "Simple Authentication and Security Layer (SASL)",
     4467: "IMAP URLAUTH Extension",
     4469: "IMAP CATENATE Extension",
     4616: "The PLAIN SASL Mechanism",
+    4647: "Matching of Language Tags",
     4648: "The Base16, Base32, and Base64 Data Encodings",
     4731: "IMAP4 Extension to SEARCH for Controlling What Is Returned",
     4865: "SMTP Submission Service Extension for Future Message Release",
@@ -83,12 +91,14 @@ TITLES = {
     5233: "Sieve Email Filtering: Subaddress Extension",
     5234: "Augmented BNF for Syntax Specifications",
     5248: "A Registry for SMTP Enhanced Mail System Status Codes",
+    5255: "Internet Message Access Protocol Internationalization",
     5256: "IMAP - SORT and THREAD Extensions",
     5258: "IMAP4 LIST Command Extensions",
     5267: "Contexts for IMAP4",
     5321: "Simple Mail Transfer Protocol",
     5322: "Internet Message Format",
     5423: "Internet Message Store Events",
+    5464: "The IMAP METADATA Extension",
     5465: "The IMAP NOTIFY Extension",
     5466: "IMAP4 Extension for Named Searches (Filters)",
     5530: "IMAP Response Codes",
@@ -98,6 +108,7 @@ TITLES = {
     5803: "LDAP Schema for Storing SCRAM Secrets",
     5819: "IMAP4 Extension for Returning STATUS Information in Extended LIST",
     5890: "Internationalized Domain Names for Applications: Definitions",
+    5891: "Internationalized Domain Names in Applications (IDNA): Protocol",
     5929: "Channel Bindings for TLS",
     5957: "Display-Based Address Sorting for the IMAP4 SORT Extension",
     5965: "An Extensible Format for Email Feedback Reports",
@@ -113,6 +124,7 @@ TITLES = {
     6531: "SMTP Extension for Internationalized Email",
     6532: "Internationalized Email Headers",
     6533: "Internationalized Delivery Status and Disposition Notifications",
+    6591: "Authentication Failure Reporting Using the Abuse Reporting Format",
     6598: "Shared Address Space",
     6647: "Email Greylisting",
     6652: "SPF Authentication Failure Reporting",
@@ -152,6 +164,7 @@ TITLES = {
     8305: "Happy Eyeballs Version 2",
     8314: "Cleartext Considered Obsolete",
     8414: "OAuth 2.0 Authorization Server Metadata",
+    8437: "IMAP UNAUTHENTICATE Extension for Connection Reuse",
     8438: "IMAP Extension for STATUS=SIZE",
     8474: "IMAP Extension for Object Identifiers",
     8446: "The Transport Layer Security (TLS) Protocol Version 1.3",
@@ -170,17 +183,38 @@ TITLES = {
     9106: "Argon2 Memory-Hard Function",
     9110: "HTTP Semantics",
     9112: "HTTP/1.1",
+    9208: "IMAP QUOTA Extension",
     9266: "Channel Bindings for TLS 1.3",
     9325: "Recommendations for Secure Use of TLS",
     9394: "IMAP PARTIAL Extension for Paged SEARCH and FETCH",
     9422: "The LIMITS SMTP Service Extension",
     9585: "IMAP Response Code for Command Progress Notifications",
     9586: "IMAP Extension for Using and Returning UIDs Only",
+    9590: "IMAP Extension for Returning Mailbox METADATA in Extended LIST",
     9738: "IMAP MESSAGELIMIT Extension",
     9755: "IMAP Support for UTF-8",
     10022: "IMAP UIDBATCHES Extension",
     9525: "Service Identity in TLS",
 }
+
+
+LEFT_OUT = {
+    5257: (
+        "Internet Message Access Protocol - ANNOTATE Extension",
+        (
+            "Experimental; annotations of single messages. No client in use speaks it, keywords (`$Label1`) and METADATA serve what it was for, and it would add "
+            "a table to every FETCH, COPY and expunge."
+        ),
+    ),
+    5259: (
+        "Internet Message Access Protocol - CONVERT Extension",
+        (
+            "The server would decode and re-encode images, documents and sound that strangers sent: a large attack surface inside the mail server for what every "
+            "client does by itself. No client in use asks for it."
+        ),
+    ),
+}
+"""Standards of our field that we know and do not obey, and why."""
 
 
 def collect() -> dict[int, dict[str, set[str]]]:
@@ -215,7 +249,9 @@ def render() -> str:
             where = ", ".join(f"`{file}`" for file in sorted(files))
             lines.append(f"- {f'§{section}' if section else 'as a whole'}: {where}")
         lines.append("")
-    return "\n".join(lines)
+    lines += ["## Left out", ""]
+    lines += [f"- RFC {number}, {title}. {reason}" for number, (title, reason) in sorted(LEFT_OUT.items())]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -41,11 +41,10 @@ def _logged_in(server: "ImapServer") -> bytes:
     if server.replacing is not None:
         words.append(b"REPLACE")
     if extras.annotations is not None:
-        words.append(b"URLAUTH")
+        words.append(b"URLAUTH FILTERS")  # filters are kept with SETMETADATA (RFC 5466 §2.1)
     if most := server.config.limits.imap_messages:
         words.append(b"MESSAGELIMIT=%d" % most)
-    line = b" ".join(words)
-    return line + b" FILTERS" if b" METADATA" in line else line  # filters are kept with SETMETADATA (RFC 5466 §2.1)
+    return b" ".join(words)
 
 
 def capabilities(session: Session) -> bytes:
