@@ -454,7 +454,9 @@ class Connection(asyncio.Protocol):
         if session.selected is None or session.ending:
             return
         if not session.idling:
-            self.notify()
+            if session.watch is not None:
+                session.watch.open_changed = True
+                self.notify()
             return
         if session.selected.view.dead:
             self._end(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")

@@ -45,6 +45,7 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
         reader=session.peer.user if foreign else "",
     )
     session.selected = selected
+    session.set_push()
     if command.condstore:
         session.use_condstore()
     selected.condstore, selected.qresync, selected.uidonly = session.condstore, session.qresync, session.uidonly

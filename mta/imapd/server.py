@@ -4,8 +4,8 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mta.config.sections import Config
 from mta.directory.login import Login
@@ -31,6 +31,9 @@ from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Search
 from mta_hooks.services import Clock
+
+if TYPE_CHECKING:
+    from mta.imapd.notify import Watch
 
 _NONE: frozenset[str] = frozenset()
 _TICK = 5.0
@@ -122,6 +125,9 @@ class ImapServer:
         self._connections: set[Connection] = set()
         self._views: dict[MailboxId, View] = {}
         self._waking: set[MailboxId] = set()
+        self._watches: dict[Watch, None] = {}
+        self._watching: dict[MailboxId, dict[Watch, None]] = {}
+        self._newest = MailboxId(0)
         self._timer: asyncio.TimerHandle | None = None
         self._polled = 0.0
 
@@ -223,8 +229,43 @@ class ImapServer:
         if (view := self._views.get(mailbox)) is not None:
             view.dirty = True
 
+    def watch(self, watch: "Watch", mailboxes: Iterable[MailboxId]) -> None:
+        """Mark these in ``watch`` when they change."""
+        self._watches[watch] = None
+        for mailbox in mailboxes:
+            self._watching.setdefault(mailbox, {})[watch] = None
+            self._newest = max(self._newest, mailbox)
+
+    def unwatch(self, watch: "Watch", mailboxes: Iterable[MailboxId]) -> None:
+        self._watches.pop(watch, None)
+        for mailbox in mailboxes:
+            if (watches := self._watching.get(mailbox)) is not None:
+                watches.pop(watch, None)
+                if not watches:
+                    del self._watching[mailbox]
+
+    def _notice(self, mailboxes: Sequence[MailboxId]) -> None:
+        """Mark what changed for those who watch; one that nobody saw before may be new (ids ascend)."""
+        woken: dict[Watch, None] = {}
+        for mailbox in mailboxes:
+            for watch in self._watching.get(mailbox, ()):
+                watch.pending.add(mailbox)
+                woken[watch] = None
+            if mailbox > self._newest:
+                self._newest = mailbox
+                for watch in self._watches:
+                    watch.stale = True
+                woken.update(self._watches)
+        for watch in woken:
+            watch.session.out.notify()
+
     def changed(self, mailboxes: Sequence[MailboxId]) -> None:
         """Somebody, here or elsewhere, changed these mailboxes. Called in the loop; wakes IDLE."""
+        if self._watches:
+            self._notice(mailboxes)
+        self._stir(mailboxes)
+
+    def _stir(self, mailboxes: Sequence[MailboxId]) -> None:
         for mailbox in mailboxes:
             view = self._views.get(mailbox)
             if view is None:
@@ -259,7 +300,7 @@ class ImapServer:
             connection.check_time(now)
         if now - self._polled >= _POLL:
             self._polled = now
-            self.changed([mailbox for mailbox, view in self._views.items() if view.sessions])
+            self._stir([mailbox for mailbox, view in self._views.items() if view.sessions])
         self._drop_views(now)
 
     def _drop_views(self, now: float) -> None:

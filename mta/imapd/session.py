@@ -181,10 +181,11 @@ class Session:
         self.ahead.extendleft(reversed(commands))
 
     def use_condstore(self) -> None:
-        """The client showed that it knows mod-sequences (RFC 7162 §3.1)."""
+        """The client showed that it knows mod-sequences (RFC 7162 §3.1): it is told how far the open mailbox is."""
         self.condstore = True
-        if self.selected is not None:
+        if self.selected is not None and not self.selected.condstore:
             self.selected.condstore = True
+            self.out.write(b"* OK [HIGHESTMODSEQ %d] highest\r\n" % self.selected.view.highest)
 
     def writable(self, needed: str = "") -> Selected:
         """The open mailbox, for a command that changes it and needs these rights there."""

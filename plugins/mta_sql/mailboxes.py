@@ -21,6 +21,7 @@ _NEXT_VALIDITY = "UPDATE counters SET value = value + 1 WHERE name = 'uid_validi
 _INSERT = "INSERT INTO mailboxes (user_id, name, uid_validity, special_use) VALUES (?, ?, ?, ?) RETURNING id"
 _SUBSCRIBE = "INSERT INTO subscriptions (user_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _UNSUBSCRIBE = "DELETE FROM subscriptions WHERE user_id = ? AND name = ?"
+_INBOX = "SELECT id FROM mailboxes WHERE user_id = ? AND name = 'INBOX'"
 _FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ? FOR UPDATE"
 _BURY_ALL = (
     "INSERT INTO tombstones (mailbox_id, uid, modseq, flags, keywords, date, size, blob_id, gone, saved)"
@@ -158,5 +159,14 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
 
 def subscribe(tx: Transaction, core: Core, user: UserId, name: str, subscribed: bool) -> None:
     name = normalise_name(name)
-    if tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, name)).rowcount and core.events:
-        record_subscription(tx, core, user, name, subscribed)
+    if tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, name)).rowcount:
+        tell_account(tx, user)
+        if core.events:
+            record_subscription(tx, core, user, name, subscribed)
+
+
+def tell_account(tx: Transaction, user: int) -> None:
+    """Something of the account changed that is no mailbox's: who watches its INBOX looks."""
+    inbox: Any = tx.execute(_INBOX, (user,)).fetchone()
+    if inbox is not None:
+        tx.changed(inbox[0])

@@ -10,7 +10,7 @@ from mta.model.ids import MailboxId, UserId
 from mta_hooks.backends.extras import Shared
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
-from mta_sql.mailboxes import INFO, mailbox_info
+from mta_sql.mailboxes import INFO, mailbox_info, tell_account
 from mta_sql.transaction import Transaction
 
 _ACCOUNT = "SELECT id, local, domain FROM users WHERE domain = ? AND lowered = ? AND enabled = 1"
@@ -101,6 +101,10 @@ class SqlAnnotations:
                     tx.execute(_ANNOTATE, (*key, entry, value))
             if any(value is not None for value in values.values()) and tx.execute(_HOW_MANY, key).fetchone()[0] > most:
                 raise _TooMany
+            if mailbox is not None:
+                tx.changed(mailbox)
+            elif user is not None:
+                tell_account(tx, user)
 
         try:
             await self._core.write(run)

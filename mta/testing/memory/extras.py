@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mta.model.errors import NoSuchUser
 from mta.model.ids import MailboxId, Uid, UserId
 from mta.model.mailbox import MailboxInfo
+from mta.model.mailbox_name import INBOX
 from mta.model.quota import Usage
 from mta.testing.memory.data import Data
 from mta_hooks.backends.database import DatabaseOptions
@@ -61,8 +62,8 @@ class MemorySharing:
 
 
 class MemoryAnnotations:
-    def __init__(self, data: Data) -> None:
-        self._data = data
+    def __init__(self, data: Data, options: DatabaseOptions) -> None:
+        self._data, self._options = data, options
 
     async def annotations(self, mailbox: MailboxId | None, user: UserId | None) -> Mapping[str, bytes]:
         return dict(self._data.annotations.get((mailbox or 0, user or 0), {}))
@@ -77,6 +78,11 @@ class MemoryAnnotations:
         if len(kept) > most and any(value is not None for value in values.values()):
             return False
         self._data.annotations[(mailbox or 0, user or 0)] = kept
+        if mailbox is None and user is not None:
+            inbox = self._data.find(user, INBOX)
+            mailbox = None if inbox is None else inbox.id
+        if mailbox is not None:
+            self._options.changed((mailbox,))
         return True
 
 

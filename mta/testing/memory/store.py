@@ -25,7 +25,7 @@ class MemoryStore:
         self._options = options
         self.quotas = MemoryQuotas(data)
         self.sharing = MemorySharing(data, options)
-        self.annotations = MemoryAnnotations(data)
+        self.annotations = MemoryAnnotations(data, options)
         self.save_dates = MemorySaveDates(data)
 
     def _change(self) -> Change:
@@ -110,6 +110,8 @@ class MemoryStore:
         (names.add if subscribed else names.discard)(name)
         with self._change() as change:
             change.subscribed(user, name, subscribed)
+            if (inbox := self._data.find(user, INBOX)) is not None:
+                change.mailboxes[inbox.id] = None
 
     async def status(self, mailbox: MailboxId) -> MailboxStatus:
         box = self._data.get(mailbox)

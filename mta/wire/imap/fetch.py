@@ -146,9 +146,7 @@ def _read_cached(text: bytes) -> tuple[tuple[Item, ...], _Modifiers]:
 
 def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], _Modifiers]:
     if scan.peek() == 0x28:
-        items = tuple(dict.fromkeys(scan.parenthesised(_read_item, empty=False)))
-        if len(items) > _MOST_ITEMS:
-            raise Malformed("too many items")
+        items = read_items(scan)
     else:
         found = scan.match(_ITEM, "an item")[0].decode("ascii").upper()
         macro = _MACROS.get(found)
@@ -160,6 +158,14 @@ def _read_rest(scan: Scanner) -> tuple[tuple[Item, ...], _Modifiers]:
         if modifiers.vanished and modifiers.changed_since is None:
             raise Malformed("VANISHED needs CHANGEDSINCE")
     return items, modifiers
+
+
+def read_items(scan: Scanner) -> tuple[Item, ...]:
+    """Items in parentheses, elsewhere than in FETCH."""
+    items = tuple(dict.fromkeys(scan.parenthesised(_read_item, empty=False)))
+    if len(items) > _MOST_ITEMS:
+        raise Malformed("too many items")
+    return items
 
 
 def _read_modifier(scan: Scanner) -> dict[str, Any]:
