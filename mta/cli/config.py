@@ -50,6 +50,9 @@ def show(ctx: click.Context) -> None:
         _put(values, path, written)
     if found.config.relay.password is not None and ("relay", "password") not in found.references:
         values["relay"]["password"] = "***"  # noqa: S105  # what is printed in its place
+    for host, login in found.config.relay.credentials.items():
+        if login.password is not None and ("relay", "credentials", host, "password") not in found.references:
+            values["relay"]["credentials"][host]["password"] = "***"  # noqa: S105  # likewise
     if found.config.http.admin_token is not None and ("http", "admin_token") not in found.references:
         values["http"]["admin_token"] = "***"  # noqa: S105  # likewise
     click.echo(json.dumps(values, indent=2, ensure_ascii=False))

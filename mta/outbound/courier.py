@@ -19,6 +19,7 @@ from mta.net.dialer import Dialer
 from mta.net.race import race
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
+from mta.outbound.envelope import most_messages, most_recipients
 from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts, source_for
 from mta.outbound.link import Link, LinkLost
 from mta.outbound.login import log_in
@@ -118,6 +119,7 @@ class Courier:
         self._session: Session | None = None
         self._remote = self._tried = ""
         self._dialing = False
+        self._most = MAX_MESSAGES
 
     @property
     def hopeful(self) -> bool:
@@ -136,7 +138,9 @@ class Courier:
             try:
                 session = await self._ready(ways)
                 kept = session.sent > 0
-                transaction = Transaction(message, remaining, read or (lambda start, length: self._read(message, start, length)))
+                most = most_recipients(session.features) or len(remaining)
+                part, rest = remaining[:most], remaining[most:]
+                transaction = Transaction(message, part, read or (lambda start, length: self._read(message, start, length)))
                 failure = await self._run(session, transaction)
             except HopDown as exc:
                 if not failure and not results:
@@ -146,7 +150,7 @@ class Courier:
             except TemporaryFailure as exc:
                 self._out.log.warning("outbound.unreadable", id=message.id, reason=str(exc))
                 return results + [Result(one, 451, "451 4.3.0 message cannot be read at present", "") for one in remaining]
-            remaining = self._collect(session, transaction, failure, results)
+            remaining = self._collect(session, transaction, failure, results) + rest
             if failure and kept:
                 ways, failure = self._ways(message, recipients), ""  # a kept connection that went stale says nothing about its host
         return results
@@ -209,7 +213,7 @@ class Courier:
     async def _ready(self, ways: AsyncIterator[list[Host]]) -> Session:
         """The connection at hand, or one to the next host that works. Raises HopDown."""
         if self._session is not None:
-            if self._session.sent < MAX_MESSAGES and self._session.usable:
+            if self._session.sent < self._most and self._session.usable:
                 return self._session
             self.close()
         problem = "no host is left"
@@ -227,6 +231,7 @@ class Courier:
                         self._unreachable(self._tried, problem)
                     else:
                         self._remote = self._tried
+                        self._most = min(MAX_MESSAGES, most_messages(self._session.features) or MAX_MESSAGES)
                         return self._session
         except NoHost as exc:
             raise HopDown(str(exc), permanent=exc.permanent) from exc

@@ -1,4 +1,5 @@
-"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531, RFC 8689, RFC 6710)."""
+"""MAIL and RCPT as the next hop can take them, or why it cannot (RFC 5321 §4.1.1, RFC 1870, RFC 3461 §4, RFC 6152, RFC 6531, RFC 8689,
+RFC 2852, RFC 6710, RFC 9422)."""
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ def parse_features(lines: Sequence[str]) -> dict[str, str]:
     """Read the lines of an EHLO answer; the first is the greeting."""
     features: dict[str, str] = {}
     for line in lines[1:]:
-        keyword, _, parameters = line.replace("=", " ", 1).partition(" ")  # "AUTH=LOGIN PLAIN" of servers from before RFC 2554
+        keyword, _, parameters = line.partition(" ")
+        if "=" in keyword:  # "AUTH=LOGIN PLAIN" of servers from before RFC 2554
+            keyword, _, parameters = line.partition("=")
         known = features.get(keyword.upper(), "")
         features[keyword.upper()] = f"{known} {parameters.strip()}".strip()
     return features
@@ -37,8 +40,26 @@ def requirements(message: QueuedMessage, recipients: Sequence[Leased], features:
     return message.smtputf8 and "SMTPUTF8" not in features, message.eightbit and "8BITMIME" not in features
 
 
-def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features: Features) -> str:
-    """MAIL with the parameters that the hop offers."""
+def most_recipients(features: Features) -> int:
+    """How many the hop takes in one transaction, as it says (RFC 9422 §4.3); 0: it does not say."""
+    return _limit(features, "RCPTMAX")
+
+
+def most_messages(features: Features) -> int:
+    """Transactions in one session, likewise (RFC 9422 §4.2)."""
+    return _limit(features, "MAILMAX")
+
+
+def _limit(features: Features, name: str) -> int:
+    for part in features.get("LIMITS", "").split():
+        key, _, value = part.partition("=")
+        if key.upper() == name and value.isascii() and value.isdigit() and len(value) <= 6:
+            return int(value)
+    return 0
+
+
+def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features: Features, now: float = 0.0) -> str:
+    """MAIL with the parameters that the hop offers. ``now``: wall clock, for the time that is left (RFC 2852 §4)."""
     command = [f"MAIL FROM:<{message.sender or ''}>"]
     if "SIZE" in features:
         command.append(f"SIZE={message.size - message.skip}")
@@ -46,6 +67,8 @@ def mail_command(message: QueuedMessage, recipients: Sequence[Leased], features:
         command.append("SMTPUTF8")
     if message.eightbit and "8BITMIME" in features:
         command.append("BODY=8BITMIME")
+    if message.deliver_by is not None and "DELIVERBY" in features:
+        command.append(f"BY={int(message.deliver_by - now)};{message.by_mode}")
     if message.requiretls and "REQUIRETLS" in features:
         command.append("REQUIRETLS")
     if message.priority and "MT-PRIORITY" in features:

@@ -8,6 +8,7 @@ dot. A large message goes as one chunk (RFC 3030) where the hop takes it: nothin
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -163,7 +164,7 @@ class Session:
     async def _envelope(self, transaction: Transaction, *, chunk: bool) -> bool:
         """True when the hop waits for the message, for at least one recipient. ``chunk``: as BDAT, so DATA is not said."""
         commands = ["RSET"] if self._open else []
-        commands.append(mail_command(transaction.message, transaction.recipients, self.features))
+        commands.append(mail_command(transaction.message, transaction.recipients, self.features, time.time()))
         commands += [rcpt_command(one, self.features) for one in transaction.recipients]
         if not chunk:
             commands.append("DATA")

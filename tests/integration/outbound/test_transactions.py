@@ -475,3 +475,20 @@ def test_a_drop_within_a_chunk_is_tried_again(relay):
         assert sink.count == 1
 
     deliver(relay, body, keywords=CHUNKS)
+
+
+# ---- LIMITS (RFC 9422)
+
+
+def test_limits_that_the_hop_announces_are_kept(relay):
+    async def body(r, sink, bob):
+        sink.most_rcpts = 3
+        for _ in range(2):
+            await r.queue(*(f"x{n}@dest.test" for n in range(7)))
+            assert await r.settled() == []
+        assert sorted(len(m.rcpts) for m in sink.messages) == [1, 1, 3, 3, 3, 3]
+        answered = [line for lines in sink.commands for line in lines if line.startswith("RCPT")]
+        assert len(answered) == 14  # nobody was asked twice
+        assert max(sum(line.startswith("MAIL") for line in lines) for lines in sink.commands) <= 4
+
+    deliver(relay, body, keywords=(*KEYWORDS, "LIMITS RCPTMAX=3 MAILMAX=4"), queue={"concurrency": 1})

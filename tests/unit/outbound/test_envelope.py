@@ -6,7 +6,7 @@ import pytest
 from mta.model.address import Address
 from mta.model.delivery import Leased, QueuedMessage
 from mta.model.ids import BlobId, QueueId
-from mta.outbound.envelope import Unsendable, mail_command, parse_features, rcpt_command, requirements
+from mta.outbound.envelope import Unsendable, mail_command, most_recipients, parse_features, rcpt_command, requirements
 
 ALL = {"SIZE": "", "8BITMIME": "", "SMTPUTF8": "", "DSN": ""}
 
@@ -57,3 +57,19 @@ def test_requirements():
     ):
         with pytest.raises(Unsendable, match=r"^55\d 5\.\d\.\d "):
             requirements(one, [to], features)
+
+
+def test_wishes_travel_where_they_are_understood():
+    one = message(priority=4, deliver_by=1060.0, by_mode="RT", requiretls=True)
+    everything = {"MT-PRIORITY": "", "DELIVERBY": "", "REQUIRETLS": ""}
+    assert set(mail_command(one, [recipient()], everything, 1000.0).split()[2:]) == {"MT-PRIORITY=4", "BY=60;RT", "REQUIRETLS"}
+    assert "BY=-40;RT" in mail_command(one, [recipient()], everything, 1100.0)
+    assert "=" not in mail_command(one, [recipient()], {})
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [("RCPTMAX=20", 20), ("MAILMAX=5 rcptmax=7", 7), ("RCPTMAX=x", 0), ("RCPTMAX=", 0), ("", 0), ("RCPTMAX=9999999", 0)],
+)
+def test_limits_that_the_hop_names(limits, most):
+    assert most_recipients({"LIMITS": limits}) == most
