@@ -14,6 +14,7 @@ from mta.imapd.verbs import GATHERED
 from mta.model.errors import TemporaryFailure
 from mta.wire.imap.command import Command, parse
 from mta.wire.imap.decoder import BEFORE_LOGIN, Decoder, Event, Overflow, Request, Wanted, tag_of
+from mta.wire.imap.mailbox import BadName
 from mta.wire.imap.scanner import Malformed
 from mta.wire.imap.search import CHARSETS, UnknownCharset
 
@@ -81,6 +82,8 @@ class Incoming:
             refusal = _refusal(request.problem)
         except UnknownCharset:
             refusal = answer.no(b"charset not known", b"BADCHARSET (" + " ".join(CHARSETS).encode("ascii") + b")")
+        except BadName as exc:
+            refusal = answer.no(str(exc).encode("ascii"), b"CANNOT")
         except Malformed as exc:
             refusal = answer.bad(str(exc).encode("ascii", "replace"))
         except Exception:  # noqa: BLE001  # a bug in a parser; the next command may be none

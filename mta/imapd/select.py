@@ -47,7 +47,7 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
     session.selected = selected
     session.set_push()
     if command.condstore:
-        session.use_condstore()
+        session.condstore = True
     selected.condstore, selected.qresync, selected.uidonly = session.condstore, session.qresync, session.uidonly
     if not session.rev2:
         await _claim_recent(session, selected)

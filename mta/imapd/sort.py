@@ -105,12 +105,12 @@ def _values(
 
 
 _TEXTS: dict[str, Callable[[SortKeys], str]] = {
-    "SUBJECT": lambda keys: keys.subject,
-    "FROM": lambda keys: keys.from_,
-    "TO": lambda keys: keys.to,
-    "CC": lambda keys: keys.cc,
-    "DISPLAYFROM": lambda keys: keys.display_from,
-    "DISPLAYTO": lambda keys: keys.display_to,
+    "SUBJECT": lambda keys: keys.subject.upper(),
+    "FROM": lambda keys: keys.from_.upper(),
+    "TO": lambda keys: keys.to.upper(),
+    "CC": lambda keys: keys.cc.upper(),
+    "DISPLAYFROM": lambda keys: keys.display_from.upper(),
+    "DISPLAYTO": lambda keys: keys.display_to.upper(),
 }
 
 

@@ -27,12 +27,16 @@ def encode_utf7(name: str) -> bytes:
     return _RUNS.sub(shift, name).encode("ascii")
 
 
+class BadName(Malformed):
+    """An astring, as the grammar wants, and no name: NO, not BAD."""
+
+
 def decode_utf7(octets: bytes) -> str:
     """Raises Malformed for what no encoder would write (RFC 3501 §5.1.3: one spelling for each name)."""
     try:
         text = octets.decode("ascii")
     except UnicodeDecodeError as exc:
-        raise Malformed("mailbox name not in modified UTF-7") from exc
+        raise BadName("mailbox name not in modified UTF-7") from exc
     if "&" not in text:
         return text
     out: list[str] = []
@@ -44,7 +48,7 @@ def decode_utf7(octets: bytes) -> str:
     out.append(text[at:])
     name = "".join(out)
     if encode_utf7(name) != octets:
-        raise Malformed("mailbox name not in modified UTF-7")
+        raise BadName("mailbox name not in modified UTF-7")
     return name
 
 
@@ -52,7 +56,7 @@ def _unshift(wide: str) -> str:
     try:
         return base64.b64decode(wide.replace(",", "/") + "=" * (-len(wide) % 4)).decode("utf-16-be")
     except (binascii.Error, UnicodeDecodeError) as exc:
-        raise Malformed("mailbox name not in modified UTF-7") from exc
+        raise BadName("mailbox name not in modified UTF-7") from exc
 
 
 def decode_name(octets: bytes, *, utf8: bool) -> str:
@@ -64,7 +68,7 @@ def decode_name(octets: bytes, *, utf8: bool) -> str:
         try:
             name = octets.decode("utf-8")
         except UnicodeDecodeError as exc:
-            raise Malformed("mailbox name not in UTF-8") from exc
+            raise BadName("mailbox name not in UTF-8") from exc
     else:
         name = decode_utf7(octets)
     if not name.isascii():
