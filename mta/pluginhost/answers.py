@@ -139,8 +139,8 @@ def _of_hosts(answer: Any, _arguments: Mapping[str, Any]) -> str:
 
 def _of_level(answer: Any, _arguments: Mapping[str, Any]) -> str:
     if isinstance(answer, str):
-        return "" if answer in _LEVELS else "must answer none, may, require or encrypt"
-    if answer.level not in (*_LEVELS, "dane"):
+        return "" if answer.__class__ is str and answer in _LEVELS else "must answer none, may, require or encrypt"
+    if answer.level.__class__ is not str or answer.level not in (*_LEVELS, "dane"):
         return "level must be none, may, require, encrypt or dane"
     if any(not isinstance(record, Tlsa) for record in answer.tlsa):
         return "tlsa must be records of Tlsa"
