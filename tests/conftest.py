@@ -19,8 +19,6 @@ ALONE = (
     "tests/integration/storage/test_faults.py",
     "tests/integration/storage/test_speed.py",
     "tests/plugins/host/test_deadlines.py",
-    "tests/plugins/host/test_hostile.py",
-    "tests/plugins/host/test_isolation.py",
 )
 
 
