@@ -78,7 +78,6 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.command: object = ""
         self.lines = Lines()
         self.unsent = 0
-        self._spoken = False
         self._link: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._busy = False
@@ -351,10 +350,6 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             return replies.TOO_LONG if line is Lines.TOO_LONG else replies.BARE_LF
         if self.dialogue is not None:
             return self.dialogue(line)
-        if not self._spoken:
-            self._spoken = True
-            if line[:5].upper() in (b"GET /", b"POST ", b"PUT /", b"HEAD ", b"OPTIO", b"CONNE", b"HOST:"):
-                return replies.NOT_SMTP  # ALPACA: a browser must not speak to us through somebody else
         self.command = ""
         self.command = command = parse(line, utf8=self.peer.esmtp)
         return self.server.verbs[command.__class__](self, command)

@@ -8,6 +8,7 @@ from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.wire.smtp.command import Expn, Help, Noop, Quit, Rset, Unknown, Vrfy
 
+_HTTP = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI"})
 MAX_JUNK = 100  # commands between two messages that do no work; more are counted as errors
 
 
@@ -45,8 +46,11 @@ def quit(link: SmtpProtocol, _command: Quit) -> Reply:
 
 def unknown(link: SmtpProtocol, command: Unknown) -> Step:
     """A verb of a plugin, or of nobody."""
+    verb = command.verb.upper()
+    if verb in _HTTP or verb.endswith(":"):
+        return replies.NOT_SMTP  # ALPACA: a browser must not speak to us through somebody else, before or after STARTTLS
     hooks = link.server.hooks
-    if (offer := hooks.offering.commands.get(("smtp", command.verb.upper()))) is not None:
+    if (offer := hooks.offering.commands.get(("smtp", verb))) is not None:
         return _run(link, offer, command)
     if (plan := hooks.smtp_command) is None:
         return replies.UNKNOWN

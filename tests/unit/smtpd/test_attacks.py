@@ -139,6 +139,14 @@ def test_cross_protocol(line: bytes) -> None:
     """ALPACA: a browser that is made to speak to us gets nothing across."""
     site = SmtpSite(relay=("192.0.2.0/24",))
 
+    async def later(talk: Talk, _link: SmtpProtocol, transport: FakeTransport) -> None:
+        """Where somebody in the middle said EHLO and STARTTLS before."""
+        await talk(hello("stranger"))
+        assert (await talk(line + b"\r\n" + MAIL)).endswith("554 5.5.1 this is a mail server\r\n")
+        assert transport.gone
+
+    attack(site, later)
+
     async def play(talk: Talk, _link: SmtpProtocol, transport: FakeTransport) -> None:
         said = await talk(line + b"\r\nX: y\r\n\r\n" + hello("stranger") + MAIL + RCPT + b"DATA\r\n")
         assert said.splitlines()[1:] == ["554 5.5.1 this is a mail server"]
