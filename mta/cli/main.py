@@ -28,6 +28,8 @@ COMMANDS = {
     "lookup": ("mta.cli.lookup", "lookup"),
     "mailbox": ("mta.cli.mailbox", "mailbox"),
     "import": ("mta.cli.importing", "import_"),
+    "backup": ("mta.cli.backup", "backup"),
+    "restore": ("mta.cli.backup", "restore"),
 }
 HELP = {
     "serve": "Run the server in the foreground.",
@@ -46,6 +48,8 @@ HELP = {
     "lookup": "Ask a table, or look for mistakes in it.",
     "mailbox": "Mailboxes, and whether they are sound.",
     "import": "Mail of other programs and servers.",
+    "backup": "Copy everything, while the server runs.",
+    "restore": "Put a backup in place.",
 }
 
 

@@ -27,6 +27,7 @@ from mta_sql.transaction import Effects
 from mta_sql.writer import Writer
 
 if TYPE_CHECKING:
+    from mta_hooks.backends.backup import Copied
     from mta_sql.postgres import PostgresWriteSide
 
 _log = logging.getLogger("mta.sql")
@@ -77,6 +78,26 @@ class SqlDatabase:
 
     async def verify(self, progress: Callable[[int, int], None]) -> list[str]:
         return await verify.verify(self._opened, progress)
+
+    async def back_up(self, folder: str, progress: Callable[[int, int], None], *, check: bool) -> "Copied":
+        from mta_sql import backup
+
+        return await backup.back_up(self._opened, self.url, Path(folder), progress, check=check)
+
+    async def is_in_use(self) -> bool:
+        folder = Path(self._options.data_dir)
+        if self._url.startswith("postgresql"):
+            from mta_sql import postgres
+
+            return await asyncio.to_thread(postgres.is_in_use, self._url)
+        return sqlite_path(self._url, folder).exists()
+
+    async def restore(self, folder: str, *, aside: str, progress: Callable[[int, int], None]) -> None:
+        from mta_sql import backup
+
+        data_dir = Path(self._options.data_dir)
+        path = None if self._url.startswith("postgresql") else sqlite_path(self._url, data_dir)
+        await asyncio.to_thread(backup.restore, self._url, path, data_dir, Path(folder), Path(aside), progress)
 
     @property
     def core(self) -> Core:

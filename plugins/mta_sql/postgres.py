@@ -298,3 +298,14 @@ class PostgresReader:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.threads.shutdown)
         await loop.run_in_executor(None, self._engine.dispose)
+
+
+def is_in_use(url: str) -> bool:
+    """Whether our tables are there. Raises TemporaryFailure when the server is away."""
+    engine, where = _engine(url)
+    borrowed = _borrow(engine, where)
+    try:
+        return version_of(Connection(_driver(borrowed), "postgresql", Translation("postgresql"))) > 0
+    finally:
+        borrowed.close()
+        engine.dispose()
