@@ -400,7 +400,7 @@ def route(sender: Address | None, recipient: Address) -> Route | None:
 
 @hookspec("first", on_error="continue")
 def delivery_policy(envelope: Envelope, site: str) -> DeliveryPolicy | None:
-    """How hard to try: connections to ``site``, waits between attempts, lifetime, delay warning. None: config ``queue``.
+    """How hard to try: connections and transactions a second to ``site``, waits between attempts, lifetime, delay warning. None: config ``queue``.
 
     Asked before each attempt, once for the recipients of a message that go the same way; not for mailboxes. ``site`` is what
     connections are counted by: a domain, or "smtp:host:port" of a route or smarthost.
