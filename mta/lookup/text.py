@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_KEY = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^\s"]|"(?!.*"))+)(?:\s+|\Z)(.*)\Z', re.DOTALL)
+_KEY = re.compile(r'((?:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\s"])+)(?:\s+|\Z)(.*)\Z', re.DOTALL)
 _ALIAS = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^\s:"]+)\s*:\s*(.*)\Z', re.DOTALL)
 _TARGET = re.compile(r'\s*((?:"(?:[^"\\]|\\.)*"|[^,"\s]|[ \t](?=[^,]))+)\s*(?:,|\Z)')
 
@@ -45,7 +45,9 @@ def read_pairs(text: str) -> Entries:
     out = Entries()
     for number, line in logical_lines(text):
         match = _KEY.match(line.strip())
-        if match is None or not match[2]:
+        if line[0].isspace():
+            out.problems.append((number, "begins with white space, and there is no line that it goes on from"))
+        elif match is None or not match[2]:
             out.problems.append((number, "expected: key, white space, value"))
         else:
             _add(out, number, match[1].lower(), match[2])
@@ -57,7 +59,9 @@ def read_aliases(text: str) -> Entries:
     out = Entries()
     for number, line in logical_lines(text):
         match = _ALIAS.match(line.strip())
-        if match is None or not match[2].strip():
+        if line[0].isspace():
+            out.problems.append((number, "begins with white space, and there is no line that it goes on from"))
+        elif match is None or not match[2].strip():
             out.problems.append((number, "expected: name: target, target"))
         else:
             _add(out, number, unquoted(match[1]).lower(), match[2].strip())

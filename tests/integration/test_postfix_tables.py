@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mta.lookup.opened import Lookups
+from mta.lookup.text import read_pairs
 from mta.pluginhost.threads import Pool
 from mta.testing.plugins import RecordingLog
 from mta_hooks.lookup import TableOptions
@@ -78,6 +79,39 @@ def keys() -> dict[str, list[str]]:
     ]
     addresses = [f"{rng.choice([10, 192, 8])}.{rng.choice([0, 1])}.{rng.choice([2, 9])}.{rng.randint(0, 255)}" for _ in range(150)]
     return {"texthash": texts, "regexp": texts, "cidr": [*addresses, "2001:db8::1", "2001:db9::1", "::1", "none"]}
+
+
+PIECES = [
+    "a",
+    "B@Example.org",
+    '"q d"@x',
+    '"open',
+    'x"y',
+    "k:",
+    "#no",
+    " ",
+    "\t",
+    "  ",
+    "\n",
+    "\n ",
+    "\n\t",
+    "\n#c\n",
+    "v w",
+    ",",
+    "\\\\",
+    "\u00e9",
+]
+
+
+def test_texts_at_random_are_read_alike(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    path = tmp_path / "map"
+    for _ in range(20):
+        text = "".join(rng.choices(PIECES, k=rng.randint(20, 120))) + "\n"
+        path.write_bytes(text.encode())
+        done = subprocess.run([POSTMAP, "-s", f"texthash:{path}"], capture_output=True, check=False)
+        theirs = sorted(line for line in done.stdout.decode("utf-8", "surrogateescape").split("\n") if line)
+        assert sorted(f"{key}\t{value}" for key, value in read_pairs(text).values.items()) == theirs, text
 
 
 ALIASES = """# comment
