@@ -21,6 +21,8 @@ OUT, SENDER = "out.test", "client.test"
 """Domains that the next hop takes: of the recipients, and of the senders, who get the reports."""
 ANSWERED = 2.0
 """Seconds before a kill within which an answer may not have been written down yet, the machine being busy."""
+READ = 1.0
+"""Seconds after a kill within which the next hop may still read, and answer, what was sent before."""
 
 _MESSAGE_ID = re.compile(rb"(?mi)^message-id:\s*(<[^>]*>)")
 _FAULTS: dict[Stage, Sequence[tuple[float, str | None]]] = {
@@ -126,8 +128,9 @@ def audit(ledger: Ledger, sink: FailingSink, killed: Sequence[float]) -> list[st
     faults += [f"nobody sent: {one}" for one in sink.arrivals.keys() - ledger.sent]
     for one, arrivals in sink.arrivals.items():
         for at, answered in arrivals[:-1]:
-            if answered and not any(0.0 <= kill - at <= ANSWERED for kill in killed):
-                faults.append(f"{len(arrivals)} times: {one}, though its answer was heard")
+            nearest = min((kill - at for kill in killed), key=abs, default=1e9)
+            if answered and not -READ <= nearest <= ANSWERED:
+                faults.append(f"{len(arrivals)} times: {one}, though its answer was heard {nearest:.1f} s before a kill")
     return faults
 
 

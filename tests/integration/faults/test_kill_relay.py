@@ -30,4 +30,8 @@ def test_the_audit_sees_what_is_wrong():
         "<killed>": [(4.5, True), (9.0, True)],
         "<ghost>": [(1.0, True)],
     }
-    assert audit(ledger, sink, [5.0]) == ["lost: <lost>", "nobody sent: <ghost>", "2 times: <twice>, though its answer was heard"]
+    assert audit(ledger, sink, [5.0]) == [
+        "lost: <lost>",
+        "nobody sent: <ghost>",
+        "2 times: <twice>, though its answer was heard 4.0 s before a kill",
+    ]
