@@ -1,7 +1,8 @@
 """LIST, LSUB, STATUS (RFC 9051 §6.3.9, §6.3.11; RFC 3501 §6.3.9; RFC 5258, RFC 5819, RFC 6154)."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mta.imapd.answer import bad, ok
@@ -28,10 +29,12 @@ class _Tree:
 _SUBSCRIBED, _SPECIAL = 2, 4
 
 
-def _tree(mailboxes: Sequence[MailboxInfo]) -> _Tree:
+async def _tree(session: Session, mailboxes: Sequence[MailboxInfo]) -> _Tree:
     names: dict[str, MailboxInfo | None] = {info.name: info for info in mailboxes}
     below: dict[str, int] = {}
-    for info in mailboxes:
+    for at, info in enumerate(mailboxes):
+        if at % 1000 == 999:
+            await session.out.drain()
         what = (1 if info.exists else 0) | (_SUBSCRIBED if info.subscribed else 0) | (_SPECIAL if info.special_use else 0)
         name = info.name
         while (cut := name.rfind(DELIMITER)) > 0:
@@ -46,10 +49,10 @@ async def list_(session: Session, command: List) -> bytes:
     if command.patterns == ("",) and not command.extended:
         session.out.write(b'* LIST (\\Noselect) "/" ""\r\n')  # asks for the delimiter: RFC 9051 §6.3.9
         return ok(b"that is all")
-    mailboxes, rights = await everything(session)
-    tree = _tree(mailboxes)
     patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
-    for name in sorted(tree.names, key=_inbox_first):
+    mailboxes, rights = await everything(session, patterns[0].fixed if len(patterns) == 1 else "")
+    tree = await _tree(session, mailboxes)
+    for name in _in_order(tree.names):
         await session.out.drain()
         if not any(pattern.matches(name) for pattern in patterns):
             continue
@@ -70,8 +73,13 @@ async def list_(session: Session, command: List) -> bytes:
     return ok(b"that is all")
 
 
-def _inbox_first(name: str) -> tuple[bool, str]:
-    return name != "INBOX", name
+def _in_order(names: Iterable[str]) -> list[str]:
+    """INBOX first."""
+    ordered = sorted(names)
+    at = bisect_left(ordered, "INBOX")
+    if at < len(ordered) and ordered[at] == "INBOX":
+        ordered.insert(0, ordered.pop(at))
+    return ordered
 
 
 def _is_selected(tree: _Tree, name: str, info: MailboxInfo | None, command: List) -> bool:
@@ -107,9 +115,9 @@ def _attributes(tree: _Tree, name: str, info: MailboxInfo | None, command: List)
 
 async def lsub(session: Session, command: List) -> bytes:
     """RFC 3501 §6.3.9: with "%", a level above subscribed names is shown as \\Noselect when it is not subscribed itself."""
-    tree = _tree((await everything(session))[0])
     pattern = Pattern(command.reference + command.patterns[0])
-    for name in sorted(tree.names, key=_inbox_first):
+    tree = await _tree(session, (await everything(session, pattern.fixed))[0])
+    for name in _in_order(tree.names):
         info = tree.names[name]
         subscribed = info is not None and info.subscribed
         implied = "%" in pattern.text and bool(tree.below.get(name, 0) & _SUBSCRIBED)

@@ -109,11 +109,14 @@ async def may_create(session: Session, of: Account) -> None:
     raise no(b"only the owner makes mailboxes there", b"NOPERM")
 
 
-async def everything(session: Session) -> tuple[list[MailboxInfo], dict[str, str]]:
-    """What LIST knows: own mailboxes and names, and those of others that may be looked up; the rights on the latter by name."""
-    own = await session.server.store.mailboxes(session.account)
+async def everything(session: Session, starts: str = "") -> tuple[list[MailboxInfo], dict[str, str]]:
+    """What LIST knows: own mailboxes and names, and those of others that may be looked up; the rights on the latter by name.
+
+    starts  names that begin otherwise may be left out
+    """
+    own = await session.server.store.mailboxes(session.account, starts)
     sharing = session.server.extras.sharing
-    if sharing is None:
+    if sharing is None or not any(space.startswith(starts[: len(space)]) for space in _FOREIGN):
         return own, {}
     names = (session.peer.user.lower(), AUTHENTICATED, ANYONE)
     lent = await sharing.shared_with(names, but=session.account)

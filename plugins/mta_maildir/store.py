@@ -149,8 +149,9 @@ class MaildirStore:
 
     # ---- mailboxes
 
-    async def mailboxes(self, user: UserId) -> list[MailboxInfo]:
-        return await self._within(await self._of_user(user), lambda account: account.infos())
+    async def mailboxes(self, user: UserId, starts: str = "") -> list[MailboxInfo]:
+        infos = await self._within(await self._of_user(user), lambda account: account.infos())
+        return [info for info in infos if info.name.startswith(starts)] if starts else infos
 
     async def mailbox(self, user: UserId, name: str) -> MailboxInfo:
         return await self._within(await self._of_user(user), lambda account: account.info(name))

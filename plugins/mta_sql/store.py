@@ -39,8 +39,9 @@ class SqlStore:
 
     # ---- mailboxes
 
-    async def mailboxes(self, user: UserId) -> list[MailboxInfo]:
-        return await self._core.read(lambda connection: mailboxes.list_mailboxes(connection, user))
+    async def mailboxes(self, user: UserId, starts: str = "") -> list[MailboxInfo]:
+        many = await self._core.read(lambda connection: mailboxes.has_many(connection, user))
+        return await self._core.read(lambda connection: mailboxes.list_mailboxes(connection, user, starts), big=many)
 
     async def mailbox(self, user: UserId, name: str) -> MailboxInfo:
         return await self._core.read(lambda connection: mailboxes.find_mailbox(connection, user, name))

@@ -112,6 +112,21 @@ class MailboxesConformance:
         backend.run(again, again)
         assert len(set(seen)) == 4
 
+    def test_those_that_begin_in_some_way_are_found_alone(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, _ = await arrive(db)
+            await db.store.create(user.id, "work/a/b")
+            await db.store.create(user.id, "wo_rk")
+            await db.store.subscribe(user.id, "work/gone", True)
+            await db.store.delete(user.id, "work/a")
+            found = await db.store.mailboxes(user.id, "work/")
+            assert [(info.name, info.exists) for info in found] == [("work/a", False), ("work/a/b", True), ("work/gone", False)]
+            assert _names(await db.store.mailboxes(user.id, "wo_")) == ["wo_rk"]
+            assert _names(await db.store.mailboxes(user.id, "I")) == ["INBOX"]
+            assert await db.store.mailboxes(user.id, "nothing") == []
+
+        backend.run(scenario)
+
     def test_rename_takes_children_along_and_keeps_the_messages(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             user, _ = await arrive(db)

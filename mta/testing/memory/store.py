@@ -46,13 +46,14 @@ class MemoryStore:
 
     # ---- mailboxes
 
-    async def mailboxes(self, user: UserId) -> list[MailboxInfo]:
+    async def mailboxes(self, user: UserId, starts: str = "") -> list[MailboxInfo]:
         found = {m.name: self._info(m) for m in self._data.mailboxes.values() if m.user == user}
         subscribed = self._data.subscriptions.get(user, set())
         for name in subscribed | {parent for child in found for parent in parents(child)}:
             if name not in found:
                 found[name] = MailboxInfo(MailboxId(0), user, name, 0, "", name in subscribed, exists=False)
-        return sorted(found.values(), key=lambda info: (info.name != INBOX, info.name))
+        chosen = [info for info in found.values() if info.name.startswith(starts)]
+        return sorted(chosen, key=lambda info: (info.name != INBOX, info.name))
 
     async def mailbox(self, user: UserId, name: str) -> MailboxInfo:
         return self._info(self._named(user, name))

@@ -103,7 +103,15 @@ class Pattern:
         self.text = "INBOX" + slash + rest if first.upper() == "INBOX" else text
         self._pieces = [("*" if "*" in part else "%") if part[0] in "*%" else part for part in _WILDCARDS.split(self.text) if part]
 
+    @property
+    def fixed(self) -> str:
+        """What every name that matches begins with."""
+        first = self._pieces[0] if self._pieces else ""
+        return "" if first in ("*", "%") else first
+
     def matches(self, name: str) -> bool:
+        if self._pieces == ["*"]:
+            return True
         ends = {0}  # offsets in ``name`` that the pieces so far can reach
         for piece in self._pieces:
             if piece == "*":
