@@ -238,8 +238,9 @@ def _untyped(spec: Spec, answer: dict[str, Any], arguments: Mapping[str, Any]) -
         return _checked(convert({**plain(given), **answer}, type(given)))  # only what differs has to be said
     if AddHeader in spec.answers:
         return edit_in(answer)
-    if len(spec.answers) == 1:
-        return _checked(convert(answer, spec.answers[0]))
+    objects = [known for known in spec.answers if known not in _SCALARS]
+    if len(objects) == 1:
+        return _checked(convert(answer, objects[0]))
     raise BadAnswer(f'{spec.name} takes an object with "type": {" or ".join(k.__name__ for k in spec.answers)}')
 
 

@@ -8,9 +8,10 @@ import pytest
 from mta.model.address import Address
 from mta.model.delivery import DeliveryPolicy, DeliveryStatus
 from mta.model.message import Flags, Placement
+from mta.model.tls import Tlsa, TlsPolicy, TlsResult
 from mta.model.verdict import defer
 from mta.pluginhost.answers import problem_of
-from mta.pluginhost.crossing import answer_in, answer_out, arguments_out
+from mta.pluginhost.crossing import answer_in, answer_out, arguments_out, convert
 from mta.pluginhost.specs import SPECS
 from mta_hooks import Attempt, DsnReport, Envelope, RecipientReport
 
@@ -66,8 +67,20 @@ def test_a_placement_needs_only_what_differs():
         ("delivery_attempt", {"action": "defer", "text": "later", "delay": 30}, defer("later", delay=30)),
         ("mx_lookup", ["mx.example.org"], ["mx.example.org"]),
         ("tls_policy", "encrypt", "encrypt"),
+        (
+            "tls_policy",
+            {"level": "dane", "tlsa": [{"usage": 3, "selector": 1, "matching": 1, "data": "q6ur"}], "source": "tlsa"},
+            TlsPolicy("dane", (Tlsa(3, 1, 1, b"\xab\xab\xab"),), source="tlsa"),
+        ),
     ],
 )
 def test_answers(hook, said, answer):
     assert answered(hook, said) == answer
     assert answered(hook, json.loads(json.dumps(answer_out(answer)))) == answer
+
+
+def test_what_tls_came_to_crosses_both_ways():
+    policy = TlsPolicy("dane", (Tlsa(3, 1, 1, b"\xab"),), source="tlsa")
+    result = TlsResult("dest.test", "mx.dest.test", "192.0.2.1", "", policy, "certificate-expired")
+    crossed = json.loads(json.dumps(arguments_out({"result": result})))
+    assert convert(crossed["result"], TlsResult) == result
