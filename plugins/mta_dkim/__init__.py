@@ -9,6 +9,7 @@ Left out: ARC, reports, signing with ``l=``.
 
 import asyncio
 
+from mta_dkim.commands import dkim
 from mta_dkim.config import DkimConfig
 from mta_dkim.domain import author_domain
 from mta_dkim.keyrecord import key_name
@@ -26,6 +27,7 @@ SIGNED_ORIGINS = frozenset({"submission", "local", "dsn", "http"})
 @hookimpl
 def register(registry: Registry) -> None:
     registry.config(DkimConfig)
+    registry.cli(dkim)
 
 
 @hookimpl

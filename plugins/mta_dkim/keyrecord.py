@@ -48,14 +48,15 @@ def choose_key(records: Sequence[bytes], signature: Signature) -> KeyRecord:
     candidates = [record for record in records if b"p=" in record]
     if not candidates:
         raise NoKey("no key for signature")
-    record = _read_record(candidates[0][:8192], "ed25519" if signature.algorithm.startswith("ed25519") else "rsa")
+    record = read_record(candidates[0][:8192], "ed25519" if signature.algorithm.startswith("ed25519") else "rsa")
     if record.strict and signature.identity != signature.domain:
         raise NoKey("key does not allow this i=")
     return record
 
 
 @lru_cache(maxsize=512)
-def _read_record(record: bytes, kind: str) -> KeyRecord:
+def read_record(record: bytes, kind: str) -> KeyRecord:
+    """``kind``: "rsa" or "ed25519". Raises NoKey."""
     try:
         tags = parse_tag_value(record)
     except InvalidTagValueList as exc:
