@@ -69,8 +69,8 @@ def test_a_placement_needs_only_what_differs():
         ("tls_policy", "encrypt", "encrypt"),
         (
             "tls_policy",
-            {"level": "dane", "tlsa": [{"usage": 3, "selector": 1, "matching": 1, "data": "q6ur"}], "source": "tlsa"},
-            TlsPolicy("dane", (Tlsa(3, 1, 1, b"\xab\xab\xab"),), source="tlsa"),
+            {"level": "dane", "tlsa": [{"usage": 3, "selector": 1, "matching": 0, "data": "q6ur"}], "source": "tlsa"},
+            TlsPolicy("dane", (Tlsa(3, 1, 0, b"\xab\xab\xab"),), source="tlsa"),
         ),
     ],
 )
