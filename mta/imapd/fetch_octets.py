@@ -191,7 +191,8 @@ def _response(
         for item in items:
             if isinstance(item, Octets) and item.form.startswith("BINARY"):
                 message.shown(item)  # raises now if it must, not amid the line
-    yield _opening(session, columns, at)
+    selected = session.selected
+    yield b"* %d FETCH (" % (at + 1) if selected is None or not selected.uidonly else _opening(session, columns, at)
     between = b""
     for item in items:
         yield between
@@ -233,11 +234,11 @@ def _simple(
         return b"MODSEQ (%d)" % columns.modseqs[at]
     if name == "INTERNALDATE":
         return b'INTERNALDATE "%b"' % date_texts([columns.dates[at]])[0].encode("ascii")
+    if name == "ENVELOPE" and have is not None:
+        return b"ENVELOPE " + have.envelope
     if name in beside:
         return beside[name].get(at) or b"%b NIL" % name.partition(" ")[0].encode("ascii")  # it went meanwhile
     assert have is not None
-    if name == "ENVELOPE":
-        return b"ENVELOPE " + have.envelope
     return b"BODY " + have.body if name == "BODY" else b"BODYSTRUCTURE " + have.bodystructure
 
 

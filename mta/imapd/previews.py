@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 from mta.imapd.columns import Columns
 from mta.imapd.progress import Progress
@@ -13,7 +12,7 @@ from mta.imapd.selected import Positions
 from mta.imapd.session import Session
 from mta.model.ids import BlobId
 from mta.wire.imap.response import string
-from mta.wire.imap.structure import Parsed, parsed
+from mta.wire.imap.structure import Parsed, parsed, preview_of, with_preview
 from mta.wire.mime import parse, preview
 
 _AT_ONCE = 64
@@ -27,12 +26,9 @@ async def previews(session: Session, columns: Columns, positions: Positions, *, 
     if session.server.readings.wanted:
         return {} if lazy else await _as_read(session, columns, positions)
     store = session.server.store
-    have: dict[int, Parsed] = {}
     blobs = [BlobId(columns.blobs[at]) for at in positions]
-    for at, octets in zip(positions, await store.parsed(blobs), strict=True):
-        if (found := Parsed.decode(octets)) is not None:
-            have[at] = found
-    out = {at: _told(found.preview) for at, found in have.items() if found.preview is not None}
+    have = dict(zip(positions, await store.parsed(blobs), strict=True))
+    out = {at: _told(words) for at, encoded in have.items() if (words := preview_of(encoded)) is not None}
     missing = [at for at in positions if at not in out]
     if lazy:
         return out | dict.fromkeys(missing, b"PREVIEW NIL")
@@ -47,19 +43,21 @@ async def previews(session: Session, columns: Columns, positions: Positions, *, 
         made: dict[BlobId, bytes] = {}
         for at, message in zip(part, await read_messages(session, [BlobId(columns.blobs[at]) for at in part]), strict=True):
             if message is not None:
-                known = await _made(have.get(at), message)
-                made[BlobId(columns.blobs[at])] = known.encode()
-                out[at] = _told(known.preview or b"")
+                known = made[BlobId(columns.blobs[at])] = await _made(have[at], message)
+                out[at] = _told(preview_of(known) or b"")
         await store.remember_parsed(made)
         progress.at(stop)
         await session.out.drain()
     return out
 
 
-async def _made(known: Parsed | None, octets: bytes) -> Parsed:
-    def make() -> Parsed:
+async def _made(known: bytes | None, octets: bytes) -> bytes:
+    """The encoded form with the preview; ``known``: without."""
+
+    def make() -> bytes:
         root = parse(octets)
-        return replace(known or parsed(root, octets), preview=preview(root, octets).encode("utf-8", "replace"))
+        encoded = known if known is not None and Parsed.decode(known) is not None else parsed(root, octets).encode()
+        return with_preview(encoded, preview(root, octets).encode("utf-8", "replace"))
 
     return make() if len(octets) <= _LARGE else await asyncio.get_running_loop().run_in_executor(None, make)
 
@@ -72,7 +70,7 @@ async def _as_read(session: Session, columns: Columns, positions: Positions) -> 
             octets = await session.server.readings.octets(stored_at(session, session.mailbox, columns, at))
         except KeyError:
             continue
-        out[at] = _told((await _made(None, octets)).preview or b"")
+        out[at] = _told(preview_of(await _made(None, octets)) or b"")
         await session.out.drain()
     return out
 

@@ -16,7 +16,7 @@ from mta.imapd.reading import columns_as_read, read_at
 from mta.imapd.search_answer import mentions_modseq, tell
 from mta.imapd.search_columns import ColumnSearch, count_keys, mentions_numbers, mentions_size, reads_messages
 from mta.imapd.search_index import FEW, Narrowing, ask
-from mta.imapd.search_resolve import resolve
+from mta.imapd.search_resolve import looks_further, resolve
 from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
@@ -59,10 +59,13 @@ async def find_for(
     """Ascending positions of what a command names, and how well each fits: 100 to the letter, 50 otherwise; None when nobody asked."""
     scored = scored or (command.options is not None and "RELEVANCY" in command.options)
     try:
-        key = await expand(session, command.key)
+        key = command.key
+        if looks_further(key):
+            key = await expand(session, key)
         if session.uidonly and mentions_numbers(key):
             raise bad(b"no message numbers", b"UIDREQUIRED")  # RFC 9586 §3.2
-        key = await resolve(session, selected, columns, key)
+        if looks_further(key):
+            key = await resolve(session, selected, columns, key)
         found = await find(session, selected, columns, loosely(key) if has_fuzzy(key) else key)
         if not scored:
             return found, None

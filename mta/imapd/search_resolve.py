@@ -11,11 +11,22 @@ from mta.imapd.columns import Columns
 from mta.imapd.object_ids import blob_of, thread_id
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
-from mta.wire.imap.search import All, And, EmailId, Fuzzy, InSet, Key, Not, Or, Saved, SavedKnown, ThreadId
+from mta.wire.imap.search import All, And, EmailId, Filter, Fuzzy, InSet, Key, Not, Or, Saved, SavedKnown, ThreadId
 from mta.wire.imap.sequence import SequenceSet
 
 _DAY = 86400
 NOTHING = Not(All())
+
+
+def looks_further(key: Key) -> bool:
+    """There is something for ``resolve`` or ``filters.expand`` to do."""
+    if isinstance(key, And):
+        return any(map(looks_further, key.keys))
+    if isinstance(key, Or):
+        return looks_further(key.left) or looks_further(key.right)
+    if isinstance(key, Not | Fuzzy):
+        return looks_further(key.key)
+    return isinstance(key, EmailId | ThreadId | Saved | SavedKnown | Filter)
 
 
 async def resolve(session: Session, selected: Selected, columns: Columns, key: Key) -> Key:

@@ -21,34 +21,45 @@ _MOST_PARTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What FETCH asks of a message again and again. ``header``: octets of its header section; ``preview`` None: not made yet."""
+    """What FETCH asks of a message again and again. ``header``: octets of its header section."""
 
     header: int
     envelope: bytes
     body: bytes
     bodystructure: bytes
-    preview: bytes | None = None
 
     def encode(self) -> bytes:
-        version, tail = _VERSION, b""
-        if self.preview is not None:
-            version, tail = _WITH_PREVIEW, self.preview + _PREVIEW.pack(len(self.preview))
-        head = _HEAD.pack(version, self.header, len(self.envelope), len(self.body))
-        return b"".join((head, self.envelope, self.body, self.bodystructure, tail))
+        head = _HEAD.pack(_VERSION, self.header, len(self.envelope), len(self.body))
+        return b"".join((head, self.envelope, self.body, self.bodystructure))
 
     @classmethod
     def decode(cls, octets: bytes | None) -> "Parsed | None":
         """None when there is nothing, or it was written by another version: parse again."""
-        if octets is None or len(octets) < _HEAD.size or octets[0] not in (_VERSION, _WITH_PREVIEW):
+        if octets is None or len(octets) < _HEAD.size or octets[0] > _WITH_PREVIEW or not octets[0]:
             return None
         version, header, envelope_size, body_size = _HEAD.unpack_from(octets)
         at = _HEAD.size
         middle, end = at + envelope_size, at + envelope_size + body_size
         if version == _VERSION:
             return cls(header, octets[at:middle], octets[middle:end], octets[end:])
-        last = len(octets) - _PREVIEW.size
-        start = last - _PREVIEW.unpack_from(octets, last)[0]
-        return cls(header, octets[at:middle], octets[middle:end], octets[end:start], octets[start:last])
+        return cls(header, octets[at:middle], octets[middle:end], octets[end : _before_preview(octets)])
+
+
+def _before_preview(octets: bytes) -> int:
+    last = len(octets) - _PREVIEW.size
+    return last - int(_PREVIEW.unpack_from(octets, last)[0])
+
+
+def with_preview(encoded: bytes, preview: bytes) -> bytes:
+    """The encoded form of a message with its preview behind it (RFC 8970), where few commands look."""
+    return bytes((_WITH_PREVIEW,)) + encoded[1:] + preview + _PREVIEW.pack(len(preview))
+
+
+def preview_of(encoded: bytes | None) -> bytes | None:
+    """None: it was not made yet."""
+    if encoded is None or len(encoded) < _HEAD.size + _PREVIEW.size or encoded[0] != _WITH_PREVIEW:
+        return None
+    return encoded[_before_preview(encoded) : len(encoded) - _PREVIEW.size]
 
 
 def parsed(root: Entity, octets: bytes) -> Parsed:

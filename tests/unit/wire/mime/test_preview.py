@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.wire.imap.structure import Parsed, parsed
+from mta.wire.imap.structure import Parsed, parsed, preview_of, with_preview
 from mta.wire.mime import parse, preview
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\n\r\n"
@@ -52,9 +52,16 @@ def test_any_octets_have_one(octets: bytes) -> None:
         assert all(" " <= letter != "\x7f" for letter in words)
 
 
-@pytest.mark.parametrize("words", [None, b"", b"hello"])
-def test_it_is_kept_beside_the_structure(words: bytes | None) -> None:
+@pytest.mark.parametrize("words", [b"", b"hello"])
+def test_it_is_kept_beside_the_structure(words: bytes) -> None:
     octets = b"Subject: x\r\n\r\nhello"
     made = parsed(parse(octets), octets)
-    kept = Parsed(made.header, made.envelope, made.body, made.bodystructure, words)
-    assert Parsed.decode(kept.encode()) == kept
+    assert preview_of(made.encode()) is None
+    kept = with_preview(made.encode(), words)
+    assert preview_of(kept) == words
+    assert Parsed.decode(kept) == made
+
+
+@pytest.mark.parametrize("octets", [None, b"", b"\x02", b"\x02" * 14, b"\x00" * 40])
+def test_what_is_none(octets: bytes | None) -> None:
+    assert preview_of(octets) is None
