@@ -128,8 +128,8 @@ def audit(ledger: Ledger, sink: FailingSink, killed: Sequence[float]) -> list[st
     faults += [f"nobody sent: {one}" for one in sink.arrivals.keys() - ledger.sent]
     for one, arrivals in sink.arrivals.items():
         for at, answered in arrivals[:-1]:
-            nearest = min((kill - at for kill in killed), key=abs, default=1e9)
-            if answered and not -READ <= nearest <= ANSWERED:
+            if answered and not any(-READ <= kill - at <= ANSWERED for kill in killed):
+                nearest = min((kill - at for kill in killed), key=abs, default=0.0)
                 faults.append(f"{len(arrivals)} times: {one}, though its answer was heard {nearest:.1f} s before a kill")
     return faults
 
