@@ -34,7 +34,7 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
         if session.rev2 or session.qresync:
             session.out.write(b"* OK [CLOSED] previous mailbox closed\r\n")
     found, rights, foreign = await locate(session, command.mailbox, "r")
-    view = await session.server.view(found.id)
+    view = await session.server.view(found.id, found.highest_modseq)
     selected = Selected(
         view,
         found.name,

@@ -205,12 +205,16 @@ class ImapServer:
 
     # ---- views
 
-    async def view(self, mailbox: MailboxId) -> View:
-        """The view of this mailbox, current as of now. Raises NoSuchMailbox and the store's failures."""
+    async def view(self, mailbox: MailboxId, highest: int = 0) -> View:
+        """The view of this mailbox, current as of now. Raises NoSuchMailbox and the store's failures.
+
+        ``highest``: a look at the store has just found this mod-sequence; a view that is as far need not ask again.
+        """
         view = self._views.get(mailbox)
         if view is not None:
             view.unused_since = self.clock.monotonic()
-            await view.refresh(force=True)
+            if not highest or view.highest < highest or view.stale:
+                await view.refresh(force=True)
             if not view.dead:
                 return view
             self._views.pop(mailbox, None)

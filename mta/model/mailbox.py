@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Any, NamedTuple, overload
 
@@ -22,6 +22,7 @@ class MailboxInfo:
     uid_validity never changes while the mailbox lives; a new mailbox of the same name has a greater one
     special_use  "\\Sent", "\\Trash", … (RFC 6154) or ""
     exists       False: a name that is only subscribed, or only a parent of others
+    highest_modseq   as of this look at one mailbox by its name; 0: the store does not say
     """
 
     id: MailboxId
@@ -31,6 +32,7 @@ class MailboxInfo:
     special_use: str = ""
     subscribed: bool = False
     exists: bool = True
+    highest_modseq: ModSeq = field(default=ModSeq(0), compare=False)
 
 
 class Row(NamedTuple):

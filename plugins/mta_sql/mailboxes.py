@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
-from mta.model.ids import MailboxId, UserId
+from mta.model.ids import MailboxId, ModSeq, UserId
 from mta.model.mailbox import DELIMITER, MAX_NAME, MailboxInfo
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta_sql.core import Core
@@ -15,7 +16,7 @@ from mta_sql.transaction import Transaction
 
 INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
 _ALL = INFO + " WHERE user_id = ?"
-_BY_NAME = INFO + " WHERE user_id = ? AND name = ?"
+_BY_NAME = INFO.replace(" FROM mailboxes", ", highest_modseq FROM mailboxes") + " WHERE user_id = ? AND name = ?"
 _STARTS = " AND substr(name, 1, ?) = ?"
 _MANY = "SELECT count(*) FROM (SELECT 1 FROM mailboxes WHERE user_id = ? LIMIT ?) AS counted"
 MANY = 1000
@@ -81,7 +82,7 @@ def find_mailbox(connection: Connection, user: UserId, name: str) -> MailboxInfo
     row = connection.execute(_BY_NAME, (user, name)).fetchone()
     if row is None:
         raise NoSuchMailbox(name)
-    return mailbox_info(row)
+    return replace(mailbox_info(row), highest_modseq=ModSeq(row[6]))
 
 
 def make_mailbox(tx: Transaction, core: Core, user: int, name: str, special_use: str = "") -> int:
