@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mta.imapd.answer import Answer, no, ok
 from mta.imapd.fetch import fetch
-from mta.imapd.place import everything
+from mta.imapd.place import everything, recheck
 from mta.imapd.session import Session
 from mta.model.errors import MailError, NoSuchMailbox
 from mta.model.ids import MailboxId
@@ -138,6 +138,10 @@ class Watch:
         if "MailboxMetadataChange" in events:
             self._notes[number] = await self._annotations(number)
 
+    def _is_foreign(self, number: MailboxId) -> bool:
+        watched = self._watched.get(number)
+        return watched is not None and watched.info.user != self.session.account
+
     def _is_open(self, number: MailboxId) -> bool:
         return self.session.selected is not None and self.session.selected.mailbox == number
 
@@ -150,6 +154,9 @@ class Watch:
                 self.open_changed = False
                 await self._tell_selected()
             pending, self.pending = self.pending, set()
+            if any(self._is_foreign(number) for number in pending):
+                self.stale = False
+                await self._tell_names()  # first whether anything may be told of it any more
             for number in pending:
                 await self.session.out.drain()
                 await self._tell_one(number)
@@ -157,6 +164,8 @@ class Watch:
                 self.stale = False
                 await self._tell_names()
         except (MailError, Answer) as exc:
+            if self.session.ending:
+                return
             self.server.log.warning("imap.notify", session=self.session.peer.id, user=self.session.peer.user, detail=str(exc))
             self._overflow()
         except ConnectionResetError:
@@ -175,6 +184,8 @@ class Watch:
         group, selected = self._selected, self.session.selected
         if group is None or selected is None:
             return
+        if selected.reader:
+            await recheck(self.session, selected)
         before = selected.count
         await self.session.catch_up(expunge=group.kind == "selected")
         if group.items and self.session.selected is selected and selected.count > before and not self.session.ending:
