@@ -18,8 +18,10 @@ from mta.imapd.search_resolve import resolve
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.model.ids import Uid
+from mta.wire.imap.fuzzy import loosely
 from mta.wire.imap.response import string
-from mta.wire.imap.search import And, Fuzzy, InSet, Key, Not, Or, Search, loosely
+from mta.wire.imap.search import Search
+from mta.wire.imap.search_keys import And, Fuzzy, InSet, Key, Not, Or
 from mta.wire.imap.sequence import SequenceSet, encode_numbers
 
 _MOST = 10

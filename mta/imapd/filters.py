@@ -7,7 +7,8 @@ from mta.imapd.answer import bad, no
 from mta.imapd.search_columns import count_keys
 from mta.imapd.session import Session
 from mta.wire.imap.scanner import Malformed
-from mta.wire.imap.search import MOST_KEYS, And, Filter, Fuzzy, Key, Not, Or, UnknownCharset, read_criteria
+from mta.wire.imap.search import MOST_KEYS, UnknownCharset, read_criteria
+from mta.wire.imap.search_keys import And, Filter, Fuzzy, Key, Not, Or
 
 ENTRIES = "/filters/values/"
 _MOST = 50

@@ -21,7 +21,9 @@ from mta.imapd.search_text import Reader
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.model.ids import BlobId
-from mta.wire.imap.search import And, Key, Search, exactly, has_fuzzy, loosely
+from mta.wire.imap.fuzzy import exactly, has_fuzzy, loosely
+from mta.wire.imap.search import Search
+from mta.wire.imap.search_keys import And, Key
 
 _SLICE = 64
 _SLICE_OCTETS = 2**20

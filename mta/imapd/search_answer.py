@@ -8,7 +8,8 @@ from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.wire.imap.mailbox import encode_name
 from mta.wire.imap.response import esearch_response, search_response, sort_response
-from mta.wire.imap.search import And, Key, ModSeq, Not, Or, Search
+from mta.wire.imap.search import Search
+from mta.wire.imap.search_keys import And, Key, ModSeq, Not, Or
 from mta.wire.imap.sequence import partial_of
 
 _ALL = frozenset({"ALL"})

@@ -6,7 +6,7 @@ from typing import cast
 from mta.imapd.columns import Columns
 from mta.imapd.selected import Positions, Selected
 from mta.model.message import Flags
-from mta.wire.imap.search import (
+from mta.wire.imap.search_keys import (
     All,
     And,
     Fuzzy,

@@ -16,7 +16,7 @@ from mta.imapd.selected import Positions
 from mta.model.errors import MailError
 from mta.model.search import FIELDS, Found
 from mta.obs.log import Log
-from mta.wire.imap.search import And, Header, Key, Not, Or
+from mta.wire.imap.search_keys import And, Header, Key, Not, Or
 from mta.wire.mime.searchable import fold
 from mta_hooks.backends.search import Search
 

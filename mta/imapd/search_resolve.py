@@ -11,7 +11,7 @@ from mta.imapd.columns import Columns
 from mta.imapd.object_ids import blob_of, thread_id
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
-from mta.wire.imap.search import All, And, EmailId, Filter, Fuzzy, InSet, Key, Not, Or, Saved, SavedKnown, ThreadId
+from mta.wire.imap.search_keys import All, And, EmailId, Filter, Fuzzy, InSet, Key, Not, Or, Saved, SavedKnown, ThreadId
 from mta.wire.imap.sequence import SequenceSet
 
 _DAY = 86400

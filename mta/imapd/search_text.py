@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mta.imapd.search_columns import ColumnSearch, reads_messages
 from mta.wire.imap.dates import MONTHS
-from mta.wire.imap.search import And, Header, Key, Not, Or, Sent, Text
+from mta.wire.imap.search_keys import And, Header, Key, Not, Or, Sent, Text
 from mta.wire.mime import header_end, parse, unfold
 from mta.wire.mime.searchable import field_pattern, field_values, fold, header_lines, readable_parts
 

@@ -21,7 +21,7 @@ from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.model.errors import MailError
 from mta.model.ids import BlobId
-from mta.wire.imap.search import All
+from mta.wire.imap.search_keys import All
 from mta.wire.imap.sort import Sort, Thread
 from mta.wire.imap.sort_keys import SortKeys, decode_keys, sort_keys
 from mta.wire.imap.thread import encode_threads, ordered_subject, references

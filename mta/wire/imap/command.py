@@ -19,7 +19,6 @@ from mta.wire.imap.mailbox import decode_name
 from mta.wire.imap.metadata import read_get_metadata, read_set_metadata
 from mta.wire.imap.multisearch import read_multisearch
 from mta.wire.imap.notify import read_notify
-from mta.wire.imap.notify import read_notify
 from mta.wire.imap.other import ImapCommand, read_arguments
 from mta.wire.imap.replace import read_replace
 from mta.wire.imap.scanner import Malformed, Scanner
@@ -303,7 +302,6 @@ _READERS: dict[str, _Reader] = {
     "GETMETADATA": read_get_metadata,
     "SETMETADATA": read_set_metadata,
     "LANGUAGE": _languages,
-    "NOTIFY": read_notify,
     "NOTIFY": read_notify,
     "GETQUOTA": lambda scan, _, _utf8: scan.astring().decode("utf-8", "replace"),
     "GETQUOTAROOT": _mailbox,

@@ -3,8 +3,9 @@
 
 from dataclasses import dataclass
 
+from mta.wire.imap.fuzzy import has_fuzzy
 from mta.wire.imap.scanner import Malformed, Scanner
-from mta.wire.imap.search import Search, has_fuzzy, read_charset, read_keys, read_options
+from mta.wire.imap.search import Search, read_charset, read_keys, read_options
 from mta.wire.imap.thread import ALGORITHMS
 
 CRITERIA = frozenset({"ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO", "RELEVANCY"})

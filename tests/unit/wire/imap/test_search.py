@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.wire.imap.scanner import Malformed, Scanner
-from mta.wire.imap.search import (
+from mta.wire.imap.search import Search, UnknownCharset, read_search
+from mta.wire.imap.search_keys import (
     All,
     And,
     HasFlag,
@@ -19,13 +20,10 @@ from mta.wire.imap.search import (
     Not,
     Or,
     Recent,
-    Search,
     Sent,
     Size,
     Text,
-    UnknownCharset,
     Within,
-    read_search,
 )
 from mta.wire.imap.sequence import SAVED, SequenceSet
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mta.wire.imap.command import parse
 from mta.wire.imap.decoder import Request
+from mta.wire.imap.fuzzy import exactly, loosely
 from mta.wire.imap.scanner import Malformed
-from mta.wire.imap.search import All, And, Fuzzy, HasFlag, Header, Not, Or, Search, Text, UnknownCharset, exactly, loosely
+from mta.wire.imap.search import Search, UnknownCharset
+from mta.wire.imap.search_keys import All, And, Fuzzy, HasFlag, Header, Not, Or, Text
 from mta.wire.imap.sequence import encode_numbers, partial_of
 from mta.wire.imap.sort import Sort, Thread
 from mta.wire.imap.sort_keys import SortKeys, base_subject, decode_keys, sent_seconds, sort_keys
