@@ -93,6 +93,13 @@ class Lanes:
         """Sites that can take no more at present."""
         return [*self._remote.full, *self._here.full]
 
+    def shed(self) -> None:
+        """Make room at slow sites that one sender fills."""
+        for sites in (self._remote, self._here):
+            if sites.full:
+                for batch, wait in sites.shed():
+                    self._settler.add(self._concluder.postpone(batch.recipients, wait))
+
     def prune(self) -> None:
         """Forget sites that were left alone for long enough; now and then."""
         if (now := self._clock.monotonic()) >= self._prune_at:

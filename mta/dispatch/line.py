@@ -55,6 +55,15 @@ class Line:
             own.append(batch)
         self.rows += len(batch.recipients)
 
+    def drop(self, share: int) -> Batch | None:
+        """The last batch of who has most, when that is more than ``share`` batches."""
+        own = max((batches for senders in self._levels.values() for batches in senders.values()), key=len, default=deque[Batch]())
+        if len(own) <= max(share, 1):
+            return None
+        batch = own.pop()  # more than one: its place in the line stays
+        self.rows -= len(batch.recipients)
+        return batch
+
     def take(self) -> Batch | None:
         if not self._levels:
             return None

@@ -181,6 +181,7 @@ class Runner:
         room = min(IN_HAND - len(self._hand), AT_ONCE)
         if room <= 0:
             return False
+        self._lanes.shed()
         self._excluded = self._lanes.full()
         exclude = {name for site in self._excluded for name in site.names}
         rows = await self._queue.lease(self._owner, room, LEASE, now=self._clock.due(), exclude=exclude)

@@ -183,12 +183,21 @@ class Sites:
 
     def _crowded(self, site: Site, batch: Batch, now: float) -> float:
         """A sender with much for a slow site leaves room in our hands for others; 0.0: it is neither."""
-        if site.rows < CROWD or (passed := now - site.since) < SLOW:
-            return 0.0
-        each = passed / max(1, site.served)  # seconds that the site takes for one batch
-        if site.rows * each < SLOW or site.line.rows_of(batch) < CROWD // 2:
+        each = _slowness(site, now)
+        if not each or site.line.rows_of(batch) < CROWD // 2:
             return 0.0
         return SLOW / 2 + site.slots.next(batch.sender, now, each / 2)  # early: a site must not run dry
+
+    def shed(self) -> list[tuple[Batch, float]]:
+        """What a slow site that is full gives back of who has most there, so that others get in; with the seconds until its turn."""
+        now, out = self._monotonic(), list[tuple[Batch, float]]()
+        for site in list(self.full):
+            each = _slowness(site, now)
+            while each and site.rows > CROWD and (batch := site.line.drop(CROWD // 2)) is not None:
+                out.append((batch, SLOW / 2 + site.slots.next(batch.sender, now, each / 2)))
+            if site.rows < FULL:
+                self.full.discard(site)
+        return out
 
     def push(self, site: Site, batch: Batch) -> None:
         if not site.line:
@@ -344,6 +353,14 @@ class Sites:
     def down_for(self, site: Site) -> float:
         """Seconds that the site is left alone; 0: try."""
         return max(0.0, site.down_until - self._monotonic()) if site.down_until else 0.0
+
+
+def _slowness(site: Site, now: float) -> float:
+    """Seconds that a site takes for one batch, when it has enough to do for a while; 0.0: it has not."""
+    if site.rows < CROWD or (passed := now - site.since) < SLOW:
+        return 0.0
+    each = passed / max(1, site.served)
+    return each if site.rows * each >= SLOW else 0.0
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

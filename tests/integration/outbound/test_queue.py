@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mta.dispatch import runner, sites
 from mta.model.address import Address
 from mta.model.delivery import RESOLVE
 from mta.model.message import QueuedRecipient
@@ -644,3 +645,54 @@ def test_double_bounces_loop_nowhere(relay):
 
     run(relay, body, queue={"double_bounce": "postmaster@dest.test"})
     run(relay, body)
+
+
+def test_a_flood_leaves_others_their_turn(relay, monkeypatch):
+    """400 messages of one sender for a destination that takes fifty a second, then one of another sender."""
+    for module in (sites, runner):
+        monkeypatch.setattr(module, "FULL", 100)
+    monkeypatch.setattr(sites, "CROWD", 50)
+    monkeypatch.setattr(sites, "SLOW", 0.2)
+
+    async def body(r, sink, bob):
+        sink.answer("DOT", "", delay=0.02)
+        for n in range(400):
+            await r.queue(f"x{n}@dest.test")
+        await asyncio.sleep(1.0)
+        await r.queue("urgent@dest.test", sender="carol@here.test")
+        async with asyncio.timeout(30):
+            while not any("urgent" in message.rcpts[0] for message in list(sink.messages)):
+                await asyncio.sleep(0.02)
+            before = sink.count
+            assert before < 200
+            while sink.count < 401:
+                await asyncio.sleep(0.05)
+        assert sorted(row.recipient for row in await r.settled()) == []
+        assert len({message.rcpts[0] for message in sink.messages}) == 401
+
+    run(relay, body, queue={"concurrency_per_destination": 1})
+
+
+ZONE = """
+a.test MX 10 mx1.big.test.
+b.test MX 10 mx2.big.test.
+mx1.big.test A 127.0.0.1
+mx2.big.test A 127.0.0.1
+"""
+
+
+def test_domains_on_one_mail_server_share_its_rule(relay):
+    async def main():
+        async with relay(ZONE, queue={"sites": {"*.big.test": {"concurrency": 1}}}) as r, Sink(port=r.port) as hop:
+            hop.answer("DOT", "", delay=0.01)
+            for domain in ("a.test", "b.test"):
+                await r.queue(f"first@{domain}")
+            assert await r.settled() == []
+            hop.most_open = hop.open
+            for n in range(25):
+                await r.queue(f"x{n}@a.test")
+                await r.queue(f"x{n}@b.test")
+            assert await r.settled() == []
+            assert (hop.count, hop.most_open) == (52, 1)
+
+    asyncio.run(main())
