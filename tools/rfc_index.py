@@ -118,6 +118,7 @@ TITLES = {
     6152: "SMTP Service Extension for 8-bit MIME Transport",
     6154: "IMAP LIST Extension for Special-Use Mailboxes",
     6203: "IMAP4 Extension for Fuzzy Search",
+    6186: "Use of SRV Records for Locating Email Submission/Access Services",
     6376: "DomainKeys Identified Mail (DKIM) Signatures",
     6409: "Message Submission for Mail",
     6522: "The Multipart/Report Media Type",

@@ -80,7 +80,7 @@ class Dns(Protocol):
     async def ptr(self, address: str) -> list[str]: ...
 
     async def validated(self, name: str, kind: str) -> Validated:
-        """The same with its security; kind is "A", "AAAA", "MX", "TXT", "CNAME" or "TLSA". Data that is bogus raises DnsError too."""
+        """The same with its security; kind is "A", "AAAA", "MX", "TXT", "CNAME", "SRV" or "TLSA". Data that is bogus raises DnsError too."""
         ...
 
 

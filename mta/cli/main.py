@@ -28,6 +28,7 @@ COMMANDS = {
     "lookup": ("mta.cli.lookup", "lookup"),
     "mailbox": ("mta.cli.mailbox", "mailbox"),
     "import": ("mta.cli.importing", "import_"),
+    "dns": ("mta.cli.dns", "dns"),
     "backup": ("mta.cli.backup", "backup"),
     "restore": ("mta.cli.backup", "restore"),
 }
@@ -48,6 +49,7 @@ HELP = {
     "lookup": "Ask a table, or look for mistakes in it.",
     "mailbox": "Mailboxes, and whether they are sound.",
     "import": "Mail of other programs and servers.",
+    "dns": "Records that a domain should have in DNS.",
     "backup": "Copy everything, while the server runs.",
     "restore": "Put a backup in place.",
 }

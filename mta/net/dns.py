@@ -172,6 +172,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "TXT": lambda r: b"".join(r.strings),
     "PTR": lambda r: _host(r.target),
     "CNAME": lambda r: _host(r.target),
+    "SRV": lambda r: (int(r.priority), int(r.weight), int(r.port), _host(r.target)),
     "TLSA": lambda r: Tlsa(int(r.usage), int(r.selector), int(r.mtype), bytes(r.cert)),
 }
 
