@@ -1,6 +1,7 @@
 """Real Postfix reads the same files: ``postmap -q`` answers as our tables do, on generated keys."""
 
 import asyncio
+import os
 import random
 import re
 import shutil
@@ -109,6 +110,7 @@ def test_texts_at_random_are_read_alike(tmp_path: Path) -> None:
     for _ in range(20):
         text = "".join(rng.choices(PIECES, k=rng.randint(20, 120))) + "\n"
         path.write_bytes(text.encode())
+        os.utime(path, (1, 1))  # Postfix waits for a file that was written just now
         done = subprocess.run([POSTMAP, "-s", f"texthash:{path}"], capture_output=True, check=False)
         theirs = sorted(line for line in done.stdout.decode("utf-8", "surrogateescape").split("\n") if line)
         assert sorted(f"{key}\t{value}" for key, value in read_pairs(text).values.items()) == theirs, text
@@ -149,6 +151,7 @@ def test_postalias_and_we_agree(tmp_path: Path) -> None:
 def test_postmap_and_we_agree(scheme: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "map"
     path.write_text(text)
+    os.utime(path, (1, 1))
     asked = [key for key in dict.fromkeys(keys()[scheme]) if key.strip()]
     done = subprocess.run(
         [POSTMAP, "-q", "-", f"{scheme}:{path}"], input="\n".join(asked) + "\n", capture_output=True, text=True, check=False
