@@ -72,7 +72,7 @@ def capabilities(link: SmtpProtocol) -> list[str]:
     if peer.tls:
         lines.append("REQUIRETLS")
     if server.future_release and peer.user:
-        until = datetime.fromtimestamp(server.clock.now() + server.future_release, UTC)
+        until = datetime.fromtimestamp(server.latest_release, UTC)
         lines.append(f"FUTURERELEASE {int(server.future_release)} {until:%Y-%m-%dT%H:%M:%SZ}")
     if link.speaks_for_others:
         lines += (XCLIENT, XFORWARD)

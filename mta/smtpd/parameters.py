@@ -83,23 +83,23 @@ def _requiretls(link: SmtpProtocol, transaction: MailTransaction, value: str | N
     return None
 
 
-def _hold(link: SmtpProtocol, transaction: MailTransaction, at: float) -> Reply | None:
+def _hold(link: SmtpProtocol, transaction: MailTransaction, at: float, latest: float) -> Reply | None:
     """RFC 4865 §4: for submission, one of the two parameters, not longer than was offered."""
-    server = link.server
-    if not server.future_release or not link.peer.user:
+    if not link.server.future_release or not link.peer.user:
         return replies.NO_PARAMETER
-    if transaction.release_at or at > server.clock.now() + server.future_release:
+    if transaction.release_at or at > latest:
         return replies.NOT_SO_LONG
     transaction.release_at = at
     return None
 
 
 def _hold_for(link: SmtpProtocol, transaction: MailTransaction, value: str | None) -> Reply | None:
-    return _hold(link, transaction, link.server.clock.now() + read_hold_for(value))
+    now = link.server.clock.now()
+    return _hold(link, transaction, now + read_hold_for(value), now + link.server.future_release)
 
 
 def _hold_until(link: SmtpProtocol, transaction: MailTransaction, value: str | None) -> Reply | None:
-    return _hold(link, transaction, read_hold_until(value))
+    return _hold(link, transaction, read_hold_until(value), link.server.latest_release)
 
 
 def _by(link: SmtpProtocol, transaction: MailTransaction, value: str | None) -> Reply | None:

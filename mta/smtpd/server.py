@@ -144,6 +144,11 @@ class SmtpServer:
             return "submission"
         return "lmtp" if link.spec.protocol == "lmtp" else "smtp"
 
+    @property
+    def latest_release(self) -> float:
+        """Until when a message may be held, wall clock: a full hour, so that what EHLO says does not change by the second."""
+        return -(-(self.clock.now() + self.future_release) // 3600.0) * 3600.0
+
     # ---- connections
 
     def opened(self, link: SmtpProtocol, transport: asyncio.Transport) -> None:
