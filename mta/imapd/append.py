@@ -73,7 +73,7 @@ def _messages(session: Session, command: Append, rights: str) -> list[NewMessage
 def new_message(session: Session, message: Appendix, rights: str) -> NewMessage:
     """With the flags that may be set where these are the rights (RFC 4314 §4)."""
     if message.content.size == 0:
-        raise no(b"empty message")
+        raise no(b"empty message", b"CANNOT")
     date = int(session.server.clock.now()) if message.date is None else max(-_LATEST, min(message.date, _LATEST))
     flags, keywords = message.flags.flags & mask(rights), message.flags.keywords if "w" in rights else _NONE
     return NewMessage(message.content, Flags(flags), keywords, date)

@@ -4,6 +4,7 @@
 from mta.imapd.answer import bad, ok
 from mta.imapd.permitted import drop_forbidden
 from mta.imapd.place import locate
+from mta.imapd.progress import Progress
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.store import SLICE
@@ -62,7 +63,9 @@ async def _move(session: Session, selected: Selected, uids: list[Uid], target: M
     store = session.server.store
     moved = await store.move(selected.mailbox, uids[:SLICE], target.id)
     steps = 1 if moved.source else 0
+    progress = Progress(session, len(uids))
     for start in range(SLICE, len(uids), SLICE):
+        progress.at(start)
         await session.out.drain()
         try:
             more = await store.move(selected.mailbox, uids[start : start + SLICE], target.id)

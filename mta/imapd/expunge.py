@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import ok
+from mta.imapd.progress import Progress
 from mta.imapd.selected import Selected
 from mta.imapd.session import Session
 from mta.imapd.store import SLICE
@@ -46,8 +47,10 @@ async def remove_marked(session: Session, selected: Selected, uids: list[Uid] | 
     gone: list[Uid] = []
     since = modseq = view.highest
     steps = 0
+    progress = Progress(session, len(slices))
     try:
-        for part in slices:
+        for number, part in enumerate(slices):
+            progress.at(number)
             went, last = await store.expunge(selected.mailbox, part)
             if went:
                 gone += went

@@ -15,7 +15,7 @@ async def login(session: Session, command: Login) -> bytes:
     if not session.secure:
         raise no(b"use STARTTLS first", b"PRIVACYREQUIRED")
     if not session.server.sasl.passwords:
-        raise no(b"not possible here, use AUTHENTICATE")
+        raise no(b"not possible here, use AUTHENTICATE", b"CANNOT")
     try:
         claim = Credentials(command.username.decode("utf-8"), command.password.decode("utf-8"))
     except UnicodeDecodeError:
@@ -28,7 +28,7 @@ async def authenticate(session: Session, command: Authenticate) -> bytes:
     try:
         exchange = session.server.sasl.exchange(command.mechanism, session.door)
     except NoMechanism as exc:
-        raise (no(b"use STARTTLS first", b"PRIVACYREQUIRED") if exc.needs_tls else no(b"mechanism not known")) from None
+        raise (no(b"use STARTTLS first", b"PRIVACYREQUIRED") if exc.needs_tls else no(b"mechanism not known", b"CANNOT")) from None
     try:
         step = await exchange.begin(None if command.initial is None else command.initial.decode("ascii"))
         while isinstance(step, Challenge):

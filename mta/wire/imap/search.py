@@ -7,20 +7,44 @@ A query is a tree of frozen keys. Strings are decoded to text here, in the chars
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from mta.model.message import Flags
 from mta.wire.imap.dates import read_date
 from mta.wire.imap.flags import LONGEST_KEYWORD
+from mta.wire.imap.fuzzy import has_fuzzy
 from mta.wire.imap.scanner import Malformed, Scanner
-from mta.wire.imap.sequence import SequenceSet, read_partial, read_set
+from mta.wire.imap.search_keys import (
+    All,
+    And,
+    EmailId,
+    Filter,
+    Fuzzy,
+    HasFlag,
+    HasKeyword,
+    Header,
+    InSet,
+    Internal,
+    Key,
+    ModSeq,
+    Not,
+    Or,
+    Recent,
+    Saved,
+    SavedKnown,
+    Sent,
+    Size,
+    Text,
+    ThreadId,
+    Within,
+)
+from mta.wire.imap.sequence import read_partial, read_set
 from mta.wire.mime.charsets import codec
 
 MOST_KEYS = 1000
 MOST_TEXTS = 50
 """Keys that look into the messages themselves."""
-_MOST_WORDS = 10
 _FILTER = re.compile(rb'[^\x00-\x1f\x7f-\xff(){ %*"\\\]/]{1,128}')
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_\-]{1,255}")
 CHARSETS = {"US-ASCII": "ascii", "UTF-8": "utf-8", "ISO-8859-1": "latin-1", "ISO-8859-15": "iso8859-15", "WINDOWS-1252": "cp1252"}
@@ -33,148 +57,6 @@ class UnknownCharset(ValueError):
     """Answered NO [BADCHARSET] with the list of those we know (RFC 9051 §7.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every message."""
-
-
-@dataclass(frozen=True, slots=True)
-class HasFlag:
-    """System flag ``flag`` is set, or not."""
-
-    flag: int
-    wanted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HasKeyword:
-    keyword: str
-    wanted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    wanted: bool
-    unseen: bool = False
-    """NEW: recent and not seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class InSet:
-    sequence: SequenceSet
-    uid: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Internal:
-    """Internal date. ``day`` since 1970-01-01; before: < day, on: = day, since: >= day."""
-
-    relation: Literal["before", "on", "since"]
-    day: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The same of the Date header field, whatever its zone (RFC 9051 §6.4.4)."""
-
-    relation: Literal["before", "on", "since"]
-    day: int
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """OLDER (False) and YOUNGER (True) than so many seconds."""
-
-    seconds: int
-    younger: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    octets: int
-    larger: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ModSeq:
-    least: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Field ``name`` (lower case) is there and its value holds ``text``; "" asks only whether it is there."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The message holds ``text``: in the body, with ``header`` in the header too."""
-
-    text: str
-    header: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EmailId:
-    """RFC 8474 §6."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadId:
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """When it came into this mailbox (RFC 8514 §4.3); as ``Internal``."""
-
-    relation: Literal["before", "on", "since"]
-    day: int
-
-
-@dataclass(frozen=True, slots=True)
-class SavedKnown:
-    """SAVEDATESUPPORTED."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """The criteria that are kept under this name (RFC 5466 §3.1). Not for evaluation: see ``mta.imapd.filters``."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fuzzy:
-    """``key`` need not be met to the letter. Not for evaluation: see ``loosely`` and ``exactly``."""
-
-    key: "Key"
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    key: "Key"
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    left: "Key"
-    right: "Key"
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    keys: tuple["Key", ...]
-
-
-Key = (
-    All | HasFlag | HasKeyword | Recent | InSet | Internal | Sent | Within | Size | ModSeq | Header | Text | EmailId | ThreadId
-    | Saved | SavedKnown | Filter | Fuzzy | Not | Or | And
-)  # fmt: skip
 OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "RELEVANCY", "CONTEXT", "UPDATE"})
 
 
@@ -270,41 +152,6 @@ def read_keys(scan: Scanner, charset: str, options: frozenset[str] | None) -> Ke
     key = _Reader(charset).keys(scan)
     if options is not None and "RELEVANCY" in options and not has_fuzzy(key):
         raise Malformed("RELEVANCY needs FUZZY")  # RFC 6203 §4
-    return key
-
-
-def has_fuzzy(key: Key) -> bool:
-    if isinstance(key, And):
-        return any(map(has_fuzzy, key.keys))
-    if isinstance(key, Or):
-        return has_fuzzy(key.left) or has_fuzzy(key.right)
-    return isinstance(key, Fuzzy) or (isinstance(key, Not) and has_fuzzy(key.key))
-
-
-def exactly(key: Key) -> Key:
-    """Without FUZZY."""
-    return _without_fuzzy(key, loose=False, inside=False)
-
-
-def loosely(key: Key) -> Key:
-    """FUZZY as it is meant here: a text of several words matches where each of them is, in any order (RFC 6203 §3 leaves it open)."""
-    return _without_fuzzy(key, loose=True, inside=False)
-
-
-def _without_fuzzy(key: Key, *, loose: bool, inside: bool) -> Key:
-    if isinstance(key, Fuzzy):
-        return _without_fuzzy(key.key, loose=loose, inside=True)
-    if isinstance(key, And):
-        return And(tuple(_without_fuzzy(each, loose=loose, inside=inside) for each in key.keys))
-    if isinstance(key, Or):
-        left, right = (_without_fuzzy(each, loose=loose, inside=inside) for each in (key.left, key.right))
-        return Or(left, right)
-    if isinstance(key, Not):
-        return Not(_without_fuzzy(key.key, loose=loose, inside=inside))
-    if loose and inside and isinstance(key, Header | Text):
-        words = key.text.split()[:_MOST_WORDS]
-        if len(words) > 1:
-            return And(tuple(replace(key, text=word) for word in words))
     return key
 
 

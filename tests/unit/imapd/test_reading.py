@@ -104,3 +104,22 @@ def test_another_set_of_plugins_forgets_what_was_kept() -> None:
     assert b"RFC822.SIZE %d" % len(SHOWN) in before
     assert b"RFC822.SIZE 8 BODY[] {8}\r\nA: b\r\n\r\n)" in after
     assert b"RFC822.SIZE %d BODY[] {%d}\r\n%b)" % (len(SECRET), len(SECRET), SECRET) in off
+
+
+def test_previews_and_urls_are_of_what_is_shown() -> None:
+    _, _, said = read(
+        opened,
+        b"FETCH 1:2 (EMAILID PREVIEW)",
+        b"FETCH 1 (PREVIEW (LAZY))",
+        b"ESEARCH IN (personal) RETURN (COUNT) BODY opened",
+        b"APPEND Sent CATENATE (URL /INBOX/;UID=1/;SECTION=TEXT)",
+        b"FETCH 1 (PREVIEW)",
+    )
+    assert b'PREVIEW "a long secret, opened")' in said[0]
+    assert b'PREVIEW "frperg")' in said[0]
+    assert said[1].startswith(b"* 1 FETCH (PREVIEW NIL)\r\n")  # what a plugin shows is not kept
+    assert said[2].startswith(b'* ESEARCH (TAG "a" MAILBOX INBOX ')
+    assert b"COUNT 1\r\n" in said[2]
+    assert b"a OK [APPENDUID " in said[3]
+    _, _, unread = read(None, b"FETCH 1 (PREVIEW)")
+    assert b'PREVIEW "frperg")' in unread[0]
