@@ -73,6 +73,7 @@ def test_undelete_wakes_who_is_there(tmp_path):
             assert told(one, "mailbox", "undelete", ALICE, "INBOX")[0]["messages"] == 2
             assert client.readline() == b"* 9 EXISTS\r\n"
             client.send(b"DONE\r\n")
-            client.readline()
+            while not client.readline().startswith(b"x OK"):
+                pass
         assert "nothing to restore" in one.cli("mailbox", "undelete", ALICE, check=False).stderr.decode()
         assert "had, no folder Nowhere" in run(one, "mailbox", "undelete", ALICE, "Nowhere", status=67)
