@@ -19,6 +19,8 @@ from mta.model.errors import ConfigError, TemporaryFailure
 from mta_hooks.services import Log
 
 FRESH = 1.0
+SETTLED = 1.0
+"""Seconds for which a file has to be left alone before another version of it counts: it may still be being written."""
 MAX_SIZE = 64 * 2**20
 """Octets: about a million lines."""
 _MOST_TOLD = 20
@@ -123,7 +125,7 @@ def _read(path: str, known: _Signature | None, reader: Callable[[str], Content])
     with open(path, "rb") as stream:
         status = os.fstat(stream.fileno())
         signature = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        if signature == known:
+        if signature == known or (known is not None and 0 <= time.time() - status.st_mtime < SETTLED):
             return None
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a regular file")

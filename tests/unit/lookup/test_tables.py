@@ -101,6 +101,7 @@ def test_keys() -> None:
 
 def test_a_file_that_changes_is_read_again_and_a_broken_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mta.lookup.file.FRESH", -1.0)
+    monkeypatch.setattr("mta.lookup.file.SETTLED", 100.0)
     path = tmp_path / "map"
     log = RecordingLog()
     table = lookups(log).table(f"hash:{path}")
@@ -112,7 +113,10 @@ def test_a_file_that_changes_is_read_again_and_a_broken_one_goes_on(tmp_path: Pa
             await table.get("a")
         path.write_text("a one\nwrong\n")
         assert await table.get("A") == "one"
+        path.write_text("a chan")
+        assert await table.get("a") == "one", "it is still being written"
         path.write_text("a changed\n")
+        os.utime(path, (1, 1))
         assert await table.get("a") == "changed"
         os.remove(path)
         assert await table.get("a") == "changed"
