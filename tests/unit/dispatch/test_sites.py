@@ -343,3 +343,20 @@ def test_the_nearest_rule_is_taken():
     assert [answers.find(reply) for reply in ("450 4.7.1 x", "451 4.4.1 x", "451 x", "452 4.2.2 x", "250 ok")] == [
         rule, other, other, rest, None,
     ]  # fmt: skip
+
+
+def test_a_full_slow_site_gives_back_the_last_of_who_has_most():
+    pool = Pool()
+    site = pool.push(A, 500)
+    pool.sites.push(site, Batch(message("other@x.test"), [None]))
+    assert (pool.sites.shed(), pool.sites.full) == ([], {site}), "nothing is known of it yet"
+    for _ in range(10):
+        pool.sites.take(site)
+    pool.sites.push(site, Batch(message("other@x.test"), [None]))
+    pool.sites.full.add(site)
+    pool.now += 10  # one a second
+    shed = pool.sites.shed()
+    assert site.rows == module.CROWD
+    assert not pool.sites.full
+    assert {str(batch.message.sender) for batch, _ in shed} == {"s@x.test"}
+    assert 2.5 < shed[0][1] < shed[-1][1] < 300
