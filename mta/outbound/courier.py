@@ -5,10 +5,12 @@ host; a lost one behind the dot is a deferral, as the message may have arrived.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import asyncio
 import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -23,12 +25,14 @@ from mta.outbound.envelope import most_messages, most_recipients
 from mta.outbound.hosts import Destination, Find, Host, NoHost, hosts, source_for
 from mta.outbound.link import Link, LinkLost
 from mta.outbound.login import log_in
-from mta.outbound.secure import TlsFailed, configured, demand_dane, start_tls, weaker
+from mta.outbound.secure import First, TlsFailed, choose_policy, demand_promise, start_tls, weaker
 from mta.outbound.session import GREETING, Read, Refusal, Session, Transaction, Unfit
 from mta.outbound.view import envelope_of
+from mta.wire.mime.headers import headers
 from mta_hooks.backends.queue import Queue
-from mta_hooks.services import Dns, DnsError
+from mta_hooks.services import Dns
 
+HEADER = 65536  # octets looked at for a header field
 MAX_MESSAGES = 100  # on one connection: gives the other hosts of a destination their share
 
 
@@ -36,16 +40,14 @@ class HopDown(Exception):
     """No host of the destination could be reached or would work with us: holds for all mail to it. The text is a reply with code.
 
     permanent  the destination takes no mail at all (null MX, no such domain, loop): its recipients fail
+    published  only what its domain published about TLS stands in the way
     """
 
-    def __init__(self, text: str, remote: str = "", *, permanent: bool = False) -> None:
+    def __init__(self, text: str, remote: str = "", *, permanent: bool = False, published: bool = False) -> None:
         super().__init__(text)
         self.remote = remote
         self.permanent = permanent
-
-
-class First(Protocol):
-    async def first(self, **arguments: Any) -> Any: ...
+        self.published = published
 
 
 class Notified(Protocol):
@@ -144,6 +146,8 @@ class Courier:
                 failure = await self._run(session, transaction)
             except HopDown as exc:
                 if not failure and not results:
+                    if exc.published and await self._waives_tls(message):
+                        return await self._deliver_relaxed(message, recipients, read)
                     raise
                 text = f"451 4.4.2 {failure}" if failure else str(exc)
                 return results + [Result(one, int(text[:3]), text, self._remote) for one in remaining]
@@ -154,6 +158,22 @@ class Courier:
             if failure and kept:
                 ways, failure = self._ways(message, recipients), ""  # a kept connection that went stale says nothing about its host
         return results
+
+    async def _waives_tls(self, message: QueuedMessage) -> bool:
+        """RFC 8689 §3, §4.2.2: "TLS-Required: No", as in reports on broken TLS. Raises TemporaryFailure."""
+        if self._destination.requiretls or self._destination.relaxed:
+            return False
+        found = headers(await self._read(message, 0, HEADER))
+        return any(name.lower() == "tls-required" and value.lower() == "no" for name, value in found)
+
+    async def _deliver_relaxed(self, message: QueuedMessage, recipients: Sequence[Leased], read: Read | None) -> list[Result]:
+        """Over a connection of its own, which carries no other mail."""
+        self._out.log.info("outbound.tls_waived", id=message.id, destination=str(self._destination))
+        courier = Courier(self._out, replace(self._destination, relaxed=True))
+        try:
+            return await courier.deliver(message, recipients, read)
+        finally:
+            courier.close()
 
     def close(self) -> None:
         if self._session is not None:
@@ -239,7 +259,8 @@ class Courier:
             self._dialing = False
         if unfit:
             raise HopDown(unfit, self._tried, permanent=True) from last
-        raise HopDown(f"451 4.4.1 {problem}", self._tried or self._remote) from last
+        published = isinstance(last, TlsFailed) and last.published
+        raise HopDown(f"451 4.4.1 {problem}", self._tried or self._remote, published=published) from last
 
     def _unreachable(self, remote: str, reason: str) -> None:
         self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=reason)
@@ -253,11 +274,11 @@ class Courier:
         self._tried = str(host)
         told = False
         try:
-            policy = await self._policy(host)
+            policy = await choose_policy(self._out.hooks.tls_policy, self._out.tls_policies, self._destination, host)
             if policy.problem:
                 self._tell(host, policy, policy.failure, policy.problem)
                 if (then := weaker(policy)) is None:
-                    raise TlsFailed(policy.failure, policy.problem)
+                    raise TlsFailed(policy.failure, policy.problem, published=bool(policy.source))
                 policy, told = then, True
         except BaseException:
             group.clear()  # it is the same for each address of a host
@@ -271,6 +292,7 @@ class Courier:
                     self._tell(host, policy, exc.failure, str(exc))
                 told = True
                 if (then := weaker(policy)) is None:
+                    exc.published = bool(policy.source)
                     raise
                 policy = then
                 self._out.log.info("outbound.tls_failed", remote=str(host), reason=str(exc))
@@ -288,7 +310,11 @@ class Courier:
 
         async def dial(host: Host) -> tuple[Host, Link]:
             group.remove(host)
-            return host, await self._dial(host)
+            try:
+                return host, await self._dial(host)
+            except asyncio.CancelledError:
+                group.append(host)  # another was quicker; should that one not work with us, it is still there
+                raise
 
         dials: list[Callable[[], Awaitable[tuple[Host, Link]]]] = [partial(dial, host) for host in trying]
         outcome = await race(dials, self._out.tasks, _lose)
@@ -321,30 +347,6 @@ class Courier:
             result = TlsResult(domain, host.name, host.address, local, policy, failure, reason)
             self._out.tasks.spawn(plan.notify(result=result), "tls-result")
 
-    async def _policy(self, host: Host) -> TlsPolicy:
-        """Raises Refusal when it is not known."""
-        policy = await self._chosen_policy(host)
-        if not self._destination.requiretls or host.path or policy.level in ("encrypt", "dane"):
-            return policy
-        return TlsPolicy("encrypt", problem=policy.problem, failure=policy.failure, source=policy.source)
-
-    async def _chosen_policy(self, host: Host) -> TlsPolicy:
-        route = self._destination.route
-        given = configured(self._out.tls_policies, self._destination)
-        wanted = TlsPolicy("encrypt" if route.tls == "implicit" else route.tls)
-        if wanted.level == "encrypt" or not self._destination.uses_mx:
-            return given if given is not None and route.tls == "may" else wanted
-        if given is not None and given.level != "dane":
-            return given
-        answer: str | TlsPolicy | None = None
-        if (plan := self._out.hooks.tls_policy) is not None:
-            try:
-                answer = await plan.first(domain=self._destination.domain, mx=host.name)
-            except TemporaryFailure as exc:
-                raise Refusal(f"the TLS policy for {host.name} is not known for now") from exc
-        policy = TlsPolicy(answer) if isinstance(answer, str) else answer  # type: ignore[arg-type]
-        return demand_dane(policy) if given is not None else policy or wanted
-
     async def _dialogue(self, host: Host, link: Link, policy: TlsPolicy) -> Session:
         out, route = self._out, self._destination.route
         session = Session(link, out.hostname, lmtp=route.transport == "lmtp")
@@ -357,7 +359,7 @@ class Courier:
             if not session.secure and policy.level != "none":
                 await start_tls(session, out.dialer, host, policy)
             if self._destination.requiretls and route.transport == "smtp":
-                await self._demand_promise(session, host, policy)
+                await demand_promise(out.dns, self._destination, session, host, policy)
             if route.credentials is not None:
                 if not session.secure and not _is_loopback(host):
                     raise Refusal("the next hop offers no TLS, and a password is not sent without")
@@ -366,22 +368,6 @@ class Courier:
             session.close()
             raise
         return session
-
-    async def _demand_promise(self, session: Session, host: Host, policy: TlsPolicy) -> None:
-        """RFC 8689 §4.2.1: the host is truly the domain's, proved to be itself, and promises the same. Raises Unfit, Refusal."""
-        if self._destination.uses_mx and not policy.source:
-            try:
-                secure = (await self._out.dns.validated(self._destination.domain, "MX")).secure
-            except DnsError as exc:
-                raise Refusal(f"DNS does not say whether the MX of {self._destination} are signed") from exc
-            if not secure:
-                raise Unfit(
-                    f"550 5.7.30 REQUIRETLS: neither DNSSEC nor MTA-STS vouches for the mail servers of {self._destination}"
-                )
-        if not (session.verified or host.path):
-            raise Refusal("REQUIRETLS needs a verified connection")
-        if "REQUIRETLS" not in session.features:
-            raise Unfit(f"550 5.7.30 REQUIRETLS: {host.name} does not support it")
 
 
 def _lose(late: tuple[Host, Link]) -> None:

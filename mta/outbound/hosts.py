@@ -29,11 +29,13 @@ class Destination:
     """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant.
 
     requiretls  for messages that go over verified TLS only (RFC 8689): they have connections of their own
+    relaxed     for one whose sender says that it need not be ("TLS-Required: No")
     """
 
     route: Route
     domain: str = ""
     requiretls: bool = False
+    relaxed: bool = False
 
     @classmethod
     def of(cls, route: Route, domain: str, *, requiretls: bool = False) -> "Destination":

@@ -103,3 +103,42 @@ def test_a_named_next_hop_has_to_promise_as_well(relay, authority):
 
     assert asyncio.run(main(PROMISES)) == 1
     assert asyncio.run(main(KEYWORDS)) == 0
+
+
+# ---- TLS-Required: No
+
+
+def waiving(relay, sink, authority, *, field=b"TLS-Required: No\r\n", source="sts", **config):
+    """To a host whose certificate is wrong; how many messages arrived, and what waits."""
+    from mta_hooks import TlsPolicy
+
+    trust, context = authority
+
+    @hookimpl
+    def tls_policy():
+        return TlsPolicy("encrypt", source=source)
+
+    async def main():
+        relaying = relay(ZONES, trust=trust, plugins=[tls_policy], **config)
+        async with relaying as r, sink(r, "127.0.0.2", tls=context("other.test")) as hop:
+            await r.queue("x@dest.test", octets=field + b"Subject: report\r\n\r\nx\r\n", skip=0)
+            rows = await r.settled()
+            await r.queue("y@dest.test")
+            await r.settled()
+            return [m.rcpts for m in hop.messages], [row.last_reply[:9] for row in rows]
+
+    return asyncio.run(main())
+
+
+def test_a_report_on_broken_tls_goes_all_the_same_and_nothing_else_with_it(relay, sink, authority):
+    assert waiving(relay, sink, authority) == ([["RCPT TO:<x@dest.test>"]], [])
+
+
+@pytest.mark.parametrize("field", [b"", b"TLS-Required: Yes\r\n", b"X-TLS-Required: No\r\n"])
+def test_other_mail_does_not(relay, sink, authority, field):
+    assert waiving(relay, sink, authority, field=field) == ([], ["451 4.4.1"])
+
+
+def test_what_the_operator_says_holds_for_reports_too(relay, sink, authority):
+    assert waiving(relay, sink, authority, tls_policies={"dest.test": "encrypt"}) == ([], ["451 4.4.1"])
+    assert waiving(relay, sink, authority, source="") == ([], ["451 4.4.1"])
