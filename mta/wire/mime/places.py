@@ -78,7 +78,7 @@ def _address(value: bytes, places: list[Span]) -> Iterator[tuple[list[Span], byt
 
 
 def role_of(name: bytes) -> str:
-    """ "header_sender" or "header_recipient" for the lower-case name of a field with addresses, as ``address_rewrite`` has them; else ""."""
+    """The role that ``address_rewrite`` gives a field with addresses, "header_sender" or "header_recipient", by its lower-case name; else ""."""
     return "header_sender" if name in _SENDER else "header_recipient" if name in _RECIPIENT else ""
 
 
