@@ -66,6 +66,17 @@ _QUERIES = (
         ),
     ),
     (
+        "access list of mailbox {0}: the mailbox is gone",
+        "SELECT DISTINCT mailbox_id FROM acl WHERE NOT EXISTS (SELECT 1 FROM mailboxes WHERE id = acl.mailbox_id)",
+    ),
+    (
+        "annotations of mailbox {0}: the mailbox is gone",
+        (
+            "SELECT DISTINCT mailbox_id FROM annotations WHERE mailbox_id <> 0"
+            " AND NOT EXISTS (SELECT 1 FROM mailboxes WHERE id = annotations.mailbox_id)"
+        ),
+    ),
+    (
         "uid_validity: mailbox {0} has one that was not given yet",
         "SELECT id FROM mailboxes WHERE uid_validity > (SELECT value FROM counters WHERE name = 'uid_validity')",
     ),
