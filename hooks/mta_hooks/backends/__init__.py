@@ -7,6 +7,8 @@ from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.extras import Annotations, Extras, Quotas, Shared, Sharing, Undelete, extras_of
 from mta_hooks.backends.queue import Queue
+from mta_hooks.backends.replacing import Replacing
+from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Indexable, Search
 from mta_hooks.backends.store import MailStore, SeparateStore, StoreOptions
 from mta_hooks.backends.tables import Schema, SchemaRecord, Tables
@@ -26,6 +28,8 @@ __all__ = [
     "Outbox",
     "Queue",
     "Quotas",
+    "Replacing",
+    "SaveDates",
     "Schema",
     "SchemaRecord",
     "Search",

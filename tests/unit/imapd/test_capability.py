@@ -86,3 +86,25 @@ def test_what_is_not_offered_is_bad(command: bytes) -> None:
         await site.tasks.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("hidden", "gone", "there"),
+    [
+        ("APPENDLIMIT", "APPENDLIMIT=52428800", "BINARY"),
+        ("COMPRESS=DEFLATE", "COMPRESS=DEFLATE", "LITERAL+"),
+        ("LITERAL+", "LITERAL+", "LITERAL-"),  # the lesser promise is kept too (RFC 7888 §5)
+        ("THREAD", "nothing", "THREAD=REFERENCES"),
+    ],
+)
+def test_what_is_hidden(hidden: str, gone: str, there: str) -> None:
+    async def run() -> None:
+        site = await _site()
+        assert "LITERAL-" not in await told(site)
+        site = await _site()
+        site.server.hidden = lambda *_: frozenset({hidden})  # type: ignore[method-assign]
+        offered = await told(site)
+        assert gone not in offered
+        assert there in offered
+
+    asyncio.run(run())
