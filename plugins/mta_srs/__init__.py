@@ -27,7 +27,7 @@ from mta_hooks import (
     redirect,
     reject,
 )
-from mta_hooks.services import Registry
+from mta_hooks.services import Registry, Server
 from mta_srs.config import SrsConfig
 from mta_srs.scheme import DAY, NotReversible, Scheme, TooLong, is_srs
 
@@ -51,9 +51,9 @@ class Srs:
         registry.cli(srs)
 
     @hookimpl
-    async def startup(self, ctx: Context) -> None:
-        """The first worker makes the secret."""
-        if not ctx.config.secrets and not await _kept(ctx):
+    async def startup(self, server: Server, ctx: Context) -> None:
+        """The first worker makes the secret: two would make two, and one of them be forgotten."""
+        if server.worker == 0 and not ctx.config.secrets and not await _kept(ctx):
             await _keep(ctx, [random.token_hex(20)])
 
     @hookimpl

@@ -1,6 +1,7 @@
 """SRS: the scheme's own vectors and properties, whose sender is rewritten, which bounces are led back."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ def out(
     async def run() -> Any:
         assert host.startup is not None
         assert host.delivery_modify is not None
-        await host.startup.all(server=None)
+        await host.startup.all(server=SimpleNamespace(worker=0))
         said = await host.delivery_modify.all(envelope=envelope, message=FakeMessage())
         return said[0][1] if said else None
 
