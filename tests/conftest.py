@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
-os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
+os.environ["PATH"] = (
+    f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/local/sbin{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
+)
 
 NEED_ROOT = frozenset({"postfix", "exim4"})
 ALONE = (

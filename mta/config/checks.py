@@ -35,6 +35,10 @@ def _absolute(value: str, info: ValidationInfo) -> str:
     return value if base is None else os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def _domain_or_all(value: str) -> str:
+    return value if value == "*" else normalise(value)
+
+
 def _source_address(value: str) -> str:
     return str(ip_address(value))
 
@@ -69,5 +73,6 @@ DomainName = Annotated[str, AfterValidator(normalise)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 BackendUrl = Annotated[str, AfterValidator(_backend_url)]
 MailAddress = Annotated[str, AfterValidator(_address)]
+DomainOrAll = Annotated[str, AfterValidator(_domain_or_all)]
 SourceAddress = Annotated[str, AfterValidator(_source_address)]
 FilePath = Annotated[str, AfterValidator(_absolute)]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from mta.config.checks import (
     BackendUrl,
     DomainName,
+    DomainOrAll,
     FilePath,
     HostName,
     ListenUrl,
@@ -73,10 +74,6 @@ class Imap(Section):
         dict[str, tuple[str, ...]], Field(description="The same by account, after its login: alice@example.org: [QRESYNC].")
     ] = {}
 
-    comment: Annotated[str, Field(description="What clients are told of this server (METADATA /shared/comment), or nothing.")] = ""
-    admin: Annotated[
-        str, Field(description="Where its administrator is found, a URL as mailto:postmaster@example.org (METADATA /shared/admin).")
-    ] = ""
     comment: Annotated[str, Field(description="What clients are told of this server (METADATA /shared/comment), or nothing.")] = ""
     admin: Annotated[
         str, Field(description="Where its administrator is found, a URL as mailto:postmaster@example.org (METADATA /shared/admin).")
@@ -494,7 +491,7 @@ class Config(Section):
         ),
     ] = {}
     tls_policies: Annotated[
-        dict[str, Literal["none", "may", "require", "encrypt", "dane"]],
+        dict[DomainOrAll, Literal["none", "may", "require", "encrypt", "dane"]],
         Field(
             description="TLS by domain of the recipient, or by the host that a route names; '*': every other domain. may: where it works; "
             "require: any certificate; encrypt: a good one for the host; dane: as its TLSA records say (plugin dane). Before plugins."

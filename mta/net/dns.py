@@ -75,6 +75,8 @@ class DnsResolver:
         return list((await self.validated(name, kind)).records)
 
     async def validated(self, name: str, kind: str) -> Validated:
+        if kind not in _CONVERT:
+            raise ValueError(f"{kind} is no type that is looked up here")
         key = (name.lower().rstrip("."), kind)
         if (known := self._cache.get(key)) is not None and self._monotonic() < known[0]:
             self._cache.move_to_end(key)

@@ -20,7 +20,7 @@ from typing import Self
 
 from mta.testing.server import HOST, free_port, wait_until
 
-SBIN = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+SBIN = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/local/sbin{os.pathsep}/usr/sbin{os.pathsep}/sbin"
 
 
 def find(program: str) -> str:

@@ -70,7 +70,7 @@ def test_dns_cve_2026_40684_names_out_of_dns_reach_neither_commands_nor_log_nor_
 @pytest.mark.parametrize("level", ["require", "encrypt"])
 def test_tls_downgrade_starttls_stripped(relay, sink, level):
     async def main():
-        async with relay(ZONES, tls_policies={"dest.test": level}) as r, sink(r, "127.0.0.2") as hop:
+        async with relay(ZONES, tls_policies={"Dest.TEST": level}) as r, sink(r, "127.0.0.2") as hop:
             await r.queue("x@dest.test")
             [row] = await r.settled()
             assert row.last_reply == "451 4.4.1 the next hop does not offer TLS"
