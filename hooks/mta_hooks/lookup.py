@@ -36,11 +36,14 @@ class Table(Protocol):
         """The value of this key as it is."""
         ...
 
-    async def find(self, keys: Sequence[str]) -> str | None:
-        """The value of the first of these keys that has one; the first key is the whole one."""
+    async def find(self, keys: Sequence[str], *, whole: bool = True) -> str | None:
+        """The value of the first of these keys that has one; the first key is the whole one.
+
+        whole  False: they are parts all of them, and patterns are not asked
+        """
         ...
 
-    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
+    async def match(self, keys: Sequence[str], *, whole: bool = True) -> tuple[str, str] | None:
         """The same with the key that it was: (key, value)."""
         ...
 

@@ -63,14 +63,14 @@ class Chain:
                 return value
         return None
 
-    async def find(self, keys: Sequence[str]) -> str | None:
-        found = await self.match(keys)
+    async def find(self, keys: Sequence[str], *, whole: bool = True) -> str | None:
+        found = await self.match(keys, whole=whole)
         return None if found is None else found[1]
 
-    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
+    async def match(self, keys: Sequence[str], *, whole: bool = True) -> tuple[str, str] | None:
         for number, key in enumerate(keys):
             for part in self._parts:
-                if (not number or not part.patterns) and (value := await part.get(key)) is not None:
+                if ((whole and not number) or not part.patterns) and (value := await part.get(key)) is not None:
                     return key, value
         return None
 

@@ -307,8 +307,8 @@ def _table(ctx: Any, source: Any) -> Table:
     return table
 
 
-async def _table_match(ctx: Any, source: Any, keys: list[str]) -> Any:
-    return await _table(ctx, source).match([str(key) for key in keys])
+async def _table_match(ctx: Any, source: Any, keys: list[str], whole: bool) -> Any:
+    return await _table(ctx, source).match([str(key) for key in keys], whole=whole is True)
 
 
 async def _table_open(ctx: Any, source: Any) -> None:

@@ -123,12 +123,12 @@ class RemoteTable:
         found = await self.match([key])
         return None if found is None else found[1]
 
-    async def find(self, keys: Sequence[str]) -> str | None:
-        found = await self.match(keys)
+    async def find(self, keys: Sequence[str], *, whole: bool = True) -> str | None:
+        found = await self.match(keys, whole=whole)
         return None if found is None else found[1]
 
-    async def match(self, keys: Sequence[str]) -> tuple[str, str] | None:
-        found = None if self.empty else await self._ask("table.match", self._source, list(keys))
+    async def match(self, keys: Sequence[str], *, whole: bool = True) -> tuple[str, str] | None:
+        found = None if self.empty else await self._ask("table.match", self._source, list(keys), whole)
         return None if found is None else (found[0], found[1])
 
     async def open(self) -> None:

@@ -32,7 +32,9 @@ class Virtual:
     @hookimpl
     async def domain_lookup(self, domain: str, ctx: Context) -> Domain | None:
         config: VirtualConfig = ctx.config
-        if await ctx.table(config.domains).get(domain) is not None or await ctx.table(config.aliases).get(domain) is not None:
+        if await ctx.table(config.domains).get(domain) is not None:
+            return Domain(domain)
+        if await ctx.table(config.aliases).find([domain], whole=False) is not None:
             return Domain(domain)
         if await ctx.table(config.relay_domains).find(list(domain_keys(domain))) is not None:
             return Domain(domain, "relay")
@@ -43,17 +45,17 @@ class Virtual:
         config: VirtualConfig = ctx.config
         aliases = ctx.table(config.aliases)
         if not address.local:
-            value = await aliases.get(f"@{address.domain}")
+            value = await aliases.find([f"@{address.domain}"], whole=False)
             return None if value is None or value.startswith("@") else await _target(value, address, ctx)
         name = _name(address)
         value = await aliases.get(f"{name}@{address.domain}")
         if value is None and _is_local(address, ctx):
-            value = await aliases.get(name)
+            value = await aliases.find([name], whole=False)
             if value is None and (value := await ctx.table(config.files).get(name)) is not None:
                 return await _target(value, address, ctx, include=True)
         if value is not None:
             return await _target(value, address, ctx)
-        other = await aliases.get(f"@{address.domain}")
+        other = await aliases.find([f"@{address.domain}"], whole=False)
         base, plus, _ = name.partition("+")
         if other is not None and other.startswith("@") and not (plus and await aliases.get(f"{base}@{address.domain}")):
             return AliasTarget((str(address).removesuffix(f"@{address.domain}") + other.strip().lower(),))

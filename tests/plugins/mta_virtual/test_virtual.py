@@ -79,6 +79,13 @@ def test_domains() -> None:
     assert not resolve("a@other.org", **tables).is_ours
 
 
+def test_patterns_see_whole_addresses_only(tmp_path: Path) -> None:
+    (tmp_path / "re").write_text("/^(.*)@example\\.org$/ $1@elsewhere.net\n/./ everything@elsewhere.net\n")
+    tables = {"aliases": f"regexp:{tmp_path}/re"}
+    assert who(resolve("bob@example.org", **tables)) == ["bob@elsewhere.net"]
+    assert not resolve("a@stranger.org", **tables).is_ours, "no pattern makes the domains of others ours"
+
+
 def test_relay() -> None:
     tables: dict[str, Any] = {
         "relay_domains": {".far.org": "x", "far.org": "x"},
