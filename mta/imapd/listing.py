@@ -27,6 +27,7 @@ class _Tree:
 
 
 _SUBSCRIBED, _SPECIAL = 2, 4
+_CHOSEN = (("SUBSCRIBED", _SUBSCRIBED), ("SPECIAL-USE", _SPECIAL))
 
 
 async def _tree(session: Session, mailboxes: Sequence[MailboxInfo]) -> _Tree:
@@ -94,10 +95,12 @@ def _is_selected(tree: _Tree, name: str, info: MailboxInfo | None, command: List
 
 
 def _child_info(tree: _Tree, name: str, command: List) -> bytes:
-    """CHILDINFO: something below meets the selection though it may not match the pattern (RFC 5258 §3.5)."""
-    if "RECURSIVEMATCH" not in command.selection or "SUBSCRIBED" not in command.selection:
+    """CHILDINFO: something below meets the selection though it may not match the pattern (RFC 5258 §3.5, RFC 6154 §4)."""
+    if "RECURSIVEMATCH" not in command.selection:
         return b""
-    return b' ("CHILDINFO" ("SUBSCRIBED"))' if tree.below.get(name, 0) & _SUBSCRIBED else b""
+    below = tree.below.get(name, 0)
+    met = [b'"%b"' % word.encode("ascii") for word, bit in _CHOSEN if word in command.selection and below & bit]
+    return b' ("CHILDINFO" (%b))' % b" ".join(met) if met else b""
 
 
 def _attributes(tree: _Tree, name: str, info: MailboxInfo | None, command: List) -> list[bytes]:

@@ -168,3 +168,26 @@ def test_nothing_is_told_of_what_may_not_be_read_any_more(tmp_path: Path) -> Non
         assert transport.gone
 
     run(tmp_path, sqlite, scenario)
+
+
+def test_accounts_that_are_there_to_be_shared_have_a_namespace_of_their_own(tmp_path: Path) -> None:
+    async def scenario(site: ImapSite) -> None:
+        site.server.shared_accounts = frozenset({"alice@example.test"})  # imap.shared
+        await site.deliver(b"Subject: x\r\n\r\n")
+        sharing = extras_of(site.store).sharing
+        assert sharing is not None
+        await sharing.set_entry(await site.mailbox(), "authenticated", "lr")
+        link, transport = await site.login(user=b"bob@example.test")
+        said = await site.talk(link, transport, b"a NAMESPACE\r\n")
+        assert said.startswith(b'* NAMESPACE (("" "/")) (("user/" "/")) (("shared/" "/"))\r\n')
+        said = await site.talk(link, transport, b'b LIST "" shared/*/% RETURN (MYRIGHTS STATUS (MESSAGES))\r\n')
+        assert said == (
+            b'* LIST (\\HasNoChildren) "/" shared/alice@example.test/INBOX\r\n* MYRIGHTS shared/alice@example.test/INBOX "lr"\r\n'
+            b"* STATUS shared/alice@example.test/INBOX (MESSAGES 1)\r\nb OK that is all\r\n"
+        )
+        assert b"c OK [READ-ONLY]" in await site.talk(link, transport, b"c SELECT shared/alice@example.test/INBOX\r\n")
+        # a name that only looks like one of others' is one's own
+        assert b"d OK" in await site.talk(link, transport, b"d CREATE shared/plans\r\n")
+        assert b"e OK [READ-WRITE]" in await site.talk(link, transport, b"e SELECT shared/plans\r\n")
+
+    run(tmp_path, sqlite, scenario)
