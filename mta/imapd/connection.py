@@ -29,6 +29,8 @@ from mta.wire.imap.decoder import BEFORE_LOGIN, Overflow, Wanted
 from mta.wire.proxy import read_proxy
 
 if TYPE_CHECKING:
+    from mta.imapd.contexts import Contexts
+    from mta.imapd.selected import Selected
     from mta.imapd.server import ImapServer
 
 _READ_AHEAD = 256 * 1024
@@ -462,19 +464,23 @@ class Connection(asyncio.Protocol):
             self._end(b"* BYE [UNAVAILABLE] the selected mailbox was deleted\r\n")
         elif session.selected.revoked:
             self._end(b"* BYE [NOPERM] the selected mailbox may not be read any more\r\n")
-        elif session.selected.contexts is not None:
-            self.server.tasks.spawn(self._push_all(), "imap.push")
         elif session.selected.behind:
+            contexts = session.selected.contexts
+            if contexts is not None:
+                contexts.going(session, session.selected)
             self.write(b"".join(session.selected.catch_up(expunge=True)))
             self._flush()
+            if contexts is not None:
+                self.server.tasks.spawn(self._push_results(contexts, session.selected), "imap.push")
 
-    async def _push_all(self) -> None:
-        """What a client in IDLE is told when searches are kept up to date for it: that takes looking into messages."""
+    async def _push_results(self, contexts: "Contexts", selected: "Selected") -> None:
+        """Searches that are kept up to date for a client in IDLE: that takes looking into messages."""
         try:
-            await self.session.catch_up(expunge=True)
+            await contexts.changed(self.session, selected, idle=True)
         except (MailError, ConnectionResetError) as exc:  # it is told with its next command
             self.server.log.info("imap.wake", session=self.session.peer.id, detail=str(exc))
-        self._flush()
+        if self.session.idling:
+            self._flush()
 
 
 def _address(info: Any) -> tuple[str, int]:

@@ -60,24 +60,31 @@ class Contexts:
                 context.members -= went
                 _tell(session, columns, context, b"REMOVEFROM", sorted(went))
 
-    async def changed(self, session: Session, selected: Selected) -> None:
-        """After everything else: what fits now and did not, and the other way round."""
+    async def changed(self, session: Session, selected: Selected, *, idle: bool = False) -> None:
+        """After everything else: what fits now and did not, and the other way round. ``idle``: only as long as the client is in IDLE, since
+        the next command may be amid a literal when we know."""
         async with self._lock:
             for context in list(self.open):
                 if selected.view.highest > context.modseq:
-                    await _look_again(session, selected, context)
+                    await _look_again(session, selected, context, idle=idle)
 
 
-async def _look_again(session: Session, selected: Selected, context: Context) -> None:
+async def _look_again(session: Session, selected: Selected, context: Context, *, idle: bool) -> None:
     columns = await selected.rows()
     modseqs, since = columns.modseqs, context.modseq
+    # What came while EXPUNGE may not be said has no number yet: it is looked at again then.
+    upto = selected.view.highest if columns.following is None and selected.count == selected.view.messages else since
     changed = [at for at in range(selected.count) if modseqs[at] > since]
-    context.modseq = selected.view.highest
     if not changed:
+        context.modseq = upto
         return
     among = InSet(SequenceSet(tuple((at + 1, at + 1) for at in changed)), uid=False)
     key = await resolve(session, selected, columns, context.key)
-    fitting = set(selected.uids(await find(session, selected, columns, And((among, key)))))
+    found = await find(session, selected, columns, And((among, key)))
+    if selected.columns is not columns or (idle and not session.idling):
+        return  # its numbers are others now, or it speaks of something else: looked at again when it is told next
+    context.modseq = upto
+    fitting = set(selected.uids(found))
     left, came = (context.members & set(selected.uids(changed))) - fitting, fitting - context.members
     context.members = (context.members - left) | came
     _tell(session, columns, context, b"REMOVEFROM", sorted(left))
