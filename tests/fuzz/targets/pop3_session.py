@@ -38,7 +38,7 @@ async def _play(pieces: list[bytes]) -> tuple[bytes, list[int]]:
 
 def run(octets: bytes) -> None:
     step = hashlib.sha256(octets).digest()[0] % 40 + 1
-    pieces = [octets[i : i + step] for i in range(0, len(octets), step)]
+    pieces = [octets[i : i + step] for i in range(0, len(octets), step)] or [b""]
     whole = _loop.run_until_complete(_play([octets]))
     cut = _loop.run_until_complete(_play(pieces))
     assert whole == cut, (whole, cut)
