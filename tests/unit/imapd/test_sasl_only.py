@@ -26,5 +26,5 @@ def test_imap_and_pop3_take_no_password():
     greeting, login, capa, user = asyncio.run(scenario())
     assert b"LOGINDISABLED" in greeting
     assert login == b"a NO [CANNOT] not possible here, use AUTHENTICATE\r\n"
-    assert b"USER" not in capa
+    assert b"\r\nUSER\r\n" not in capa
     assert user == b"-ERR not possible here, use AUTH\r\n"
