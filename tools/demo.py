@@ -134,7 +134,9 @@ class Demo:
         """Write demo.env and say how to go on."""
         ports = dict(_ports(loaded))
         values = {"HOST": "127.0.0.1"}
-        values |= {f"{name.upper()}_PORT": str(ports[name]) for name in ("smtp", "submission", "imap", "pop3", "http") if name in ports}
+        values |= {
+            f"{name.upper()}_PORT": str(ports[name]) for name in ("smtp", "submission", "imap", "pop3", "http") if name in ports
+        }
         for i, user in enumerate(USERS, 1):
             values |= {f"MAIL_USER{'' if i == 1 else i}": user, f"MAIL_PASS{'' if i == 1 else i}": self._passwords[user]}
         temporary = self._folder / "demo.env.new"
