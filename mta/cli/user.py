@@ -18,6 +18,7 @@ from mta.model.address import Address
 from mta.model.directory import User
 from mta.model.errors import ConfigError, MailError, NoSuchUser
 from mta_hooks.backends import extras_of
+from mta_hooks.backends.app_passwords import app_passwords_of
 from mta_hooks.backends.database import Database
 from mta_hooks.views import UserChange
 
@@ -106,13 +107,18 @@ def passwd(ctx: click.Context, address: Address, password_stdin: bool) -> None:
     Example: printf 'n3w\\n' | mta user passwd alice@example.org --password-stdin
     """
     password = _read_password(password_stdin)
-    phc, keys = _hash(password), _keys(ctx, [password])
+    phc = _hash(password)
+    with_keys = loaded(ctx).config.auth.scram_keys
 
     async def work(db: Database, vet: Vet) -> None:
         known = await _known(db, address)
         await vet(known.address, UserChange("password", password))
         await db.directory.set_password(known.id, phc)
-        await db.directory.set_scram_keys([(known.id, phc, text) for text in keys])
+        if with_keys:
+            kept = app_passwords_of(db.directory)
+            others = await kept.list(known.id) if kept is not None else []
+            like = next((one.scram for one in others if one.scram), "")
+            await db.directory.set_scram_keys([(known.id, phc, scram_keys_of(password, like))])
 
     change_users(ctx, work)
 

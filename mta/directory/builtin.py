@@ -6,10 +6,12 @@ second later on another. Unknown recipients are never remembered. A user deleted
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import hmac
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from mta.directory.app_passwords import normalised, serves, tag_of
 from mta.directory.passwords import Passwords
 from mta.model.address import Address
 from mta.model.directory import AliasTarget, AuthAnswer, AuthFail, AuthOk, Domain, MailboxTarget, StoredKeys, User
@@ -18,8 +20,11 @@ from mta.model.ids import UserId
 from mta.wire.sasl.scram import parse_keys
 from mta_hooks import hookimpl
 from mta_hooks.backends import Directory
+from mta_hooks.backends.app_passwords import AppPasswords, app_passwords_of
 
 FRESH = 1.0
+_USE_NOTED_EVERY = 3600.0
+"""Seconds: a write for each login would be too many."""
 _MOST = 10_000
 """Addresses remembered; then all are forgotten: keeping order would cost more than asking again."""
 
@@ -37,6 +42,7 @@ class DirectoryPlugin:
     ) -> None:
         """``keep_keys``: accounts whose password was set before there were SCRAM keys get them when they log in with it."""
         self._directory = directory
+        self._app_passwords = app_passwords_of(directory)
         self._passwords = passwords
         self._monotonic = monotonic
         self._keep_keys = keep_keys
@@ -88,8 +94,12 @@ class DirectoryPlugin:
         return await self._account(username)
 
     @hookimpl
-    async def auth_verify(self, username: str, credential: str) -> AuthAnswer | None:
+    async def auth_verify(self, service: str, username: str, credential: str) -> AuthAnswer | None:
         user = await self._account(username)
+        if self._app_passwords is not None and user is not None and (written := normalised(credential)) is not None:
+            answer = await self._by_app_password(self._app_passwords, user, service, written)
+            if answer is not None:
+                return answer
         stored = await self._directory.password_hash(user.id) if user is not None else None
         if not await self._passwords.verify(stored, credential):  # unknown accounts take as long as wrong passwords
             return AuthFail("wrong password") if user is not None else None
@@ -99,13 +109,33 @@ class DirectoryPlugin:
             await self._add_keys(user.id, stored, credential)
         return AuthOk(str(user.address), user.id)
 
-    @hookimpl
-    async def credentials_lookup(self, username: str) -> StoredKeys | None:
-        user = await self._account(username)
-        text = await self._directory.scram_keys(user.id if user is not None else UserId(0))  # nobody takes as long as somebody
-        if user is None or not user.enabled or not text:
+    async def _by_app_password(self, kept: AppPasswords, user: User, service: str, written: str) -> AuthAnswer | None:
+        """None: it is none, or a wrong one. At most one hash is tried: the tag says which."""
+        found = next((one for one in await kept.list(user.id) if hmac.compare_digest(one.tag, tag_of(written))), None)
+        if found is None or not await self._passwords.verify(found.hash, written):
             return None
-        return StoredKeys(str(user.address), tuple(parse_keys(line) for line in text.split("\n")))
+        if not user.enabled:
+            return AuthFail("account is disabled")
+        if not serves(found, service):
+            return AuthFail(f"app password {found.name} is not for {service}")
+        now = time.time()
+        if found.used is None or abs(now - found.used) > _USE_NOTED_EVERY:
+            with suppress(TemporaryFailure):
+                await kept.note_use(user.id, found.name, now)
+        return AuthOk(str(user.address), user.id, found.name)
+
+    @hookimpl
+    async def credentials_lookup(self, service: str, username: str) -> StoredKeys | None:
+        user = await self._account(username)
+        number = user.id if user is not None else UserId(0)  # nobody takes as long as somebody
+        text = await self._directory.scram_keys(number)
+        others = await self._app_passwords.list(number) if self._app_passwords is not None else []
+        if user is None or not user.enabled:
+            return None
+        texts = [text] if text else []
+        texts += [one.scram for one in others if one.scram and serves(one, service)]
+        keys = tuple(parse_keys(line) for text in texts for line in text.split("\n"))
+        return StoredKeys(str(user.address), keys) if keys else None
 
     async def _add_keys(self, user: UserId, stored: str, password: str) -> None:
         """Once for each password and process. The login does not fail with it."""
@@ -114,7 +144,9 @@ class DirectoryPlugin:
         self._keyed.add((user, stored))
         with suppress(TemporaryFailure):
             if await self._directory.scram_keys(user) is None:
-                await self._directory.set_scram_keys([(user, stored, await self._passwords.scram_keys(password))])
+                others = await self._app_passwords.list(user) if self._app_passwords is not None else []
+                like = next((one.scram for one in others if one.scram), "")
+                await self._directory.set_scram_keys([(user, stored, await self._passwords.scram_keys(password, like))])
 
     async def _account(self, username: str) -> User | None:
         try:

@@ -241,7 +241,8 @@ class Login:
     def _logged(self, service: str, username: str, session: Session, answer: AuthAnswer) -> AuthAnswer:
         LOGINS[service, "ok" if isinstance(answer, AuthOk) else "failed"].value += 1
         if isinstance(answer, AuthOk):
-            self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id)
+            more = {"app_password": answer.app_password} if answer.app_password else {}
+            self._log.info("auth.ok", service=service, user=answer.user, client=session.client_ip, session=session.id, **more)
         else:
             self._log.info(
                 "auth.failed", service=service, user=username, client=session.client_ip, session=session.id, reason=answer.reason

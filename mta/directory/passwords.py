@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from mta.model.errors import TemporaryFailure
-from mta.wire.sasl.scram import HASHES, SALT_SIZE, derive_keys, format_keys
+from mta.wire.sasl.scram import HASHES, SALT_SIZE, derive_keys, format_keys, parse_keys
 
 MAX_PASSWORD = 1024  # characters; no one types more, and the hash reads them all
 MAX_WAITING = 2000  # about 30 s of work for two threads: later ones are told to come back
@@ -38,10 +38,15 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password.encode("utf-8", "surrogatepass"))
 
 
-def scram_keys_of(password: str) -> str:
-    """Keys of SCRAM with fresh salts, a line for each hash; "" for a password that SASLprep forbids. Blocks for about 15 ms."""
+def scram_keys_of(password: str, like: str = "") -> str:
+    """Keys of SCRAM with fresh salts, a line for each hash; "" for a password that SASLprep forbids. Blocks for about 15 ms.
+
+    like  other keys of the account whose salts are taken: it may log in with either password
+    """
+    salts = {keys.hash: keys.salt for keys in map(parse_keys, like.split("\n"))} if like else {}
     try:
-        return "\n".join(format_keys(derive_keys(password, hash, secrets.token_bytes(SALT_SIZE))) for hash in HASHES)
+        made = (derive_keys(password, hash, salts.get(hash) or secrets.token_bytes(SALT_SIZE)) for hash in HASHES)
+        return "\n".join(map(format_keys, made))
     except ValueError:
         return ""
 
@@ -90,9 +95,9 @@ class Passwords:
             running.add_done_callback(lambda _: self._running.pop(question, None))
         return await asyncio.shield(running)  # a client that goes away must not take the answer from the others
 
-    async def scram_keys(self, password: str) -> str:
+    async def scram_keys(self, password: str, like: str = "") -> str:
         """``scram_keys_of``, off the event loop."""
-        return await asyncio.wrap_future(self._pool.submit(scram_keys_of, password))
+        return await asyncio.wrap_future(self._pool.submit(scram_keys_of, password, like))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

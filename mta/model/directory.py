@@ -80,10 +80,14 @@ Target = MailboxTarget | AliasTarget | RelayTarget | HookTarget | NotFound
 
 @dataclass(frozen=True, slots=True)
 class AuthOk:
-    """The credential is right. ``user`` is the account's canonical address; ``id`` None for accounts without a mailbox."""
+    """The credential is right. ``user`` is the account's canonical address; ``id`` None for accounts without a mailbox.
+
+    app_password  its name, when one of the account's further passwords was used: such a login must not change passwords
+    """
 
     user: str
     id: UserId | None = None
+    app_password: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Scram:
         self._first: ClientFirst | None = None
         self._ours: ServerFirst
         self._keys: ScramKeys
+        self._others: list[ScramKeys] = []
         self._known = False
         self._binding = b""
 
@@ -59,15 +60,19 @@ class Scram:
             self._binding = binding
         secret = await _secret(self._ctx)
         stored = await self._peer.keys(first.username)
-        found = next((keys for keys in stored.scram if keys.hash == self.hash), None) if stored is not None else None
-        self._known = found is not None
-        self._keys = found or _nobody(secret, self.hash, first.username)
+        found = [keys for keys in stored.scram if keys.hash == self.hash] if stored is not None else []
+        self._known = bool(found)
+        self._keys = found[0] if found else _nobody(secret, self.hash, first.username)
+        salted = (self._keys.salt, self._keys.iterations)
+        self._others = [keys for keys in found[1:] if (keys.salt, keys.iterations) == salted]
         self._first = first
         self._ours = server_first(first, secrets.token_urlsafe(18).encode("ascii"), self._keys.salt, self._keys.iterations)
         return Challenge(self._ours.octets)
 
     def _finish(self, first: ClientFirst, response: bytes) -> Outcome:
         final = verify(first, self._ours, self._keys, response, self._binding)
+        for keys in self._others:  # further passwords of the account
+            final = final or verify(first, self._ours, keys, response, self._binding)
         if not self._known:
             return Rejected(first.username, "no such account, or no SCRAM keys")
         return Rejected(first.username) if final is None else Identified(first.username, first.authzid, final)

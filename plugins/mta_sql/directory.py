@@ -10,6 +10,7 @@ from mta.model.directory import Alias, Domain, User
 from mta.model.errors import AlreadyExists, NoSuchUser
 from mta.model.ids import UserId
 from mta.model.mailbox_name import STANDARD
+from mta_sql.app_passwords import DELETE_ALL, SqlAppPasswords
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.mailboxes import drop_mailbox
@@ -52,6 +53,7 @@ def _alias(row: Any) -> Alias:
 class SqlDirectory:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.app_passwords = SqlAppPasswords(core)
 
     # ---- look-ups
 
@@ -151,6 +153,7 @@ class SqlDirectory:
                 drop_mailbox(tx, self._core, row[0])
             tx.execute("DELETE FROM subscriptions WHERE user_id = ?", (user,))
             tx.execute("DELETE FROM annotations WHERE user_id = ?", (user,))
+            tx.execute(DELETE_ALL, (user,))
             for sign in ("", "-"):  # a new account of this name has nothing of what others gave the old one
                 tx.execute(_DELETE_RIGHTS, (sign, user))
             _require(tx.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount, str(user))

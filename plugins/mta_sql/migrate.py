@@ -28,6 +28,7 @@ STEPS: tuple[Step, ...] = (
     upgrades.sharing,
     upgrades.save_dates,
     upgrades.undelete,
+    upgrades.app_passwords,
 )
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 

@@ -83,6 +83,18 @@ users = _table(
     _column("quota_messages", BigInteger, "0"),
     UniqueConstraint("domain", "lowered"),
 )
+app_passwords = _clustered(
+    "app_passwords",
+    _column("user_id", BigInteger),
+    _column("name", Text),
+    _column("tag", Text),
+    _column("password_hash", Text),
+    _column("scram", Text),
+    _column("services", Text),
+    _column("made", Double),
+    Column("used", Double),
+    PrimaryKeyConstraint("user_id", "name"),
+)
 aliases = _clustered(
     "aliases",
     Column("source", Text, primary_key=True),

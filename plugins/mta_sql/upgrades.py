@@ -126,3 +126,18 @@ def undelete(operations: "Operations") -> None:
     operations.add_column("tombstones", Column("saved", BigInteger))
     operations.add_column("tombstones", Column("moved", SmallInteger, nullable=False, server_default="0"))
     operations.add_column("deleted_mailboxes", Column("user_id", BigInteger))
+
+
+def app_passwords(operations: "Operations") -> None:
+    """9 to 10: further passwords of accounts."""
+    from sqlalchemy import BigInteger, Column, Double, PrimaryKeyConstraint, Text
+
+    operations.create_table(
+        "app_passwords",
+        Column("user_id", BigInteger, nullable=False),
+        *(Column(name, Text, nullable=False) for name in ("name", "tag", "password_hash", "scram", "services")),
+        Column("made", Double, nullable=False),
+        Column("used", Double),
+        PrimaryKeyConstraint("user_id", "name"),
+        sqlite_with_rowid=False,
+    )

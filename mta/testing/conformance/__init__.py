@@ -16,6 +16,7 @@ Call ``pytest.register_assert_rewrite("mta.testing.conformance")`` in conftest.p
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.testing.conformance.accounts import AccountsConformance, Elsewhere
+from mta.testing.conformance.app_passwords import AppPasswordsConformance
 from mta.testing.conformance.backend import NOW, Backend, Told, append, arrive, deliver, intake, rows
 from mta.testing.conformance.blobs import BlobsConformance
 from mta.testing.conformance.database import DatabaseConformance
@@ -35,6 +36,7 @@ __all__ = [
     "NOW",
     "AccountsConformance",
     "AnnotationsConformance",
+    "AppPasswordsConformance",
     "Backend",
     "BlobsConformance",
     "DatabaseConformance",

@@ -15,6 +15,7 @@ from mta.model.mailbox_events import Kind, flag_events, flag_names
 from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta.model.message import Flags, LocalDelivery, QueuedRecipient
 from mta.testing.memory.tables import MemoryTables
+from mta_hooks.backends.app_passwords import AppPassword
 from mta_hooks.backends.database import DatabaseOptions, OutboxRow, TraceRecord
 
 
@@ -24,6 +25,7 @@ class Account:
     password_hash: str
     scram: str | None = None
     messages_limit: int = 0
+    app_passwords: dict[str, AppPassword] = field(default_factory=dict)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from mta.model.directory import Alias, Domain, User
 from mta.model.errors import AlreadyExists, NoSuchUser
 from mta.model.ids import UserId
 from mta.model.mailbox_name import STANDARD
+from mta.testing.memory.app_passwords import MemoryAppPasswords
 from mta.testing.memory.data import Account, Change, Data
 from mta_hooks.backends.database import DatabaseOptions
 
@@ -16,6 +17,7 @@ from mta_hooks.backends.database import DatabaseOptions
 class MemoryDirectory:
     def __init__(self, data: Data, options: DatabaseOptions) -> None:
         self._data = data
+        self.app_passwords = MemoryAppPasswords(data)
         self._options = options
 
     async def domain(self, name: str) -> Domain | None:

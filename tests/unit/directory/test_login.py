@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -46,8 +47,8 @@ class Plan:
         self.function = function
 
     async def first(self, **arguments):
-        arguments.pop("session", None), arguments.pop("service", None)
-        return await self.function(**arguments)
+        known = inspect.signature(self.function).parameters
+        return await self.function(**{name: value for name, value in arguments.items() if name in known})
 
 
 def login(username, password, accounts=None):
