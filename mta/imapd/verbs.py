@@ -35,7 +35,6 @@ from mta.imapd.fetch import fetch
 from mta.imapd.language import language
 from mta.imapd.multisearch import multisearch
 from mta.imapd.notify import notify
-from mta.imapd.notify import notify
 from mta.imapd.replace import replace
 from mta.imapd.session import Session
 from mta.imapd.store import store
@@ -97,7 +96,6 @@ VERBS: dict[str, Verb] = {
     "STATUS": Verb(listing.status, When.LOGGED_IN),
     "UNAUTHENTICATE": Verb(unauthenticate, When.LOGGED_IN),
     "LANGUAGE": Verb(language, When.ANY),
-    "NOTIFY": Verb(notify, When.LOGGED_IN),
     "NOTIFY": Verb(notify, When.LOGGED_IN),
     "GETMETADATA": Verb(metadata.get_metadata, When.LOGGED_IN),
     "SETMETADATA": Verb(metadata.set_metadata, When.LOGGED_IN),
