@@ -183,7 +183,7 @@ class Attempt:
 class UserChange:
     """What is about to be done to an account.
 
-    action    "add", "delete", "password", "quota"
+    action    "add", "delete", "password", "quota", "enable", "disable"
     password  the new one in clear ("add", "password"); never log it
     quota     the new one in octets, 0: unlimited ("quota", and "add" when one is given)
     by        who does it: "command"

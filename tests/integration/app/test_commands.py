@@ -48,6 +48,10 @@ def test_users(server):
     assert "new.test" in [r["domain"] for r in rows(server, "domain", "list")], "the domain was made"
     assert "carol@new.test" in run(server, "user", "add", "carol@new.test", "--password-stdin", text="pw\n", status=73)
     run(server, "user", "passwd", "carol@new.test", "--password-stdin", text="other\n")
+    run(server, "user", "disable", "carol@new.test")
+    assert rows(server, "user", "list", "new.test")[0]["enabled"] is False
+    run(server, "user", "enable", "carol@new.test")
+    assert rows(server, "user", "list", "new.test")[0]["enabled"] is True
     run(server, "user", "quota", "carol@new.test", "0")
     assert rows(server, "user", "list", "new.test")[0]["quota"] is None
     run(server, "user", "delete", "carol@new.test", "--yes")
