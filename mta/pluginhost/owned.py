@@ -11,7 +11,7 @@ from mta_hooks.backends.tables import Tables
 COMMANDS = frozenset(
     {
         "serve", "reload", "status", "config", "doctor", "domain", "user", "alias", "app-password", "queue", "plugins", "hooks",
-        "trace", "explain", "mailbox", "backup", "restore", "import", "dns", "help",
+        "trace", "explain", "mailbox", "lookup", "backup", "restore", "import", "dns", "help",
     }
 )  # fmt: skip
 """The server's own, and those that it will have."""
