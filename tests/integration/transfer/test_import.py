@@ -176,3 +176,14 @@ def test_what_is_no_mbox(server, tmp_path):
     assert "no mbox: it does not begin with" in run(server, "import", "mbox", ALICE, str(tmp_path / "x"), status=69)
     assert "no such user" in run(server, "import", "mbox", "nobody@example.test", str(tmp_path / "x"), status=67)
     assert "imaps://" in run(server, "import", "imap", ALICE, "http://x", "--password-stdin", status=64, text=b"x\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it up")
+def test_what_root_imports_the_servers_account_reads(tmp_path):
+    file = tmp_path / "large.mbox"
+    file.write_bytes(b"From joe Tue Mar  1 09:04:00 2022\nSubject: large\n\n" + b"0123456789\n" * 40_000)
+    one = MailServer({"user": "daemon", "workers": 1}, users=(ALICE,), protocols=("imap",))
+    one.directory.chmod(0o755)
+    with one:
+        assert run(one, "import", "mbox", ALICE, str(file))["added"] == 1
+        assert len(content(one, ALICE)[0][2]) > 480_000
