@@ -24,7 +24,9 @@ def test_login_asks_for_name_and_password() -> None:
     assert Login().step(b"alice") == Challenge(b"Password:")
 
 
-@pytest.mark.parametrize("line", [b"*", b"====", b"a", b"YQ=", b"YQ==x", b"YW Jj", b"!", b"A" * 20000], ids=lambda line: repr(line[:20]))
+@pytest.mark.parametrize(
+    "line", [b"*", b"====", b"a", b"YQ=", b"YQ==x", b"YW Jj", b"!", b"A" * 20000], ids=lambda line: repr(line[:20])
+)
 def test_broken_base64_is_refused(line: bytes) -> None:
     with pytest.raises(SaslError):
         decode_base64(line)

@@ -1,4 +1,5 @@
 """SCRAM against the examples of RFC 5802 §5 and RFC 7677 §3, and everything that must not pass."""
+
 # SPDX-License-Identifier: Apache-2.0
 import base64
 
