@@ -54,7 +54,7 @@ def test_delivery_imap_pop3(server):
     with server.smtp() as smtp:
         smtp.sendmail("x@client.test", [ALICE, BOB], compose("<1@client.test>", ALICE))
     with server.smtp(ALICE) as submission:
-        submission.sendmail(ALICE, [BOB], compose("<2@client.test>", BOB))
+        submission.sendmail(ALICE, [BOB], compose("<2@client.test>", BOB, sender=ALICE))
     server.sendmail(BOB, octets=b"Subject: local\n\nhere\n")
     client, box = imap(server), imap(server, BOB)
     arrived(client, 1)
@@ -102,7 +102,7 @@ def test_a_report_for_a_sender_of_ours_comes_by_the_queue(server):
     with server.smtp(user) as submission:
         submission.mail(user)
         submission.rcpt(ALICE, ["NOTIFY=SUCCESS"])
-        submission.data(compose("<notify@client.test>", ALICE))
+        submission.data(compose("<notify@client.test>", ALICE, sender=user))
     client = imap(server, user)
     arrived(client, 1)
     client.select_folder("INBOX")
