@@ -14,7 +14,6 @@ os.environ["PATH"] = (
 NEED_ROOT = frozenset({"postfix", "exim4"})
 ALONE = (
     "tests/e2e/test_idle.py",
-    "tests/integration/app/test_supervisor.py",
     "tests/integration/faults/",
     "tests/integration/outbound/test_kill.py",
     "tests/integration/smtp/test_attacks.py",

@@ -1,6 +1,7 @@
 """The wall clock jumps: nothing expires by it, sessions and new connections go on."""
 # SPDX-License-Identifier: Apache-2.0
 
+import json
 import time
 
 import pytest
@@ -9,6 +10,11 @@ from mta.testing.clients import compose, message_ids
 from mta.testing.server import HOST, MailServer, free_port, wait_until
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
+
+
+def made(server: MailServer) -> int:
+    """Attempts at the one recipient that waits."""
+    return int(json.loads(server.cli("queue", "list", "--json").stdout)[0]["attempts"])
 
 
 @pytest.mark.parametrize("jump", [10 * 86400.0, -3600.0], ids=["ten days on", "an hour back"])
@@ -36,9 +42,8 @@ def test_clock_jump(shim, jump):
             assert other.response("UIDVALIDITY") == uid_validity
         assert time.monotonic() - begin < 5
         for attempts in range(2, 6):  # more than the three attempts without which nothing expires anyway
-            server.cli("queue", "flush")
-            said = f'"attempts": {attempts}'.encode()
-            wait_until(lambda said=said: said in server.cli("queue", "list", "--json").stdout, 10, said.decode(), 0.2)
+            server.cli("queue", "flush")  # after a jump forward the row is due by itself as well: one attempt more
+            wait_until(lambda least=attempts: made(server) >= least, 10, f"{attempts} attempts", 0.2)
         assert server.queue_count() == 1  # neither bounced nor lost
         with server.imap(BOB) as other:
             assert message_ids(other) == {}
