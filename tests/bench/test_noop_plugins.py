@@ -1,4 +1,4 @@
-"""Inbound mail with ten plugins that do nothing on every hook of an SMTP session and a message, against none: two daemons, in turns.
+"""Inbound mail with ten plugins that do nothing on every hook that an SMTP session calls, against none: two daemons, in turns.
 
 Prints rates and CPU (pytest -s); the bound is ten per cent of the rate, by the median of paired rounds.
 """
@@ -16,24 +16,10 @@ import pytest
 from mta.testing.server import HOST, MailServer
 
 HOOKS = [
-    "smtp_connect",
-    "smtp_ehlo",
-    "smtp_capabilities",
-    "smtp_mail",
-    "smtp_rcpt",
-    "smtp_data",
-    "smtp_reply",
-    "smtp_reset",
-    "smtp_disconnect",
-    "message_headers",
-    "message_authenticate",
-    "message_check",
-    "message_verdict",
-    "message_modify",
-    "message_sign",
-]
+    "smtp_connect", "smtp_ehlo", "smtp_capabilities", "smtp_mail", "smtp_rcpt", "smtp_data", "smtp_reply", "smtp_reset", "smtp_disconnect",
+]  # fmt: skip
 LETTER = b"From: a@elsewhere.test\r\nSubject: one\r\n\r\n" + (b"x" * 70 + b"\r\n") * 56
-ROUNDS, SECONDS, SENDERS = 6, 2.5, 8
+ROUNDS, SECONDS, SENDERS = 10, 2.5, 8
 
 
 def send(port: int, until: float, count: list[int]) -> None:
