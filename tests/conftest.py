@@ -14,6 +14,7 @@ os.environ["PATH"] = (
 NEED_ROOT = frozenset({"postfix", "exim4"})
 ALONE = (
     "tests/e2e/test_idle.py",
+    "tests/e2e/test_sendmail.py",
     "tests/integration/faults/",
     "tests/integration/outbound/test_kill.py",
     "tests/integration/smtp/test_attacks.py",
