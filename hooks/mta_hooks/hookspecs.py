@@ -91,7 +91,7 @@ def shutdown(server: Server) -> None:
 
 @hookspec("verdict", allowed=SESSION, on_error="defer")
 def smtp_connect(session: Session) -> Verdict | None:
-    """A client connected; nothing was said yet. Asked for every protocol: look at ``session.protocol``.
+    """A client connected; nothing was said yet. Asked over SMTP, submission, LMTP, IMAP and POP3 (``session.protocol``), not HTTP.
 
     reject and defer answer 554 or 421 (IMAP: BYE, POP3: -ERR) and close.
     """
