@@ -4,7 +4,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from mta.directory.login import Login
 from mta.httpd.app import App
 from mta.httpd.connection import Connection
 from mta.net.listener import ListenerSpec
+from mta.net.roster import Roster
 from mta.obs.log import Log
 from mta.obs.metrics import REQUESTS
 from mta.pluginhost.routes import PluginRoute
@@ -64,11 +64,9 @@ class HttpServer:
             timeout_keep_alive=int(http.idle_timeout),
         )
         self.uvicorn.load()
-        self._connections: set[Connection] = set()
+        self._connections: Roster[Connection] = Roster(clock, _TICK)
         self._clients: dict[str, int] = {}
         self._exempt = (*map(ip_network, config.relay.networks), *_LOOPBACK)
-        self._empty = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
 
     def factory(self, spec: ListenerSpec) -> Callable[[], asyncio.Protocol]:
         return lambda: Connection(self, spec)
@@ -88,21 +86,16 @@ class HttpServer:
             return False
         self._clients[client] = count + 1
         self._connections.add(connection)
-        self._empty.clear()
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
         return True
 
     def leave(self, connection: Connection) -> None:
         if connection not in self._connections:
             return
-        self._connections.remove(connection)
+        self._connections.discard(connection)
         client = connection.client_ip
         self._clients[client] -= 1
         if not self._clients[client]:
             del self._clients[client]
-        if not self._connections:
-            self._empty.set()
 
     def _is_exempt(self, client: str) -> bool:
         """Proxies on this machine, and what may relay, speak for many; so does a Unix socket."""
@@ -118,21 +111,4 @@ class HttpServer:
     async def drain(self, grace: float) -> None:
         """Take no new connections, end idle ones; requests at work have ``grace`` seconds; then cut off."""
         self.draining = True
-        for connection in list(self._connections):
-            connection.dismiss()
-        if self._connections:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._empty.wait()
-        for connection in list(self._connections):
-            connection.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _tick(self) -> None:
-        """Every second while there are connections."""
-        now = self.clock.monotonic()
-        for connection in list(self._connections):
-            connection.check_time(now)
-        self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick) if self._connections else None
+        await self._connections.drain(grace)

@@ -4,7 +4,6 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol
 
 from mta.config.sections import Config
@@ -12,6 +11,7 @@ from mta.directory.login import Login
 from mta.directory.sasl import Sasl
 from mta.model.ids import MailboxId
 from mta.net.listener import ListenerSpec
+from mta.net.roster import Roster
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
@@ -63,10 +63,8 @@ class Pop3Server:
         self.tls = tls
         self.tasks = tasks
         self.draining = False
-        self._connections: set[Connection] = set()
-        self._empty = asyncio.Event()
+        self._connections: Roster[Connection] = Roster(clock, _TICK)
         self._locked: set[MailboxId] = set()
-        self._timer: asyncio.TimerHandle | None = None
 
     def factory(self, listener: ListenerSpec) -> Callable[[], asyncio.Protocol]:
         return lambda: Connection(self, listener)
@@ -81,15 +79,10 @@ class Pop3Server:
             return False
         self._connections.add(connection)
         CONNECTIONS["pop3"].value += 1
-        self._empty.clear()
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
         return True
 
     def leave(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
 
     def lock(self, mailbox: MailboxId) -> bool:
         """Take the exclusive lock of RFC 1939 §4, within this worker. False: another session has it."""
@@ -104,21 +97,4 @@ class Pop3Server:
     async def drain(self, grace: float) -> None:
         """Take no new connections, end idle ones; those at work, or with messages to remove, have ``grace`` seconds; then cut off."""
         self.draining = True
-        for connection in list(self._connections):
-            connection.dismiss()
-        if self._connections:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._empty.wait()
-        for connection in list(self._connections):
-            connection.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _tick(self) -> None:
-        """Every few seconds while there are connections."""
-        now = self.clock.monotonic()
-        for connection in list(self._connections):
-            connection.check_time(now)
-        self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick) if self._connections else None
+        await self._connections.drain(grace)
