@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def server() -> Iterator[MailServer]:
     """Every protocol, plain and with implicit TLS."""
-    protocols = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+    protocols = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s")
     with MailServer(protocols=protocols) as running:
         yield running
 

@@ -3,10 +3,7 @@
 
 import imaplib
 import os
-import pty
 import re
-import subprocess
-import time
 import uuid
 import zlib
 
@@ -15,6 +12,7 @@ from imapclient import IMAPClient
 
 from mta.testing.clients import compose
 from mta.testing.server import HOST, PASSWORD, untrusting
+from mta.testing.terminal import run_on_terminal
 
 MESSAGES = 40
 
@@ -114,33 +112,13 @@ def test_mutt_compressed_and_resynchronised(server, user, tmp_path):
     keys = f"<tag-pattern>~A<enter><tag-prefix><copy-message>{tmp_path}/box<enter><exit>"
     for _ in range(2):
         (tmp_path / "box").unlink(missing_ok=True)
-        primary, secondary = pty.openpty()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
         words = ["mutt", "-n", "-F", "rc", "-d", "3", "-e", f"push '{keys}'"]
-        client = subprocess.Popen(words, cwd=tmp_path, env=environment, stdin=secondary, stdout=secondary, stderr=secondary)
-        os.close(secondary)
-        screen = _watch(primary, client)
-        os.close(primary)
-        assert client.returncode == 0, screen[-3000:]
+        status, screen = run_on_terminal(words, cwd=tmp_path, env={"LC_ALL": "C.UTF-8"})
+        assert status == 0, screen[-3000:]
         assert (tmp_path / "box").read_bytes().count(b"\nMessage-ID: <") == MESSAGES
     told = "".join(path.read_text(errors="replace") for path in tmp_path.glob(".muttdebug*"))
     assert "COMPRESS DEFLATE" in told
     assert "QRESYNC" in told
-
-
-def _watch(screen, client):
-    os.set_blocking(screen, False)
-    seen = b""
-    until = time.monotonic() + 30
-    while client.poll() is None:
-        if time.monotonic() > until:
-            client.kill()
-            client.wait()
-        try:
-            seen += os.read(screen, 65536)
-        except OSError:
-            time.sleep(0.05)
-    return seen
 
 
 def test_imapclient_asks_for_new_things(server, user):

@@ -1,12 +1,12 @@
 """Other people's SCRAM: mbsync with Cyrus SASL, mutt with GNU SASL."""
 # SPDX-License-Identifier: Apache-2.0
 
-import os
 import subprocess
 
 import pytest
 
 from mta.testing.server import HOST, PASSWORD, MailServer
+from mta.testing.terminal import run_on_terminal
 
 ALICE = "alice@example.test"
 
@@ -39,7 +39,7 @@ def test_mbsync(server: MailServer, tmp_path, mechanism: str) -> None:
     assert len(list((tmp_path / "INBOX").glob("*/*:2,*"))) + len(list((tmp_path / "INBOX" / "new").iterdir())) >= 3
 
 
-@pytest.mark.peer("mutt", "script")
+@pytest.mark.peer("mutt")
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1"])
 def test_mutt(server: MailServer, tmp_path, mechanism: str) -> None:
     """Saves every message of the inbox into a local file."""
@@ -50,15 +50,8 @@ def test_mutt(server: MailServer, tmp_path, mechanism: str) -> None:
         f'push "<tag-pattern>~A<enter><tag-prefix><copy-message>{tmp_path}/saved<enter><exit><exit>"\n'
     )
     before = scram_logins(server)
-    words = ["script", "-qec", f"timeout 20 mutt -n -F {tmp_path}/rc", "/dev/null"]
-    done = subprocess.run(
-        words,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", "HOME": str(tmp_path)},
-    )
-    assert (tmp_path / "saved").exists(), done.stdout[-2000:]
+    status, screen = run_on_terminal(["mutt", "-n", "-F", f"{tmp_path}/rc"], cwd=tmp_path, env={})
+    assert status == 0, screen[-3000:]
+    assert (tmp_path / "saved").exists(), screen[-3000:]
     assert (tmp_path / "saved").read_bytes().count(b"\nSubject: ") == 3
     assert scram_logins(server) > before
