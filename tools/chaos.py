@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mta.testing.chaos import kill_at_random_moments
-from mta.testing.chaos_relay import FailingSink, config_for, kill_while_relaying, twice
+from mta.testing.chaos import ChaosResult, kill_at_random_moments
+from mta.testing.chaos_relay import FailingSink, config_for, kill_while_relaying
 from mta.testing.postgresql import PostgreSql
 from mta.testing.server import MailServer
 
@@ -50,8 +50,7 @@ def run(database: str, options: argparse.Namespace) -> bool:
     if options.relay:
         sink = FailingSink(options.seed)
         with sink.thread(), MailServer({**config, **config_for(sink)}, directory=folder) as server:
-            result = kill_while_relaying(server, sink, options.kills, seed=options.seed, threads=options.threads)
-        print(f"{name}: {len(sink.arrivals)} arrived, {twice(sink)} of them again, {len(sink.reported)} reported", flush=True)
+            result: ChaosResult = kill_while_relaying(server, sink, options.kills, seed=options.seed, threads=options.threads)
     else:
         with MailServer(config, directory=folder) as server:
             result = kill_at_random_moments(server, options.kills, seed=options.seed, threads=options.threads)

@@ -1,28 +1,35 @@
 """Kill the whole daemon while it relays to a next hop that fails at every step, and audit what arrived.
 
 Every message that was acknowledged arrives, or its sender is told that it did not. It arrives again only when the answer to its final
-dot was lost: by the next hop, which hung up instead, or by the daemon, which was killed before it had written the answer down.
+dot was lost: by the next hop, which hung up instead, or with the daemon, which was killed before it had written down what came of it.
+
+What counts is what was seen, not when. The next hop notes of each message what it answered and whether the other side read that
+(``sink.Ending``). After each kill, while nobody runs, the queue's rows are read: what is still there had no result. Connections that
+began before the kill have all ended by then, so each arrival belongs to one daemon (``era``: how many were killed before it).
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
 import random
 import re
+import socket
+import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from mta.testing.chaos import ChaosResult
 from mta.testing.clients import Ledger, Load
 from mta.testing.server import MailServer, wait_until
-from mta.testing.sink import Received, Rule, Sink, Stage
+from mta.testing.sink import Ending, Rule, Sink, Stage
 
 OUT, SENDER = "out.test", "client.test"
 """Domains that the next hop takes: of the recipients, and of the senders, who get the reports."""
-ANSWERED = 2.0
-"""Seconds before a kill within which an answer may not have been written down yet, the machine being busy."""
-READ = 1.0
-"""Seconds after a kill within which the next hop may still read, and answer, what was sent before."""
+MESSAGES = "SELECT message_id FROM queue_messages"
 
 _MESSAGE_ID = re.compile(rb"(?mi)^message-id:\s*(<[^>]*>)")
 _FAULTS: dict[Stage, Sequence[tuple[float, str | None]]] = {
@@ -37,17 +44,30 @@ _REFUSED = 0.04  # of all recipients, for good
 _LOST = 0.03  # of all messages: taken, and no answer
 
 
+class Arrival(NamedTuple):
+    era: int
+    ending: Ending
+
+
+class Kill(NamedTuple):
+    """``group``: the process group; ``at``: monotonic, when the signal was sent; ``queued``: Message-IDs that had no result then."""
+
+    group: int
+    at: float
+    queued: frozenset[str]
+
+
 class FailingSink(Sink):
-    """``arrivals``: by Message-ID, when it arrived and whether that was answered; ``reported``: of which senders were told."""
+    """``arrivals``: by Message-ID, reports among them; ``reported``: by the Message-ID that it is about, those of the reports."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__(keep=False)
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
+        self._endings: list[tuple[str, Arrival]] = []
+        self.era = 0
         self.failing = True
-        self.arrivals: dict[str, list[tuple[float, bool]]] = {}
-        self.reported: set[str] = set()
-        self.messages = _Journal(self)
+        self.reported: dict[str, set[str]] = {}
 
     def rule(self, stage: Stage, line: str) -> Rule | None:
         if not self.failing:
@@ -62,28 +82,31 @@ class FailingSink(Sink):
         return None
 
     def loses(self, mail: str, rcpts: Sequence[str], octets: bytes) -> bool:
-        if not self.failing or self._chance.random() >= _LOST:
-            return False
-        self.note(mail, octets, answered=False)
-        return True
+        return self.failing and self._chance.random() < _LOST
 
-    def note(self, mail: str, octets: bytes, *, answered: bool) -> None:
+    def ends(self, ending: Ending) -> None:
+        name, *others = (found.decode() for found in _MESSAGE_ID.findall(ending.octets))
+        ending.octets = b""
         with self._lock:
-            if mail.upper().startswith("MAIL FROM:<>"):
-                self.reported.update(found.decode() for found in _MESSAGE_ID.findall(octets)[1:])
-            else:
-                found = _MESSAGE_ID.search(octets)
-                assert found is not None
-                self.arrivals.setdefault(found[1].decode(), []).append((time.monotonic(), answered))
+            self._endings.append((name, Arrival(self.era, ending)))
+            if ending.mail.upper().startswith("MAIL FROM:<>"):
+                for other in others:
+                    self.reported.setdefault(other, set()).add(name)
 
+    @property
+    def arrivals(self) -> dict[str, list[Arrival]]:
+        out: dict[str, list[Arrival]] = {}
+        with self._lock:
+            for name, arrival in self._endings:
+                if arrival.ending.taken:
+                    out.setdefault(name, []).append(arrival)
+        return out
 
-class _Journal(list[Received]):
-    def __init__(self, sink: FailingSink) -> None:
-        super().__init__()
-        self._sink = sink
-
-    def append(self, message: Received) -> None:
-        self._sink.note(message.mail, message.octets, answered=True)
+    def wait_alone(self) -> None:
+        """Until every connection that was made before has ended; nobody is left to make one."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as last:
+            last.recv(1)  # the system hands connections over in their order
+        wait_until(lambda: not self.open, 10, "connections of who was killed have ended", 0.002)
 
 
 def config_for(sink: Sink) -> dict[str, Any]:
@@ -93,24 +116,44 @@ def config_for(sink: Sink) -> dict[str, Any]:
     return {"routes": {OUT: hop, SENDER: hop}, "relay": {"networks": ["127.0.0.0/8"]}, "queue": queue}
 
 
-def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, seed: int = 0, threads: int = 3) -> ChaosResult:
+@dataclass
+class RelayResult(ChaosResult):
+    """``again``: arrivals beyond the first by what became of the answer to the one before; ``unwritten``: the longest time, in seconds,
+    that an answer was here, and read, without a result in the queue, as kills found it."""
+
+    arrived: int = 0
+    reported: int = 0
+    again: Counter[str] = field(default_factory=Counter)
+    unwritten: float = 0.0
+
+    def __str__(self) -> str:
+        again = ", ".join(f"{count} {why}" for why, count in sorted(self.again.items()))
+        said = f"{self.arrived} arrived, {self.reported} reported, {self.again.total()} came again"
+        return f"{said}{f' ({again})' if again else ''}, longest without a result {self.unwritten:.3f} s; {super().__str__()}"
+
+
+def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, seed: int = 0, threads: int = 3) -> RelayResult:
     """``server`` runs with ``config_for(sink)``. Do so many rounds of load and SIGKILL, then let all drain, and audit."""
-    chance, result, ledger, killed = random.Random(seed), ChaosResult(), Ledger(), list[float]()
+    chance, result, ledger, killed = random.Random(seed), RelayResult(), Ledger(), list[Kill]()
     recipients = [f"{name}@{OUT}" for name in "abcdef"]
     while result.kills < kills:
         load = Load(server.smtp, recipients, threads=threads, ledger=ledger, size=chance.choice((600, 600, 20_000, 300_000)))
         with load:
             load.wait_acknowledged(1, 30)
             time.sleep(chance.uniform(0.0, 0.4))
+            group, at = server.pid, time.monotonic()
             server.kill()
-            killed.append(time.monotonic())
             load.stop()
+        sink.wait_alone()
+        killed.append(Kill(group, at, queued(server)))
+        sink.era += 1
         result.kills += 1
         result.restart = max(result.restart, server.start())
     sink.failing = False
 
     def settled() -> bool:
-        return all(one in sink.arrivals or one in sink.reported for one in ledger.acknowledged)
+        arrivals = sink.arrivals
+        return all(one in arrivals or one in sink.reported for one in ledger.acknowledged)
 
     try:
         wait_until(settled, 60, "every acknowledged message at the next hop, or reported", 0.2)
@@ -118,22 +161,60 @@ def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, se
     except AssertionError as exc:
         result.faults.append(str(exc))
     result.acknowledged, result.unanswered = len(ledger.acknowledged), len(ledger.unknown)
-    result.faults += audit(ledger, sink, killed)
+    audit(result, ledger, sink, killed)
     return result
 
 
-def audit(ledger: Ledger, sink: FailingSink, killed: Sequence[float]) -> list[str]:
-    """One line for each broken promise."""
-    faults = [f"lost: {one}" for one in ledger.acknowledged if one not in sink.arrivals and one not in sink.reported]
-    faults += [f"nobody sent: {one}" for one in sink.arrivals.keys() - ledger.sent]
-    for one, arrivals in sink.arrivals.items():
-        for at, answered in arrivals[:-1]:
-            if answered and not any(-READ <= kill - at <= ANSWERED for kill in killed):
-                nearest = min((kill - at for kill in killed), key=abs, default=0.0)
-                faults.append(f"{len(arrivals)} times: {one}, though its answer was heard {nearest:.1f} s before a kill")
-    return faults
+def queued(server: MailServer) -> frozenset[str]:
+    """Message-IDs in the queue of a daemon that is gone. The files stay as it left them."""
+    database = str(server.config["database"])
+    if database.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(f"file:{server.data_dir}/mta.db?mode=ro", uri=True)) as file:
+            return frozenset(row[0] for row in file.execute(MESSAGES))
+    import psycopg
+
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    with psycopg.connect(database, autocommit=True) as connection:  # what the daemon sent last may still be at work
+        wait_until(lambda: connection.execute(others).fetchone() == (0,), 10, "the database has let go of who was killed", 0.01)
+        return frozenset(row[0] for row in connection.execute(MESSAGES))
 
 
-def twice(sink: FailingSink) -> int:
-    """Arrivals beyond the first."""
-    return sum(len(arrivals) - 1 for arrivals in sink.arrivals.values())
+def audit(result: RelayResult, ledger: Ledger, sink: FailingSink, killed: Sequence[Kill]) -> None:
+    """Count; ``faults`` gets one line for each broken promise."""
+    arrivals = sink.arrivals
+    result.arrived, result.reported = len(arrivals.keys() & ledger.sent), len(sink.reported)
+    reports = {name for names in sink.reported.values() for name in names}
+    result.faults += [f"lost: {one}" for one in ledger.acknowledged if one not in arrivals and one not in sink.reported]
+    result.faults += [f"nobody sent: {one}" for one in (arrivals.keys() | sink.reported) - ledger.sent - reports]
+    result.faults += [f"reported {len(names)} times: {one}" for one, names in sink.reported.items() if len(names) > 1]
+    for name, times in arrivals.items():
+        for before, after in pairwise(times):
+            why = _lost(name, before, after, killed)
+            if why is None:
+                result.faults.append(f"{len(times)} times: {name}, {_told(before, killed)}")
+            else:
+                result.again[why] += 1
+                if why == _READ:
+                    result.unwritten = max(result.unwritten, killed[before.era].at - before.ending.written)
+
+
+_HUNG_UP, _UNREAD, _READ = "not answered", "killed before it read the answer", "killed before it wrote down the answer"
+
+
+def _lost(name: str, arrival: Arrival, again: Arrival, killed: Sequence[Kill]) -> str | None:
+    """How the answer to this arrival was lost; None: it was not."""
+    era, ending = arrival
+    if ending.reply is None:
+        return _HUNG_UP
+    if again.era == era or name not in killed[era].queued:
+        return None
+    return _READ if ending.read else _UNREAD
+
+
+def _told(arrival: Arrival, killed: Sequence[Kill]) -> str:
+    """What is known of an arrival whose answer was not lost."""
+    era, ending = arrival
+    said = f"answered {ending.reply!r}, {'written' if ending.written else 'not written'}, then {ending.then or 'nothing'}"
+    if era < len(killed):
+        said += f"; process group {killed[era].group} was killed {killed[era].at - ending.at:.3f} s after the dot"
+    return said

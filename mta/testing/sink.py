@@ -15,8 +15,10 @@ address by ``match``, a part of the command line. Everything it heard is in ``co
 import asyncio
 import base64
 import re
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,36 @@ class Received:
     secure: bool
     user: str
     connection: int
+
+
+@dataclass(slots=True, eq=False)
+class Ending:
+    """What happened behind the end of one message, as far as this side of the connection can know.
+
+    at       monotonic: when its last octet, the dot, was here
+    reply    what was written then; None: nothing
+    written  monotonic: when the system had taken all of the reply; 0.0: it did not
+    then     how the other side went on: "next", it sent something more; "closed", it hung up and left nothing unread; "reset", it hung up
+             over what it had not read (Linux closes a socket so, whoever closes it); "": this side hung up
+    """
+
+    mail: str
+    octets: bytes
+    at: float
+    connection: int
+    reply: str | None = None
+    written: float = 0.0
+    then: Literal["", "next", "closed", "reset"] = ""
+
+    @property
+    def taken(self) -> bool:
+        """The message is here, for all that its sender may know."""
+        return self.reply is None or self.reply.startswith("2")
+
+    @property
+    def read(self) -> bool:
+        """The other side's program has the reply."""
+        return bool(self.written) and self.then in ("next", "closed")
 
 
 @dataclass(slots=True)
@@ -94,6 +126,9 @@ class Sink:
         """Hang up instead of answering the end of this message? It was taken, for all that its sender knows."""
         return False
 
+    def ends(self, ending: Ending) -> None:
+        """The whole message is here; the rest of ``ending`` will be known later."""
+
     # ---- life
 
     async def __aenter__(self) -> "Sink":
@@ -147,6 +182,7 @@ class _Dialogue:
         self.mail = ""
         self.rcpts: list[str] = []
         self.chunks: list[bytes] = []
+        self.ending: Ending | None = None
 
     async def run(self) -> None:
         sink = self.sink
@@ -156,8 +192,13 @@ class _Dialogue:
             await self.say("CONNECT", "", f"220 {sink.hostname} ready")
             while line := await self.line():
                 await self.command(line)
-        except (_HungUp, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError):
+            self.went_on("closed")
+        except _HungUp:
             pass
+        except asyncio.IncompleteReadError:
+            self.went_on("closed")
+        except (ConnectionError, ssl.SSLError, TimeoutError):
+            self.went_on("reset")
         finally:
             sink.open -= 1
             self.writer.close()
@@ -166,8 +207,18 @@ class _Dialogue:
         octets = await self.reader.readline()
         line = octets.decode("utf-8", "replace").removesuffix("\r\n")
         if line:
+            self.went_on("next")
             self.heard.append(line)
         return line
+
+    def went_on(self, how: Literal["next", "closed", "reset"]) -> None:
+        if (ending := self.ending) is None:
+            return
+        self.ending = None
+        sock = self.writer.get_extra_info("socket")
+        if how == "closed" and (sock.fileno() < 0 or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            how = "reset"  # it hung up before the reply reached it
+        ending.then = how
 
     async def say(self, stage: Stage, line: str, usual: str) -> str:
         rule = self.sink.rule(stage, line)
@@ -179,6 +230,10 @@ class _Dialogue:
                 raise _HungUp
             reply = rule.reply or usual
         self.writer.write(reply.encode() + b"\r\n")
+        if stage == "DOT" and self.ending is not None:
+            self.ending.reply = reply
+            if not self.writer.is_closing() and not self.writer.transport.get_write_buffer_size():
+                self.ending.written = time.monotonic()
         await self.writer.drain()
         if reply.startswith("421"):
             raise _HungUp
@@ -300,6 +355,8 @@ class _Dialogue:
         await self.taken(b"".join(lines))
 
     async def taken(self, message: bytes) -> None:
+        self.ending = Ending(self.mail, message, time.monotonic(), self.number)
+        self.sink.ends(self.ending)
         if self.sink.loses(self.mail, self.rcpts, message):
             raise _HungUp
         asked = self.rcpts if self.sink.lmtp else [" ".join(self.rcpts)]
