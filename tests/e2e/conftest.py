@@ -3,11 +3,13 @@
 
 import os
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from mta.testing.server import MailServer
+from mta.testing.clients import compose
+from mta.testing.server import PASSWORD, MailServer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,3 +42,25 @@ def run(tmp_path) -> Run:
         return done
 
     return call
+
+
+@pytest.fixture
+def filled(server: MailServer) -> Callable[[int], str]:
+    """Make an account whose inbox has ``count`` messages, ``<m0@client.test>`` and so on."""
+
+    def make(count: int) -> str:
+        user = f"u{uuid.uuid4().hex[:12]}@example.test"
+        server.cli("user", "add", user, "--password-stdin", octets=PASSWORD.encode() + b"\n")
+        with server.imap(user) as box:
+            for start in range(0, count, 500):  # in few commands: MULTIAPPEND
+                parts = [
+                    b"Return-Path: <load@client.test>\r\n" + compose(f"<m{n}@client.test>", user, size=300 + n % 50)
+                    for n in range(start, min(count, start + 500))
+                ]
+                box.send(b"a APPEND INBOX" + b"".join(b" {%d+}\r\n%b" % (len(part), part) for part in parts) + b"\r\n")
+                while not (line := box.readline()).startswith(b"a "):
+                    pass
+                assert line.startswith(b"a OK"), line
+        return user
+
+    return make

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import mailbox
-import uuid
 
 import pytest
 
@@ -55,31 +54,6 @@ verbose = 0
 """
 
 
-@pytest.fixture
-def user(server):
-    return account(server)
-
-
-def account(server):
-    address = f"u{uuid.uuid4().hex[:12]}@example.test"
-    server.cli("user", "add", address, "--password-stdin", octets=PASSWORD.encode() + b"\n")
-    return address
-
-
-def fill(server, user, count):
-    """In few commands: MULTIAPPEND."""
-    with server.imap(user) as box:
-        for start in range(0, count, 500):
-            numbers = range(start, min(count, start + 500))
-            parts = [
-                b"Return-Path: <load@client.test>\r\n" + compose(f"<m{n}@client.test>", user, size=300 + n % 50) for n in numbers
-            ]
-            box.send(b"a APPEND INBOX" + b"".join(b" {%d+}\r\n%b" % (len(part), part) for part in parts) + b"\r\n")
-            while not (line := box.readline()).startswith(b"a "):
-                pass
-            assert line.startswith(b"a OK"), line
-
-
 def ids(folder):
     return sorted(message["Message-ID"] for message in mailbox.Maildir(folder, create=False))
 
@@ -92,8 +66,8 @@ def far_ids(server, user):
 
 
 @pytest.mark.peer("offlineimap")
-def test_offlineimap_both_ways(server, run, tmp_path, user):
-    fill(server, user, MESSAGES)
+def test_offlineimap_both_ways(server, run, tmp_path, filled):
+    user = filled(MESSAGES)
     (tmp_path / "rc").write_text(
         OFFLINEIMAP.format(home=tmp_path, host=HOST, port=server.ports["imap"], user=user, password=PASSWORD)
     )
@@ -142,10 +116,9 @@ def catcher(folder):
 
 @pytest.mark.peer("getmail")
 @pytest.mark.parametrize("kind", ["IMAP", "POP3"])
-def test_getmail(server, run, tmp_path, user, kind):
+def test_getmail(server, run, tmp_path, filled, kind):
     """Its other side is LMTP into another of our mailboxes: the ways that start a program may wait for one that has ended already."""
-    keeper = account(server)
-    fill(server, user, FEW)
+    keeper, user = filled(0), filled(FEW)
     (tmp_path / ".getmail").mkdir()
     extra = 'mailboxes = ("INBOX",)' if kind == "IMAP" else ""
     text = GETMAIL.format(
@@ -166,8 +139,8 @@ def test_getmail(server, run, tmp_path, user, kind):
 
 @pytest.mark.peer("fetchmail")
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])
-def test_fetchmail_takes_everything_away(server, run, tmp_path, user, protocol):
-    fill(server, user, FEW)
+def test_fetchmail_takes_everything_away(server, run, tmp_path, filled, protocol):
+    user = filled(FEW)
     catcher(tmp_path)
     rc = tmp_path / "rc"
     rc.write_text(
@@ -189,8 +162,8 @@ def far_ids_of_nothing(server, user):
 
 
 @pytest.mark.peer("neomutt")
-def test_neomutt(server, tmp_path, user):
-    fill(server, user, FEW)
+def test_neomutt(server, tmp_path, filled):
+    user = filled(FEW)
     (tmp_path / "rc").write_text(
         f'set imap_user="{user}"\nset imap_pass="{PASSWORD}"\nset ssl_starttls=no\nset ssl_force_tls=no\nset mbox_type=Maildir\n'
         f'set header_cache="{tmp_path}/cache"\nset imap_qresync=yes\nset imap_condstore=yes\nset quit=yes\nset delete=yes\nset confirmcreate=no\nset sort=mailbox-order\n'
