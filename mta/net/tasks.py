@@ -3,8 +3,10 @@
 
 import asyncio
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import Any, TypeVar
 
+from mta.net.prompt import promptly
 from mta.obs.log import Log
 
 T = TypeVar("T")
@@ -26,6 +28,16 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Run ``work`` here until it has to wait, the rest in a task: see ``promptly``. Exceptions are logged as with ``spawn``."""
+        try:
+            later = promptly(work)
+        except Exception:  # noqa: BLE001  # logged with its traceback, whatever it is
+            self._log.error("task.failed", task=name, exc_info=True)
+        else:
+            if isinstance(later, CoroutineType):
+                self.spawn(later, name)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)

@@ -17,6 +17,7 @@ from typing import Any
 from mta.model.delivery import Trouble
 from mta.model.errors import ConfigError, Refused, StorageDead, TemporaryFailure
 from mta.model.verdict import Verdict, defer, reject
+from mta.net.prompt import own_task
 from mta.obs.log import Log
 from mta.pluginhost.answers import LONGEST_TEXT, problem_of
 from mta.pluginhost.flight import FLIGHT, Flight
@@ -163,7 +164,9 @@ class Dispatcher:
         """The answer of one step, None, or a Failure; see ``ask``."""
         return (await self.ask((step,), 0, arguments))[1]
 
-    async def ask(self, steps: tuple[Step, ...], index: int, arguments: dict[str, Any]) -> tuple[int, Any]:
+    async def ask(  # noqa: C901  # one loop, see below
+        self, steps: tuple[Step, ...], index: int, arguments: dict[str, Any]
+    ) -> tuple[int, Any]:
         """Call steps from ``index`` on until one answers. Return the index behind it and the answer, or a Failure (logged and
         counted); None when all had no opinion. ``arguments`` gets ``ctx``.
 
@@ -191,6 +194,8 @@ class Dispatcher:
             try:
                 answer = step.function(*step.arguments(arguments)) if step.names else step.function()
                 if answer is not None and answer.__class__ is types.CoroutineType:
+                    if asyncio.current_task() is None:
+                        started = await self._into_task(step, answer)
                     try:
                         future = answer.send(None)
                     except StopIteration as stop:
@@ -224,6 +229,18 @@ class Dispatcher:
             flight.leave()
 
     # ---- waiting
+
+    async def _into_task(self, step: Step, coroutine: Coroutine[Any, Any, Any]) -> float:
+        """It may ask for its task before it first waits. Return when it begins."""
+        self.pulse.step = None
+        try:
+            await own_task()
+        except BaseException:
+            coroutine.close()
+            raise
+        self.pulse.started = started = monotonic()
+        self.pulse.step = step
+        return started
 
     def _pause(self, step: Step, ran: float) -> float:
         self.pulse.step = None
@@ -305,7 +322,7 @@ class Dispatcher:
     def _failed(self, step: Step, exc: BaseException, seconds: float, arguments: dict[str, Any]) -> Any:
         if isinstance(exc, StorageDead | ContractError):
             raise exc
-        if isinstance(exc, asyncio.CancelledError) and ((task := asyncio.current_task()) is None or task.cancelling()):
+        if isinstance(exc, asyncio.CancelledError) and (task := asyncio.current_task()) is not None and task.cancelling():
             raise exc
         step.seconds = seconds
         step.counter.calls += 1

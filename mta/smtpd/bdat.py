@@ -8,11 +8,12 @@ commands. Nothing is reserved by announced size. A message that was refused stay
 from dataclasses import replace
 
 from mta.model.reply import Reply
+from mta.net.prompt import promptly
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.body import SWALLOW, Body, faulty, is_heard, let_in
-from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.protocol import SmtpProtocol, Step, settled
 from mta.smtpd.simple import count_junk
 from mta.wire.smtp.command import Bdat
 from mta.wire.smtp.data import ChunkDecoder
@@ -27,7 +28,7 @@ def bdat(link: SmtpProtocol, command: Bdat) -> Step:
     if not transaction.accepted:
         return Skipped(link, replies.NEED_RCPT).begin(command.size)
     if is_heard(link):
-        return _judged(link, transaction, command)
+        return promptly(_judged(link, transaction, command))
     link.chunks = chunks = Chunks(link, transaction, None)
     return chunks.begin(command)
 
@@ -39,7 +40,7 @@ async def _judged(link: SmtpProtocol, transaction: MailTransaction, command: Bda
     else:
         link.chunks = chunks = Chunks(link, transaction, stream)
         step = chunks.begin(command)
-    return step if step is None or isinstance(step, Reply) else await step
+    return await settled(step)
 
 
 class Skipped:
@@ -112,13 +113,12 @@ class Chunks(Body):
             elif content:
                 self._content.write(content)
                 if self._stream is not None:
-                    return self._listened(self._stream, content)
+                    return promptly(self._listened(self._stream, content))
         return self._go_on(len(piece))
 
     async def _listened(self, stream: Stream, content: bytes) -> Reply | None:
         await self._ask(stream.feed(content))
-        step = self._go_on(len(content))
-        return step if step is None or isinstance(step, Reply) else await step
+        return await settled(self._go_on(len(content)))
 
     def _go_on(self, size: int) -> Step:
         if self._refusal is not None:
@@ -131,8 +131,7 @@ class Chunks(Body):
         await self._spill()
         if self._left:
             return None
-        step = self._answer()
-        return step if step is None or isinstance(step, Reply) else await step
+        return await settled(self._answer())
 
     def _answer(self) -> Step:
         """The chunk is complete."""

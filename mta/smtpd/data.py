@@ -4,11 +4,12 @@
 from dataclasses import replace
 
 from mta.model.reply import Reply
+from mta.net.prompt import promptly
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.body import SWALLOW, Body, faulty, is_heard, let_in
-from mta.smtpd.protocol import SmtpProtocol, Step
+from mta.smtpd.protocol import SmtpProtocol, Step, settled
 from mta.wire.smtp.command import Data
 from mta.wire.smtp.data import DataDecoder
 
@@ -26,7 +27,7 @@ def data(link: SmtpProtocol, _command: Data) -> Step:
     if link.lines.waiting:
         return replies.EARLY_DATA
     if is_heard(link):
-        return _judged(link, transaction)
+        return promptly(_judged(link, transaction))
     return _begin(link, transaction, None)
 
 
@@ -59,13 +60,12 @@ class Incoming(Body):
             elif piece:
                 self._content.write(piece)
                 if self._stream is not None:
-                    return self._listened(self._stream, piece, len(octets), rest)
+                    return promptly(self._listened(self._stream, piece, len(octets), rest))
         return self._go_on(len(octets), rest)
 
     async def _listened(self, stream: Stream, piece: bytes, size: int, rest: bytes | None) -> Reply | None:
         await self._ask(stream.feed(piece))
-        step = self._go_on(size, rest)
-        return step if step is None or isinstance(step, Reply) else await step
+        return await settled(self._go_on(size, rest))
 
     def _go_on(self, size: int, rest: bytes | None) -> Step:
         if rest is not None:

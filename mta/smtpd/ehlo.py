@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mta.model.reply import Reply
+from mta.net.prompt import promptly
 from mta.pipeline.hooks import Plan
 from mta.smtpd import replies
 from mta.smtpd.auth import door
@@ -22,7 +23,7 @@ def greet(link: SmtpProtocol, command: Ehlo | Helo | Lhlo) -> Step:
         return replies.UNKNOWN
     if (plan := link.server.hooks.smtp_ehlo) is None:
         return _welcome(link, verb, command.name)
-    return _judged(link, plan, verb, command.name)
+    return promptly(_judged(link, plan, verb, command.name))
 
 
 async def _judged(link: SmtpProtocol, plan: Plan, verb: str, name: str) -> Reply:
@@ -42,7 +43,7 @@ def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply | Coroutine[Any,
     if not peer.esmtp:
         return Reply(250, "", link.server.hostname)
     if (plan := link.server.hooks.smtp_capabilities) is not None:
-        return _offer(link, plan)
+        return promptly(_offer(link, plan))
     return Reply(250, "", "\n".join((link.server.hostname, *capabilities(link))))
 
 

@@ -3,6 +3,7 @@
 
 from mta.directory.senders import is_named
 from mta.model.reply import Reply
+from mta.net.prompt import promptly
 from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
@@ -38,7 +39,7 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
     if server.hooks.smtp_mail is None and server.hooks.address_rewrite is None and not foreign:
         link.transaction = transaction
         return done
-    return _judged(link, transaction, foreign, done)
+    return promptly(_judged(link, transaction, foreign, done))
 
 
 async def _judged(link: SmtpProtocol, transaction: MailTransaction, foreign: bool, done: Reply) -> Reply:

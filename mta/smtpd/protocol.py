@@ -5,9 +5,9 @@ makes, whose transport is exchanged by STARTTLS); PROXY headers go through aiosm
 or gets wrong is replaced here: its constructor reflects over every method and asks the resolver for its own name; its reader
 stops at 1,001 octets; it writes each reply alone, knows no PIPELINING and shares its size limits between sessions.
 
-No task runs while a client is idle. ``data_received`` obeys what it can at once; the first verb that must wait (a hook, the
-directory, the commit) goes on in one task, which then obeys what has arrived meanwhile and ends. Replies of one turn leave in
-one write (RFC 2920 §3.2). A turn ends after ``TURN`` commands, so that no peer holds the loop.
+No task runs while a client is idle. ``data_received`` obeys what it can at once, hooks that do not wait included; the first verb
+that must wait (the directory, the commit) goes on in one task, which then obeys what has arrived meanwhile and ends. Replies of
+one turn leave in one write (RFC 2920 §3.2). A turn ends after ``TURN`` commands, so that no peer holds the loop.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -22,6 +22,7 @@ import aiosmtpd.smtp
 from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
+from mta.net.prompt import own_task, promptly
 from mta.net.sni import context_for
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import MailTransaction
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 
 Step = Reply | None | Coroutine[Any, Any, Reply | None]
 """What a verb gives: its reply, nothing to say, or work that must wait and then says it."""
+
+
+async def settled(step: Step) -> Reply | None:
+    """What a step comes to. From here on there is a task: a step may need one before it first waits."""
+    if step is None or isinstance(step, Reply):
+        return step
+    await own_task()
+    return await step
+
 
 TURN = 200  # commands in one turn of the event loop: about 5 ms
 HIGH_WATER = 65536  # octets unread by us, or unsent by the peer's reading, at which the other direction stops
@@ -182,10 +192,10 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     def start(self, step: Step) -> None:
         """Take a step that no octets caused: the greeting."""
+        if step is not None and self.server.hooks.smtp_reply is not None:
+            step = self._guard(self._worded, step)
         if isinstance(step, CoroutineType):
             self._begin(step)
-        elif isinstance(step, Reply) and self.server.hooks.smtp_reply is not None:
-            self._begin(_given(step))
         else:
             if isinstance(step, Reply):
                 self.say(step)
@@ -292,9 +302,9 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
                 if line is None:
                     break
                 step = self._guard(self._obey, line)
+            if step is not None and self.server.hooks.smtp_reply is not None:
+                step = self._guard(self._worded, step)
             if step.__class__ is Reply:
-                if self.server.hooks.smtp_reply is not None:
-                    return _given(step)
                 self.say(step)
             elif step is not None:
                 return cast("Coroutine[Any, Any, Reply | None]", step)
@@ -315,8 +325,6 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
                 await asyncio.sleep(0)
             try:
                 reply = await step
-                if reply is not None and self.server.hooks.smtp_reply is not None:
-                    reply = await self.server.word(self, reply)
             except Exception as exc:  # noqa: BLE001  # a bug costs the command, not the connection
                 reply = self._answer(exc)
             if reply is not None:
@@ -354,9 +362,17 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         self.command = command = parse(line, utf8=self.peer.esmtp)
         return self.server.verbs[command.__class__](self, command)
 
-    def _guard(self, function: Any, octets: bytes) -> Step:
+    def _worded(self, step: Reply | Coroutine[Any, Any, Reply | None]) -> Step:
+        """The step with its reply in the words of plugins."""
+        return promptly(self.server.word(self, step)) if isinstance(step, Reply) else self._word(step)
+
+    async def _word(self, step: Coroutine[Any, Any, Reply | None]) -> Reply | None:
+        reply = await step
+        return reply if reply is None else await self.server.word(self, reply)
+
+    def _guard(self, function: Callable[[Any], Step], what: Any) -> Step:
         try:
-            return cast(Step, function(octets))
+            return function(what)
         except Exception as exc:  # noqa: BLE001  # a bug costs the command, not the connection
             return self._answer(exc)
 
@@ -396,8 +412,3 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
         if self._link is not None:
             self._paused = False
             self._link.resume_reading()
-
-
-async def _given(reply: Reply) -> Reply:
-    """A reply that is known and has to wait for its words."""
-    return reply

@@ -15,6 +15,7 @@ from mta.model.errors import TemporaryFailure
 from mta.model.message import Recipient
 from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
+from mta.net.prompt import promptly
 from mta.obs.metrics import RECIPIENTS
 from mta.pipeline.hooks import Plan
 from mta.pipeline.rewriting import rewrite
@@ -58,10 +59,10 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
         return replies.NEED_SMTPUTF8
     recipient = Recipient(address, address, orcpt, notify, params)
     if (rewriting := link.server.hooks.address_rewrite) is not None:
-        return _rewrite(link, transaction, recipient, rewriting)
+        return promptly(_rewrite(link, transaction, recipient, rewriting))
     if (plan := link.server.hooks.smtp_rcpt) is None:
         return _resolve(link, transaction, recipient)
-    return _judge(link, transaction, recipient, plan)
+    return promptly(_judge(link, transaction, recipient, plan))
 
 
 async def _rewrite(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, rewriting: Plan) -> Reply:

@@ -24,6 +24,7 @@ from mta.directory.senders import Senders
 from mta.model.message import Origin
 from mta.model.reply import Reply
 from mta.net.listener import ListenerSpec
+from mta.net.prompt import promptly
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
@@ -224,7 +225,7 @@ class SmtpServer:
         peer = link.peer
         if self.hooks.smtp_connect is None and (self.hooks.smtp_tls is None or not peer.tls):
             return self._greeting(link)
-        return self._judged(link)
+        return promptly(self._judged(link))
 
     async def _judged(self, link: SmtpProtocol) -> Reply:
         """What plugins say of the connection, then of the TLS session it began with."""
@@ -244,7 +245,7 @@ class SmtpServer:
 
     def tell(self, plan: Plan, **arguments: Any) -> None:
         """Let plugins know; nobody waits for them."""
-        self.tasks.spawn(plan.notify(**arguments), "smtp-notify")
+        self.tasks.start(plan.notify(**arguments), "smtp-notify")
 
     def closed(self, link: SmtpProtocol) -> None:
         if link in self._links:
