@@ -33,8 +33,11 @@ def failures() -> Iterator[None]:
 
 
 def create(path: str, flags: int, mode: int) -> int:
-    """Open a file, making it when it is not there. Made by root, as an administrator's command is, it belongs to whom the folder does."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode)
+    """Open a file, making it when it is not there; never through a link that somebody left in its place.
+
+    Made by root, as an administrator's command is, it belongs to whom the folder does.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, mode)
     if os.geteuid() == 0:
         _give(fd, path)
     return fd

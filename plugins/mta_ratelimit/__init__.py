@@ -16,7 +16,7 @@ from mta.model.network import is_private, parse_client
 from mta_hooks import Address, Context, Session, Transaction, Verdict, defer, hookimpl
 from mta_hooks.metrics import Metric
 from mta_hooks.services import Registry, Server
-from mta_ratelimit.config import Rate, RatelimitConfig
+from mta_ratelimit.config import Rate, RatelimitConfig, UserRates
 from mta_ratelimit.counts import Counts
 from mta_ratelimit.shared import METADATA, forget, hear, tell
 
@@ -68,8 +68,8 @@ class Ratelimit:
     @hookimpl(on_error="continue")
     def smtp_mail(self, session: Session, ctx: Context) -> Verdict | None:
         config: RatelimitConfig = ctx.config
-        if _is_user(session):
-            return self._count("messages", session.user, config.users.get(session.user, config.user).messages, ctx)
+        if session.user:
+            return self._count("messages", _counted(session), _rates(config, session).messages, ctx)
         if config.client.messages is None or not (network := self._network(session.client_ip)):
             return None
         return self._count("messages", network, config.client.messages, ctx)
@@ -77,8 +77,8 @@ class Ratelimit:
     @hookimpl(on_error="continue")
     def smtp_rcpt(self, session: Session, transaction: Transaction, recipient: Address, ctx: Context) -> Verdict | None:
         config: RatelimitConfig = ctx.config
-        if _is_user(session):
-            return self._count("recipients", session.user, config.users.get(session.user, config.user).recipients, ctx)
+        if session.user:
+            return self._count("recipients", _counted(session), _rates(config, session).recipients, ctx)
         if config.client.recipients is None or not (network := self._network(session.client_ip)):
             return None
         return self._count("recipients", network, config.client.recipients, ctx)
@@ -121,8 +121,13 @@ class Ratelimit:
         ]
 
 
-def _is_user(session: Session) -> bool:
-    return bool(session.user) and session.protocol != "local"
+def _rates(config: RatelimitConfig, session: Session) -> UserRates:
+    return config.local if session.protocol == "local" else config.users.get(session.user, config.user)
+
+
+def _counted(session: Session) -> str:
+    """An account of the system is another than a user of ours, whatever their names."""
+    return f"local {session.user}" if session.protocol == "local" else session.user
 
 
 def _network(config: RatelimitConfig, text: str) -> str:

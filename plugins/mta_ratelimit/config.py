@@ -62,6 +62,9 @@ class UserRates(_Section):
 class RatelimitConfig(_Section):
     client: Annotated[ClientRates, Field(description="Of strangers, by network; absent: unlimited.")] = ClientRates()
     user: Annotated[UserRates, Field(description="Of users who logged in, wherever they are.")] = UserRates()
+    local: Annotated[UserRates, Field(description="Of one account of the system, by its uid, over the sendmail command.")] = (
+        UserRates(messages=None, recipients=None)
+    )
     users: Annotated[dict[str, UserRates], Field(description="Other rates for single accounts.")] = {}
     exempt: Annotated[tuple[IPNetwork, ...], Field(description="Clients without limits; private networks have none either.")] = ()
     ipv4_prefix: Annotated[int, Field(ge=8, le=32, description="Clients within such a network are one.")] = 32

@@ -13,7 +13,7 @@ from mta_hooks.services import Registry
 from mta_rspamd.answer import Answer, NotRspamd, read_answer
 from mta_rspamd.config import RspamdConfig
 from mta_rspamd.envelope import envelope
-from mta_rspamd.judge import fields, judge
+from mta_rspamd.judge import UNCHECKED, fields, judge, judge_unchecked
 
 roles = ("spam",)
 NOTE = "rspamd"
@@ -32,7 +32,8 @@ async def message_check(session: Session, message: Message, recipients: Sequence
         return None
     if message.size > config.max_size:
         ctx.log.debug("rspamd.too_large", message=message.id, size=message.size)
-        return None
+        message.notes[NOTE] = None
+        return judge_unchecked(message.size, config)
     answer = await _ask(config, session, message, recipients, ctx)
     message.notes[NOTE] = answer
     return judge(answer, config)
@@ -59,8 +60,8 @@ async def _ask(config: RspamdConfig, session: Session, message: Message, recipie
 def message_modify(message: Message, ctx: Context) -> list[Edit] | None:
     """Ours replace what the message came with, so that nobody's filter trusts a forgery."""
     config: RspamdConfig = ctx.config
-    answer = message.notes.get(NOTE)
-    if answer is None or not config.headers:
+    if NOTE not in message.notes or not config.headers:
         return None
+    answer = message.notes[NOTE]
     edits: list[Edit] = [RemoveHeader(name) for name in ("X-Spam-Status", "X-Spam-Flag")]
-    return [*edits, *(AddHeader(name, value) for name, value in fields(answer))]
+    return [*edits, *(AddHeader(name, value) for name, value in (UNCHECKED if answer is None else fields(answer)))]

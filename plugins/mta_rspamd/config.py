@@ -33,6 +33,10 @@ class RspamdConfig(BaseModel):
     url: Annotated[str, Field(pattern=r"^https?://[^@/]+(/.*)?$", description="The normal worker.")] = "http://127.0.0.1:11333"
     deadline: Annotated[float, Field(gt=0, le=300, description="Seconds for one answer; see also timeout, 30 s.")] = 20.0
     max_size: Annotated[int, Field(ge=0, description="Larger messages, in octets, are not checked.")] = 20 * 2**20
+    too_large: Annotated[
+        Literal["accept", "quarantine", "reject"],
+        Field(description="What becomes of a message that is larger, and so not checked."),
+    ] = "accept"
     origins: Annotated[frozenset[Origin], Field(description="Doors whose mail is checked.")] = frozenset(
         {"smtp", "lmtp", "submission"}
     )

@@ -9,6 +9,8 @@ from mta_rspamd.config import RspamdConfig
 
 MAX_SYMBOLS = 40
 """In the header field; the log and the trace have fewer."""
+UNCHECKED = [("X-Spam-Status", "Unknown, not checked: too large")]
+"""The fields of a message that was not looked at: neither spam nor not."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 
@@ -30,6 +32,18 @@ def judge(answer: Answer, config: RspamdConfig) -> Verdict | None:
         case "score":
             return add_score(answer.score, reason) if answer.score else None
         case "ignore":
+            return None
+
+
+def judge_unchecked(size: int, config: RspamdConfig) -> Verdict | None:
+    """The third verdict, with a policy of its own: what nobody looked at is not clean."""
+    reason = f"rspamd: not checked, {size} octets are more than {config.max_size}"
+    match config.too_large:
+        case "quarantine":
+            return quarantine(reason)
+        case "reject":
+            return reject("message is too large to be checked", code=552, enhanced="5.3.4", reason=reason)
+        case "accept":
             return None
 
 

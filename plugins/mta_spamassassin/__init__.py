@@ -9,7 +9,7 @@ Left out: preferences of each recipient, rewritten messages, learning (TELL), TL
 from mta_hooks import AddHeader, Context, Edit, Message, RemoveHeader, Session, TemporaryFailure, Verdict, hookimpl
 from mta_hooks.services import Registry
 from mta_spamassassin.config import SpamassassinConfig
-from mta_spamassassin.judge import fields, judge
+from mta_spamassassin.judge import UNCHECKED, fields, judge, judge_unchecked
 from mta_spamassassin.spamd import NotSpamd, ask
 from mta_spamassassin.trace import trace_fields
 
@@ -30,7 +30,8 @@ async def message_check(session: Session, message: Message, ctx: Context) -> Ver
         return None
     if message.size > config.max_size:
         ctx.log.debug("spamassassin.too_large", message=message.id, size=message.size)
-        return None
+        message.notes[NOTE] = None
+        return judge_unchecked(message.size, config)
     shown = trace_fields(session, message, ctx.hostname, ctx.clock.now())
     try:
         answer = await ask(config.place, shown, message.raw, user=config.user, deadline=config.deadline)
@@ -46,8 +47,8 @@ async def message_check(session: Session, message: Message, ctx: Context) -> Ver
 def message_modify(message: Message, ctx: Context) -> list[Edit] | None:
     """Ours replace what the message came with, so that nobody's filter trusts a forgery."""
     config: SpamassassinConfig = ctx.config
-    answer = message.notes.get(NOTE)
-    if answer is None or not config.headers:
+    if NOTE not in message.notes or not config.headers:
         return None
+    answer = message.notes[NOTE]
     edits: list[Edit] = [RemoveHeader(name) for name in ("X-Spam-Status", "X-Spam-Flag")]
-    return [*edits, *(AddHeader(name, value) for name, value in fields(answer))]
+    return [*edits, *(AddHeader(name, value) for name, value in (UNCHECKED if answer is None else fields(answer)))]

@@ -30,6 +30,10 @@ class SpamassassinConfig(BaseModel):
     user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]*$", description="Whose preferences spamd uses; empty: its own.")] = ""
     deadline: Annotated[float, Field(gt=0, le=300, description="Seconds for one answer; see also timeout, 30 s.")] = 25.0
     max_size: Annotated[int, Field(ge=0, description="Larger messages, in octets, are not checked.")] = 512_000
+    too_large: Annotated[
+        Literal["accept", "quarantine", "reject"],
+        Field(description="What becomes of a message that is larger, and so not checked."),
+    ] = "accept"
     origins: Annotated[frozenset[Origin], Field(description="Doors whose mail is checked.")] = frozenset(
         {"smtp", "lmtp", "submission"}
     )

@@ -4,11 +4,13 @@
 import re
 
 from mta_hooks import Verdict, add_score, defer, discard, quarantine, reject
-from mta_spamassassin.config import Measure
+from mta_spamassassin.config import Measure, SpamassassinConfig
 from mta_spamassassin.spamd import Answer
 
 MAX_TESTS = 60
 """In the header field; the log and the trace have fewer."""
+UNCHECKED = [("X-Spam-Status", "Unknown, not checked: too large")]
+"""The fields of a message that was not looked at: neither spam nor not."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 
@@ -29,6 +31,18 @@ def judge(answer: Answer, spam: Measure) -> Verdict | None:
             return discard(reason)
         case "score":
             return add_score(answer.score, reason) if answer.score else None
+
+
+def judge_unchecked(size: int, config: SpamassassinConfig) -> Verdict | None:
+    """The third verdict, with a policy of its own: what nobody looked at is not clean."""
+    reason = f"spamassassin: not checked, {size} octets are more than {config.max_size}"
+    match config.too_large:
+        case "quarantine":
+            return quarantine(reason)
+        case "reject":
+            return reject("message is too large to be checked", code=552, enhanced="5.3.4", reason=reason)
+        case "accept":
+            return None
 
 
 def fields(answer: Answer) -> list[tuple[str, str]]:

@@ -93,6 +93,18 @@ def test_a_user_is_one_wherever_he_is() -> None:
     assert all(worker.ask("smtp_mail", ip="", user="root@mx.test", protocol="local") is None for _ in range(10))
 
 
+def test_sendmail_command() -> None:
+    """One uid of the system counts as one, apart from an account of ours of that name; nothing is limited unless it is given."""
+    local: dict[str, Any] = {"protocol": "local", "ip": "", "user": "www-data"}
+    worker = Worker(user={"messages": "1/1m"}, local={"messages": "2/1m"})
+    said = [worker.ask("smtp_mail", **local) for _ in range(3)]
+    assert [verdict and (verdict.code, verdict.enhanced) for verdict in said] == [None, None, (450, "4.7.1")]
+    assert worker.ask("smtp_mail", **{**local, "user": "cron"}) is None
+    assert worker.ask("smtp_mail", user="www-data") is None
+    unlimited = Worker()
+    assert [unlimited.ask("smtp_mail", **local) for _ in range(20)] == [None] * 20
+
+
 def test_who_makes_errors_is_not_let_in() -> None:
     worker = Worker(client={"errors": "2/1h"})
     for reason in ("errors", "quit", "errors"):

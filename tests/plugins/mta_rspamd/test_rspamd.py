@@ -126,7 +126,6 @@ def test_many_recipients_are_bounded() -> None:
     [
         (FakeMessage(origin="dsn"), {}),
         (FakeMessage(origin="submission"), {"origins": ["smtp"]}),
-        (FakeMessage(b"x" * 101), {"max_size": 100}),
     ],
 )
 def test_what_is_not_checked(message: FakeMessage, config: dict[str, Any]) -> None:
@@ -134,6 +133,18 @@ def test_what_is_not_checked(message: FakeMessage, config: dict[str, Any]) -> No
     assert check(made, message).verdict is None
     assert requests(made) == []
     assert modified(made, message) == []
+
+
+@pytest.mark.parametrize(("policy", "action"), [("accept", None), ("quarantine", Action.QUARANTINE), ("reject", Action.REJECT)])
+def test_scanner_bombs(policy: str, action: Action | None) -> None:
+    """What is too large to be looked at is neither clean nor spam: it says so, and no forged field says otherwise."""
+    octets = b"X-Spam-Status: No, score=-100\r\n\r\n" + b"x" * 101
+    made, message = host(answer("no action"), max_size=100, too_large=policy), FakeMessage(octets)
+    verdict = check(made, message).verdict
+    assert (verdict and verdict.action) == action
+    assert requests(made) == []
+    head = apply_edits(octets.partition(b"\r\n\r\n")[0] + b"\r\n", modified(made, message))
+    assert parse_fields(head) == [("X-Spam-Status", "Unknown, not checked: too large")]
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,6 @@ def test_any_octets_are_an_answer_or_refused(octets: bytes) -> None:
     [
         (FakeMessage(origin="dsn"), {}),
         (FakeMessage(origin="submission"), {"origins": ["smtp"]}),
-        (FakeMessage(b"x" * 101), {"max_size": 100}),
     ],
 )
 def test_what_is_not_checked(message: FakeMessage, config: dict[str, Any]) -> None:
@@ -203,6 +202,17 @@ def test_what_is_not_checked(message: FakeMessage, config: dict[str, Any]) -> No
     decision, made = with_server(saying(reply(True, 99), seen), message, FakeSession(), **config)
     assert (decision.verdict, decision.score, bytes(seen)) == (None, 0.0, b"")
     assert edits(made, message) == []
+
+
+@pytest.mark.parametrize(("policy", "action"), [("accept", None), ("quarantine", Action.QUARANTINE), ("reject", Action.REJECT)])
+def test_scanner_bombs(policy: str, action: Action | None) -> None:
+    """What is too large to be looked at is neither clean nor spam: it says so, and no forged field says otherwise."""
+    seen, message = bytearray(), FakeMessage(b"X-Spam-Status: No\r\n\r\n" + b"x" * 101)
+    serve = saying(reply(False, 0), seen)
+    decision, made = with_server(serve, message, FakeSession(), max_size=100, too_large=policy)
+    assert ((decision.verdict and decision.verdict.action), bytes(seen)) == (action, b"")
+    head = apply_edits(b"X-Spam-Status: No\r\n", edits(made, message))
+    assert parse_fields(head) == [("X-Spam-Status", "Unknown, not checked: too large")]
 
 
 def edits(made: HookHost, message: FakeMessage) -> list[Any]:
