@@ -7,6 +7,7 @@ never passed here; ``secret`` fields are replaced as a second wall.
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -15,10 +16,30 @@ from typing import Any, Literal
 Level = Literal["debug", "info", "warning", "error"]
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_NAMES = {number: name.upper() for name, number in _LEVELS.items()}
 _SECRET = frozenset({"password", "credential", "secret", "token", "authorization", "pass"})
 _LONGEST = 1000
 _root = logging.getLogger("mta")
 _FORMATTER = logging.Formatter()
+_BLANK = logging.makeLogRecord({"name": "mta", "args": (), "process": None, "thread": None, "threadName": None}).__dict__
+_quoted = re.compile(r'[ "=\\]').search
+
+
+class _Line(logging.LogRecord):
+    """A record with what a line of ours shows. Its caller, thread and process, which nobody reads, cost more than all the rest."""
+
+    def __init__(self, level: int, event: str, fields: dict[str, object], exc_info: Any) -> None:
+        now = time.time()
+        self.__dict__ = {
+            **_BLANK,
+            "created": now,
+            "msecs": int(now % 1 * 1000),
+            "levelno": level,
+            "levelname": _NAMES[level],
+            "msg": event,
+            "fields": fields,
+            "exc_info": exc_info,
+        }
 
 
 class Log:
@@ -41,23 +62,30 @@ class Log:
             self._emit(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        self._emit(logging.WARNING, event, fields)
+        if _root.isEnabledFor(logging.WARNING):
+            self._emit(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
         """With ``exc_info=True`` the traceback of the exception being handled is kept."""
         self._emit(logging.ERROR, event, fields)
 
     def _emit(self, level: int, event: str, fields: dict[str, object]) -> None:
-        exc_info = fields.pop("exc_info", None)
-        _root.log(level, event, extra={"fields": {**self._fields, **fields}}, exc_info=bool(exc_info))
+        exc_info = sys.exc_info() if fields.pop("exc_info", None) else None
+        _root.handle(_Line(level, event, {**self._fields, **fields} if self._fields else fields, exc_info))
 
 
 class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._second, self._stamp = -1, ""
+
     def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        parts = [stamp, record.levelname.lower(), record.getMessage()]
-        parts += [f"{key}={_text(key, value)}" for key, value in _fields(record).items()]
-        line = " ".join(parts)
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        line = f"{self._stamp}.{int(record.msecs):03d}Z {record.levelname.lower()} {record.getMessage()}"
+        for key, value in _fields(record).items():
+            line += f" {key}={_text(key, value)}"
         return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
 
 
@@ -91,8 +119,8 @@ def _plain(key: str, value: object) -> object:
 
 
 def _text(key: str, value: object) -> str:
-    text = str(_plain(key, value))
-    if text.isprintable() and text and not any(c in ' "=\\' for c in text):
+    text = "***" if key in _SECRET else str(value)[:_LONGEST]
+    if text and text.isprintable() and _quoted(text) is None:
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
