@@ -93,7 +93,10 @@ class RemoveRecipient:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceRecipient:
-    """``by`` gets the message in place of ``address``, with its DSN parameters. ``message_modify`` only."""
+    """``by`` gets the message in place of ``address``, with its DSN parameters.
+
+    In ``delivery_modify``: what RCPT names, for this attempt; the next hop stays, and queue, log and reports keep ``address``.
+    """
 
     address: Address
     by: Address
@@ -109,7 +112,7 @@ class SetSender:
 HeaderEdit = AddHeader | RemoveHeader | ReplaceHeader
 BodyEdit = SetBody | ReplacePart | ReplaceMessage
 RecipientEdit = AddRecipient | RemoveRecipient | ReplaceRecipient
-DeliveryEdit = AddHeader | RemoveHeader | ReplaceHeader | SetBody | ReplacePart | ReplaceMessage | SetSender
+DeliveryEdit = AddHeader | RemoveHeader | ReplaceHeader | SetBody | ReplacePart | ReplaceMessage | SetSender | ReplaceRecipient
 Edit = (
     AddHeader | RemoveHeader | ReplaceHeader | SetBody | ReplacePart | ReplaceMessage
     | AddRecipient | RemoveRecipient | ReplaceRecipient | SetSender

@@ -449,7 +449,7 @@ def tls_result(result: TlsResult) -> None:
 
 @hookspec("all", on_error="continue", timeout=10.0)
 def delivery_modify(envelope: Envelope, message: Message) -> DeliveryEdit | list[DeliveryEdit] | None:
-    """Edits of header, body, parts and sender for one attempt, applied in plugin order after all have answered; what is stored stays as it was.
+    """Edits of header, body, parts, sender and recipients for one attempt, in plugin order after all have answered; what is stored stays as it was.
 
     For what depends on the next hop or must not be kept: ``envelope`` has the recipients of this attempt. An edit of a field that
     is signed breaks the signature. Not asked for mailboxes.

@@ -190,10 +190,10 @@ class Lanes:
                 if instead is not None:
                     self._add(instead)
                     return True
-            edited = Edited(message)
+            edited = Edited(message, batch.recipients)
             if (plan := self._hooks.delivery_modify) is not None:
                 edited = await self._modifier.edit(plan, batch)
-            results = await courier.deliver(edited.message, batch.recipients, edited.read)
+            results = edited.results_of(batch, await courier.deliver(edited.message, edited.recipients, edited.read))
         except HopDown as exc:
             return await self._hop_down(site, batch, exc)
         except TemporaryFailure as exc:

@@ -2,7 +2,7 @@
 
 Canonical and masquerade are done when mail arrives (``address_rewrite``), generic when it goes to another server (``delivery_modify``),
 behind DKIM's signature: sign what generic makes, or leave the header to canonical. Each table is asked once, what it answers is not
-asked again. Left out: rewriting recipients of the envelope on the way out.
+asked again.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from mta.wire.mime.headers import fields, header_end
 from mta.wire.mime.places import find_addresses, replaced, role_of
-from mta_hooks import Address, Context, Envelope, Message, ReplaceHeader, SetSender, Transaction, hookimpl
+from mta_hooks import Address, Context, Envelope, Message, ReplaceHeader, ReplaceRecipient, SetSender, Transaction, hookimpl
 from mta_hooks.edits import DeliveryEdit
 from mta_hooks.lookup import Table, address_keys, detail_of, open_tables
 from mta_hooks.services import Registry
@@ -58,6 +58,9 @@ class Rewrite:
         edits: list[DeliveryEdit] = []
         if envelope.sender is not None and (sender := await mapped(table, envelope.sender, ctx)) != envelope.sender:
             edits.append(SetSender(sender))
+        for recipient in envelope.recipients:
+            if (new := await mapped(table, recipient, ctx)) != recipient:
+                edits.append(ReplaceRecipient(recipient, new))
         return edits + await header_edits(message, lambda address: mapped(table, address, ctx))
 
 

@@ -46,7 +46,7 @@ class RewriteConfig(BaseModel):
     ] = "submitted"
     generic: Annotated[
         TableSource | None,
-        Field(description="Other forms of addresses in what goes to another server: its sender, and its header."),
+        Field(description="Other forms of addresses in what goes to another server: in envelope and header."),
     ] = None
     local_domains: Annotated[
         tuple[str, ...], Field(description="Domains whose users stand in tables without a domain. Empty: the server's hostname.")

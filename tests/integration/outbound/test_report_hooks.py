@@ -10,7 +10,7 @@ import pytest
 
 from mta.model.address import Address
 from mta.testing.sink import Sink
-from mta_hooks import AddHeader, DsnReport, RemoveHeader, ReplaceHeader, SetBody, SetSender, hookimpl
+from mta_hooks import AddHeader, DsnReport, RemoveHeader, ReplaceHeader, ReplaceRecipient, SetBody, SetSender, hookimpl
 
 
 def run(relay, body, *, plugins=(), sink=None, **config):
@@ -226,6 +226,27 @@ def test_another_body_and_sender_for_the_next_hop_only(relay, size):
         assert f" SIZE={len(wanted)}" in message.mail
 
     run(relay, body, plugins=[modifier(answer)])
+
+
+def test_recipients_go_out_under_another_address_and_are_reported_under_theirs(relay):
+    """As smtp_generic_maps of Postfix: only RCPT says it."""
+    edits = [
+        ReplaceRecipient(Address("x", "dest.test"), Address("public", "elsewhere.test")),
+        ReplaceRecipient(Address("gone", "dest.test"), Address("hidden", "elsewhere.test")),
+        ReplaceRecipient(Address("nobody", "dest.test"), Address("z", "elsewhere.test")),
+    ]
+
+    async def body(r, sink, bob):
+        sink.answer("RCPT", "550 5.1.1 no such user", match="hidden@")
+        await r.queue("x@dest.test", "gone@dest.test", "y@dest.test")
+        await r.settled()
+        [message] = sink.messages
+        assert [rcpt.split()[1] for rcpt in message.rcpts] == ["TO:<public@elsewhere.test>", "TO:<y@dest.test>"]
+        [report] = await r.inbox(bob)
+        assert b"Final-Recipient: rfc822;gone@dest.test" in report.replace(b"; ", b";")
+        assert len(r.log.named("hook.edit.refused")) == 1, "who is no recipient is replaced by nobody"
+
+    run(relay, body, plugins=[modifier(edits)])
 
 
 def test_what_needs_more_of_the_next_hop_asks_for_it(relay):

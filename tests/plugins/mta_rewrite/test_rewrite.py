@@ -7,7 +7,7 @@ import pytest
 
 from mta.model.address import Address
 from mta.testing.plugins import FakeMessage, FakeTransaction, RecordingLog, host_with
-from mta_hooks import Envelope, ReplaceHeader, SetSender
+from mta_hooks import Envelope, ReplaceHeader, ReplaceRecipient, SetSender
 from mta_rewrite import Rewrite
 
 
@@ -77,10 +77,13 @@ def test_generic() -> None:
         b"Received: x\r\nFrom: Root (the one) <root@mx.internal>\r\nTo: =?utf-8?q?A?= <a@far.org>,\r\n B <ops@mx.internal>\r\n"
         b"To: c@far.org\r\nReply-To: ops@mx.internal\r\nSubject: root@mx.internal\r\n\r\nroot@mx.internal\r\n"
     )
-    envelope = Envelope("q", Address("root", "mx.internal"), (Address("a", "far.org"),), "local", 0.0, 0)
+    envelope = Envelope(
+        "q", Address("root", "mx.internal"), (Address("a", "far.org"), Address("ops", "mx.internal")), "local", 0.0, 0
+    )
     said = asyncio.run(host.delivery_modify.all(envelope=envelope, message=FakeMessage(octets)))
     assert [answer for _, answer in said] == [
         SetSender(Address("postmaster", "example.org")),
+        ReplaceRecipient(Address("ops", "mx.internal"), Address("info", "example.org")),
         ReplaceHeader("from", "Root (the one) <postmaster@example.org>", 0),
         ReplaceHeader("to", "=?utf-8?q?A?= <a@far.org>,\r\n B <info@example.org>", 0),
         ReplaceHeader("reply-to", "info@example.org", 0),
