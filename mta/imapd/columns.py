@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import compress
 
 from mta.model.ids import BlobId, ModSeq, Uid
-from mta.model.mailbox import Row, RowColumns
+from mta.model.mailbox import Regrouped, Row, RowColumns
 from mta.wire.imap.flags import encode_flags
 
 
@@ -84,6 +84,32 @@ class Columns:
         """Where ``uid`` is, or -1."""
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else -1
+
+    def numbers(self, positions: Sequence[int]) -> Sequence[int]:
+        """The flag sets of these."""
+        return self.taken(self.sets, positions)
+
+    @staticmethod
+    def taken(column: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
+        """What a column has at these positions; of a range without looking at each."""
+        if isinstance(positions, range):
+            return column[positions.start : positions.stop]
+        return [column[at] for at in positions]
+
+    def regroup(self, positions: Sequence[int], groups: Sequence[Regrouped], modseq: ModSeq) -> None:
+        """Take over other flags of messages at these positions, those of them that are in one of the groups."""
+        table = self.table
+        moved = {table.number(*group.before): table.number(*group.after) for group in groups}
+        old = self.taken(self.sets, positions)
+        if isinstance(positions, range) and sum(len(group.uids) for group in groups) == len(positions):
+            self.sets[positions.start : positions.stop] = array("I", map(moved.__getitem__, old))
+            self.modseqs[positions.start : positions.stop] = array("Q", (modseq,)) * len(positions)
+            return
+        sets, modseqs = self.sets, self.modseqs
+        for at, number in zip(positions, old, strict=True):
+            if (new := moved.get(number)) is not None:
+                sets[at] = new
+                modseqs[at] = modseq
 
     def patch(self, row: Row) -> bool:
         """Take over flags of a message that is here, unless what we have is newer. True when something changed."""

@@ -26,7 +26,7 @@ from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta.wire.imap.sort_keys import SortKeys
-from mta_hooks.backends import Extras, MailStore, extras_of
+from mta_hooks.backends import Extras, Flagging, MailStore, extras_of
 from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Search
@@ -145,6 +145,10 @@ class ImapServer:
     @property
     def replacing(self) -> Replacing | None:
         return cast(Replacing, self.store) if hasattr(self.store, "replace") else None
+
+    @property
+    def flagging(self) -> Flagging | None:
+        return cast(Flagging, self.store) if hasattr(self.store, "regroup") else None
 
     @property
     def save_dates(self) -> SaveDates | None:

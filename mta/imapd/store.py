@@ -10,6 +10,7 @@ from mta.imapd.answer import bad, no, ok
 from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import CHUNK, lines
 from mta.imapd.permitted import set_permitted
+from mta.imapd.regroup import regroup
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, flag_names
@@ -44,7 +45,7 @@ async def store(session: Session, command: Store) -> bytes:
             break
         commands.append((session.ahead.popleft().tag, following, selected.positions(following.sequence, uid=following.uid)))
         total += len(commands[-1][2])
-    together = commands[0][2] if len(commands) == 1 else sorted({at for _, _, positions in commands for at in positions})
+    together = commands[0][2] if len(commands) == 1 else _union([positions for _, _, positions in commands])
     try:
         if together:
             await _change(session, selected, columns, command, together)
@@ -64,10 +65,20 @@ async def store(session: Session, command: Store) -> bytes:
     return _DONE
 
 
+def _union(parts: Sequence[Positions]) -> Positions:
+    """Ascending; a range when there is no gap."""
+    together = sorted({at for positions in parts for at in positions})
+    if together and together[-1] - together[0] + 1 == len(together):
+        return range(together[0], together[-1] + 1)
+    return together
+
+
 def _alike(first: Store, other: object) -> bool:
     """The same change, so that it can be done at once."""
     return (
-        isinstance(other, Store) and other.change == first.change and other.flags == first.flags and other.unchanged_since is None
+        isinstance(other, Store)
+        and (other.change, other.flags, other.silent) == (first.change, first.flags, first.silent)
+        and other.unchanged_since is None
     )
 
 
@@ -83,6 +94,11 @@ async def _change(
     if (plan := session.server.hooks.mailbox_store) is not None and positions:
         names = flag_names(command.flags.flags, keywords)
         await ask(session, plan, selected.name, uids=tuple(selected.uids(positions)), change=command.change, flags=names)
+    if since is None:
+        done = await regroup(
+            session, selected, columns, positions, lambda n: _after(columns, n, command, keywords), silent=command.silent
+        )
+        positions = positions[done:]
     view = selected.view
     modified: list[Uid] = []
     heard: dict[Uid, ModSeq] = {}
@@ -131,13 +147,13 @@ async def _set(
 
 def _after(columns: Columns, number: int, command: Store, keywords: frozenset[str]) -> tuple[int, str]:
     """Flags and keywords that a client expects who saw flag set ``number`` before."""
-    flags, words = columns.table.flags[number], frozenset(columns.table.keywords[number].split())
+    flags, words, named = columns.table.flags[number], frozenset(columns.table.keywords[number].split()), int(command.flags.flags)
     if command.change == "set":
-        flags, words = command.flags.flags, keywords
+        flags, words = named, keywords
     elif command.change == "add":
-        flags, words = flags | command.flags.flags, words | keywords
+        flags, words = flags | named, words | keywords
     else:
-        flags, words = flags & ~command.flags.flags, words - keywords
+        flags, words = flags & ~named, words - keywords
     return flags, " ".join(sorted(words))
 
 

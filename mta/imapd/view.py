@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mta.imapd.columns import Columns, FlagTable
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
-from mta.model.mailbox import Changes, MailboxStatus, Row, Stored
+from mta.model.mailbox import Changes, MailboxStatus, Regrouped, Row, Stored
 from mta_hooks.backends import MailStore
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ class View:
         columns.extend(rows[new:])
         if len(rows) > new:
             self.uid_next = max(self.uid_next, Uid(rows[-1].uid + 1))
+        self._renumber(columns)
+
+    def _renumber(self, columns: Columns) -> None:
         if len(columns.table) > 2 * len(columns) + 1000:
             self._replace(columns.renumbered())
 
@@ -177,6 +180,25 @@ class View:
         self.take_rows(stored.rows)
         if stored.made and stored.modseq == self.highest + 1:
             self.highest = stored.modseq
+        return before if self.log_end > before else -1
+
+    def regrouped(self, columns: Columns, positions: Sequence[int], groups: Sequence[Regrouped], modseq: ModSeq, since: int) -> int:
+        """As ``took``, for a change that named what it found: groups of ``columns``, as they were at log entry ``since``."""
+        before = self.log_end
+        if columns is self.columns and since == before and not self._older:
+            columns.regroup(positions, groups, modseq)
+            self._note([uid for group in groups for uid in group.uids] if len(groups) > 1 else groups[0].uids)
+            self._renumber(columns)
+        else:  # somebody else's changes came here in between
+            rows = [
+                columns.row(at)._replace(modseq=modseq, flags=group.after[0], keywords=group.after[1])
+                for group in groups
+                for at in map(columns.position, group.uids)
+                if self.columns is not None and self.columns.position(columns.uids[at]) >= 0
+            ]
+            self.take_rows(sorted(rows))
+        if modseq == self.highest + 1:
+            self.highest = modseq
         return before if self.log_end > before else -1
 
     def remove(self, uids: Sequence[Uid], modseq: ModSeq | None = None, since: int | None = None) -> None:

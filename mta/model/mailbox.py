@@ -131,6 +131,19 @@ class Stored(NamedTuple):
     made: bool = False
 
 
+class Regrouped(NamedTuple):
+    """Messages with the same flags and keywords (``before``) that get the same others (``after``).
+
+    uids    ascending
+    octets  their sizes together; needs to be right only where ``\\Deleted`` is set or taken away
+    """
+
+    before: tuple[int, str]
+    after: tuple[int, str]
+    uids: Sequence[Uid]
+    octets: int
+
+
 @dataclass(frozen=True, slots=True)
 class NewMessage:
     """One message for APPEND."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid, UserId
-from mta.model.mailbox import Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Stored
+from mta.model.mailbox import Appended, Changes, Copied, MailboxInfo, MailboxStatus, NewMessage, Regrouped, Stored
 from mta.model.search import Backlog
 from mta_hooks.backends.store import FlagChange
-from mta_sql import backlog, mailboxes, replacing, store_read, store_write
+from mta_sql import backlog, mailboxes, regrouping, replacing, store_read, store_write
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.quotas import SqlQuotas
@@ -99,6 +99,14 @@ class SqlStore:
         return await self._core.write(
             lambda tx: store_write.set_flags(tx, self._core, mailbox, uids, change, flags, keywords, unchanged_since), (mailbox,)
         )
+
+    async def regroup(
+        self, mailbox: MailboxId, known: ModSeq, groups: Sequence[Regrouped], span: tuple[Uid, Uid] | None
+    ) -> ModSeq | None:
+        try:
+            return await self._core.write(lambda tx: regrouping.regroup(tx, self._core, mailbox, known, groups, span), (mailbox,))
+        except regrouping.Differs:
+            return None
 
     async def copy(self, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
         return await self._core.write(lambda tx: store_write.copy(tx, self._core, mailbox, uids, target), (mailbox, target))

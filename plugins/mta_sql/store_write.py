@@ -10,7 +10,7 @@ from typing import Any
 
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import MailboxId, ModSeq, Uid, UserId
-from mta.model.mailbox import Appended, Copied, NewMessage, Row, Stored
+from mta.model.mailbox import Appended, Copied, NewMessage, Regrouped, Row, Stored
 from mta.model.mailbox_events import Kind
 from mta.model.message import Flags
 from mta_hooks.backends.store import FlagChange
@@ -46,7 +46,7 @@ _RECENT = "UPDATE mailboxes SET recent_uid = uid_next WHERE id = ?"
 _RECENT_UID = "SELECT recent_uid FROM mailboxes WHERE id = ? FOR UPDATE"
 
 
-class _Sums:
+class Sums:
     """What a set of rows means for the counters of its mailbox."""
 
     __slots__ = ("deleted", "deleted_size", "messages", "size", "unseen")
@@ -65,8 +65,16 @@ class _Sums:
             self.deleted += times
             self.deleted_size += size * times
 
+    def swap(self, group: Regrouped) -> None:
+        """Messages of one kind are of another now: how many there are, and their octets, stays."""
+        old, new, many = group.before[0], group.after[0], len(group.uids)
+        self.unseen += many * ((not new & Flags.SEEN) - (not old & Flags.SEEN))
+        marked = bool(new & Flags.DELETED) - bool(old & Flags.DELETED)
+        self.deleted += many * marked
+        self.deleted_size += group.octets * marked
 
-def _among(tx: Transaction, uids: Sequence[Uid]) -> tuple[str, tuple[Any, ...]]:
+
+def naming(tx: Transaction, uids: Sequence[Uid]) -> tuple[str, tuple[Any, ...]]:
     """The condition that names these uids, and its parameters. A run without gaps is a range, which costs half of a list."""
     if len(uids) > 1 and list(uids) == list(range(uids[0], uids[-1] + 1)):
         return _IN_RANGE, (uids[0], uids[-1])
@@ -74,18 +82,18 @@ def _among(tx: Transaction, uids: Sequence[Uid]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _rows_of(tx: Transaction, mailbox: int, uids: Sequence[Uid]) -> list[Row]:
-    among, params = _among(tx, uids)
+    among, params = naming(tx, uids)
     return list(map(Row._make, tx.execute(f"{_ROWS} AND {among} ORDER BY uid", (mailbox, *params)).fetchall()))
 
 
-def _lock(tx: Transaction, mailbox: int) -> Any:
+def lock_mailbox(tx: Transaction, mailbox: int) -> Any:
     row = tx.one(_LOCK, (mailbox,))
     if row is None:
         raise NoSuchMailbox(str(mailbox))
     return row
 
 
-def _count(tx: Transaction, mailbox: int, sums: _Sums, *, uids: int = 0, sign: int = 1) -> ModSeq:
+def recount(tx: Transaction, mailbox: int, sums: Sums, *, uids: int = 0, sign: int = 1) -> ModSeq:
     """Take ``uids`` uids and the next modseq, apply the sums; returns the modseq."""
     row: Any = tx.one(
         _COUNT,
@@ -106,11 +114,11 @@ def _count(tx: Transaction, mailbox: int, sums: _Sums, *, uids: int = 0, sign: i
 def append(
     tx: Transaction, core: Core, mailbox: MailboxId, messages: Sequence[NewMessage], bodies: Sequence[Body]
 ) -> list[Appended]:
-    user, uid_validity, uid_next, _ = _lock(tx, mailbox)
-    sums = _Sums()
+    user, uid_validity, uid_next, _ = lock_mailbox(tx, mailbox)
+    sums = Sums()
     for message, body in zip(messages, bodies, strict=True):
         sums.add(message.flags, body.size)
-    modseq = _count(tx, mailbox, sums, uids=len(messages))
+    modseq = recount(tx, mailbox, sums, uids=len(messages))
     quotas.check(tx, core, user, sums.size, sums.messages)
     saved = int(time.time())
     rows = []
@@ -135,7 +143,7 @@ def set_flags(
     keywords: frozenset[str],
     unchanged_since: ModSeq | None,
 ) -> Stored:
-    highest = ModSeq(_lock(tx, mailbox)[3])
+    highest = ModSeq(lock_mailbox(tx, mailbox)[3])
     rows = _rows_of(tx, mailbox, uids)
     modified: list[Uid] = []
     if unchanged_since is not None:
@@ -144,7 +152,7 @@ def set_flags(
     groups: dict[Kind, list[Uid]] = {}
     before: dict[Kind, list[Uid]] = {}
     changes: dict[tuple[Kind, Kind], list[Uid]] = {}
-    sums = _Sums()
+    sums = Sums()
     after: dict[Kind, Kind] = {}
     for row in rows:
         old = (row.flags, row.keywords)
@@ -160,10 +168,10 @@ def set_flags(
             sums.add(old[0], row.size, -1)
     if not groups:
         return Stored(rows, modified, highest)
-    modseq = _count(tx, mailbox, sums)
+    modseq = recount(tx, mailbox, sums)
     remember_flags(tx, mailbox, before)
     for (new_flags, new_keywords), members in groups.items():
-        among, params = _among(tx, members)
+        among, params = naming(tx, members)
         tx.execute(_FLAG + among, (new_flags, new_keywords, modseq, mailbox, *params))
     if changes:
         record_flags(tx, core, mailbox, changes)
@@ -186,19 +194,19 @@ def _changed(old: Kind, change: FlagChange, flags: int, keywords: frozenset[str]
 
 def copy(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
     _source_user, source_modseq, rows = _source(tx, mailbox, uids, target)
-    user, uid_validity, first, _ = _lock(tx, target)
+    user, uid_validity, first, _ = lock_mailbox(tx, target)
     if not rows:
         return Copied(uid_validity, [], [], source_modseq)
     _copy_rows(tx, core, mailbox, rows, target, first)
     quotas.check(tx, core, user, sum(row.size for row in rows), len(rows))
     if target == mailbox:
-        source_modseq = ModSeq(_lock(tx, mailbox)[3])
+        source_modseq = ModSeq(lock_mailbox(tx, mailbox)[3])
     return Copied(uid_validity, [row.uid for row in rows], [Uid(first + i) for i in range(len(rows))], source_modseq)
 
 
 def move(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Copied:
     source_user, source_modseq, rows = _source(tx, mailbox, uids, target)
-    user, uid_validity, first, _ = _lock(tx, target)
+    user, uid_validity, first, _ = lock_mailbox(tx, target)
     if not rows:
         return Copied(uid_validity, [], [], source_modseq)
     _copy_rows(tx, core, mailbox, rows, target, first)
@@ -210,14 +218,14 @@ def move(tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid], t
 
 def _source(tx: Transaction, mailbox: MailboxId, uids: Sequence[Uid], target: MailboxId) -> tuple[UserId, ModSeq, list[Row]]:
     tx.execute(_LOCK_TWO, (tx.array(sorted({mailbox, target})),)).fetchall()
-    user, _, _, highest = _lock(tx, mailbox)
+    user, _, _, highest = lock_mailbox(tx, mailbox)
     return user, ModSeq(highest), _rows_of(tx, mailbox, uids)
 
 
 def _copy_rows(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], target: MailboxId, first: int) -> None:
     """Made by the database from its own rows: a third of what it costs to hand them back one by one."""
-    modseq = _count(tx, target, _Sums(rows), uids=len(rows))
-    among, params = _among(tx, [row.uid for row in rows])
+    modseq = recount(tx, target, Sums(rows), uids=len(rows))
+    among, params = naming(tx, [row.uid for row in rows])
     tx.execute(_COPY + among, (target, first - 1, modseq, int(time.time()), mailbox, *params))
     if core.events:
         record(tx, core, "MessageAppend", target, range(first, first + len(rows)), details={"copied": True})
@@ -233,7 +241,7 @@ def remove(
     tx: Transaction, core: Core, mailbox: MailboxId, uids: Sequence[Uid] | None, *, marked: bool
 ) -> tuple[list[Uid], ModSeq]:
     """``marked``: only those with \\Deleted."""
-    highest = ModSeq(_lock(tx, mailbox)[3])
+    highest = ModSeq(lock_mailbox(tx, mailbox)[3])
     if uids is None:
         rows = list(map(Row._make, tx.execute(_ROWS_DELETED, (mailbox,)).fetchall()))
     else:
@@ -245,9 +253,9 @@ def remove(
 
 def _bury(tx: Transaction, core: Core, mailbox: MailboxId, rows: Sequence[Row], *, moved: bool = False) -> ModSeq:
     """Rows become tombstones; ``keep`` their octets for ``undelete`` (a moved message lives on elsewhere)."""
-    modseq = _count(tx, mailbox, _Sums(rows), sign=-1)
+    modseq = recount(tx, mailbox, Sums(rows), sign=-1)
     uids = [row.uid for row in rows]
-    among, params = _among(tx, uids)
+    among, params = naming(tx, uids)
     tx.execute(_BURY + among, (modseq, time.time(), int(moved), mailbox, *params))
     tx.execute(_DELETE + among, (mailbox, *params))
     if core.events:

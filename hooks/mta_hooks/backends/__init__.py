@@ -6,6 +6,7 @@ from mta_hooks.backends.blobs import Blobs
 from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool, Traces
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.extras import Annotations, Extras, Quotas, Shared, Sharing, Undelete, extras_of
+from mta_hooks.backends.flagging import Flagging
 from mta_hooks.backends.queue import Queue
 from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
@@ -23,6 +24,7 @@ __all__ = [
     "DatabaseOptions",
     "Directory",
     "Extras",
+    "Flagging",
     "Indexable",
     "MailStore",
     "Outbox",

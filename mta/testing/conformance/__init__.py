@@ -25,7 +25,12 @@ from mta.testing.conformance.extras import AnnotationsConformance, QuotasConform
 from mta.testing.conformance.mailboxes import MailboxesConformance
 from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
-from mta.testing.conformance.replacing import ReplacingConformance, SaveDatesConformance, StableIdsConformance
+from mta.testing.conformance.replacing import (
+    FlaggingConformance,
+    ReplacingConformance,
+    SaveDatesConformance,
+    StableIdsConformance,
+)
 from mta.testing.conformance.search import IndexableConformance, SearchConformance
 from mta.testing.conformance.separate import SeparateStoreConformance
 from mta.testing.conformance.spool import SpoolConformance
@@ -47,6 +52,7 @@ __all__ = [
     "MailboxesConformance",
     "QueueConformance",
     "QuotasConformance",
+    "FlaggingConformance",
     "ReplacingConformance",
     "SaveDatesConformance",
     "SearchConformance",

@@ -1,4 +1,4 @@
-"""What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``save_dates``, ids that stay (mta_hooks.backends)."""
+"""What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``flagging``, ``save_dates``, ids that stay (mta_hooks.backends)."""
 # SPDX-License-Identifier: Apache-2.0
 
 import time
@@ -7,10 +7,11 @@ import pytest
 
 from mta.model.errors import NoSuchMailbox, OverQuota
 from mta.model.ids import MailboxId, Uid
-from mta.model.mailbox import NewMessage
+from mta.model.mailbox import NewMessage, Regrouped
 from mta.model.message import Flags, OctetContent
 from mta.testing.conformance.backend import NOW, Backend, append, arrive, deliver, intake, rows
 from mta_hooks.backends import Database
+from mta_hooks.backends.store import FlagChange
 
 
 def message(octets: bytes = b"new") -> NewMessage:
@@ -51,6 +52,78 @@ class ReplacingConformance:
             assert await rows(db, inbox) == before
             await replace(inbox.id, Uid(1), inbox.id, message(b"123456"))  # the old one does not count
             assert [row.size for row in await rows(db, inbox)] == [6]
+
+        backend.run(scenario)
+
+
+class FlaggingConformance:
+    SEEN, DELETED, DRAFT = int(Flags.SEEN), int(Flags.DELETED), int(Flags.DRAFT)
+
+    def test_it_is_what_set_flags_does(self, backend: Backend) -> None:
+        """A bit in a range, a bit in a list, keywords, several at once: by both ways the mailbox looks the same."""
+        steps: list[tuple[FlagChange, int, set[str], list[int], bool]] = [
+            ("add", self.DELETED, set(), [1, 2, 3, 4], True),
+            ("add", self.SEEN, set(), [2, 4, 6], False),
+            ("remove", self.DELETED, set(), [2, 3], True),
+            ("add", self.DRAFT, {"k"}, [1, 2, 3], True),
+            ("set", self.SEEN, set(), [1, 2, 3, 4, 5, 6], True),
+            ("remove", self.SEEN, {"none"}, [5], True),
+        ]
+
+        async def scenario(db: Database) -> None:
+            user, one = await arrive(db)
+            other = await db.store.mailbox(user.id, "Sent")
+            for box in (one, other):
+                await append(db, box, 6)
+            for change, flags, words, uids, whole in steps:
+                named = [Uid(uid) for uid in uids]
+                await db.store.set_flags(other.id, named, change, flags, frozenset(words))
+                known = {row.uid: row for row in await rows(db, one)}
+                after = {row.uid: (row.flags, row.keywords) for row in await rows(db, other)}
+                kinds = {(row.flags, row.keywords): after[row.uid] for row in map(known.__getitem__, named)}
+                groups = [
+                    Regrouped(old, new, members, sum(known[uid].size for uid in members))
+                    for old, new in kinds.items()
+                    if old != new and (members := [u for u in named if (known[u].flags, known[u].keywords) == old])
+                ]
+                at = (await db.store.status(one.id)).highest_modseq
+                span = (named[0], named[-1]) if whole else None
+                modseq = await db.store.regroup(one.id, at, groups, span)  # type: ignore[attr-defined]
+                assert modseq == at + 1
+                changes = await db.store.changes(one.id, at)
+                assert [row.uid for row in changes.rows] == sorted(uid for group in groups for uid in group.uids)
+                assert {row.uid: (row.flags, row.keywords) for row in await rows(db, one)} == after
+                here, there = await db.store.status(one.id), await db.store.status(other.id)
+                assert (here.unseen, here.deleted, here.deleted_size) == (there.unseen, there.deleted, there.deleted_size)
+            await db.verify(lambda _done, _all: None)
+
+        backend.run(scenario)
+
+    def test_what_changed_meanwhile_is_left_alone(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            _, inbox = await arrive(db)
+            await append(db, inbox, 2)
+            at = (await db.store.status(inbox.id)).highest_modseq
+            await db.store.set_flags(inbox.id, [Uid(2)], "add", self.SEEN, frozenset())
+            before = await rows(db, inbox)
+            group = Regrouped((0, ""), (self.DRAFT, ""), [Uid(1), Uid(2)], 0)
+            assert await db.store.regroup(inbox.id, at, [group], (Uid(1), Uid(2))) is None  # type: ignore[attr-defined]
+            assert await rows(db, inbox) == before
+            with pytest.raises(NoSuchMailbox):
+                await db.store.regroup(MailboxId(10**6), at, [group], None)  # type: ignore[attr-defined]
+
+        backend.run(scenario)
+
+    @pytest.mark.parametrize("span", [(Uid(1), Uid(3)), None])
+    def test_a_caller_that_is_wrong_changes_nothing(self, backend: Backend, span: tuple[Uid, Uid] | None) -> None:
+        async def scenario(db: Database) -> None:
+            _, inbox = await arrive(db)
+            await append(db, inbox, 2)
+            before, at = await rows(db, inbox), (await db.store.status(inbox.id)).highest_modseq
+            group = Regrouped((0, ""), (self.DRAFT, ""), [Uid(1), Uid(2), Uid(3)], 0)  # there is no third
+            assert await db.store.regroup(inbox.id, at, [group], span) is None  # type: ignore[attr-defined]
+            assert await rows(db, inbox) == before
+            assert (await db.store.status(inbox.id)).highest_modseq == at
 
         backend.run(scenario)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mta.imapd import copy, expunge, store
+from mta.imapd import copy, expunge, regroup, store
 from mta.model.address import Address
 from mta.model.mailbox import NewMessage
 from mta.model.message import Flags, OctetContent
@@ -116,7 +116,7 @@ async def test_long_work_is_bounded(command: bytes, answer: bytes) -> None:
 
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    for module in (store, expunge, copy):
+    for module in (store, regroup, expunge, copy):
         monkeypatch.setattr(module, "SLICE", 50)
     return 50
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from mta.imapd import copy, expunge, store
+from mta.imapd import copy, expunge, regroup, store
 from mta.model.ids import MailboxId, ModSeq
 from mta.testing.imapd import FakeTransport, ImapSite
 from mta.testing.postgresql import PostgreSql
@@ -258,7 +258,7 @@ def test_whatever_runs_at_once_the_model_holds(
     kind: str, workers: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = kind if kind == "sqlite" else request.getfixturevalue("postgresql")()
-    for module in (copy, expunge, store):
+    for module in (copy, expunge, regroup, store):
         monkeypatch.setattr(module, "SLICE", 3)  # long work is cut into pieces: here it is all long
     asyncio.run(_run(lambda options: open_database(url, options), workers, tmp_path, random.Random(SEED)))
 

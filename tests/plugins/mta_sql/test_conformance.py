@@ -1,6 +1,8 @@
 """The public suites on our backends."""
 # SPDX-License-Identifier: Apache-2.0
 
+import pytest
+
 from mta.testing import conformance
 
 
@@ -8,6 +10,10 @@ class TestMailboxes(conformance.MailboxesConformance): ...
 
 
 class TestMailStore(conformance.MailStoreConformance): ...
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+class TestFlagging(conformance.FlaggingConformance): ...
 
 
 class TestReplacing(conformance.ReplacingConformance): ...
