@@ -62,8 +62,10 @@ class SqlQueue:
         if limit <= 0 or await self._core.read(due) is None:  # an idle queue costs no commit
             return []
         ids: list[int] | None = None
-        if (exclude or sites) and not (ids := await self._core.read(chosen)):  # may look at much: not while others wait to write
-            return []
+        if exclude or sites:  # may look at much: neither while others wait to write, nor in the loop
+            ids = await self._core.read(chosen, big=True)
+            if not ids:
+                return []
         return await self._core.write(lambda tx: _lease(tx, owner, limit, now + seconds, now, ids))
 
     async def reclaim(self, owner: str) -> int:
@@ -123,12 +125,16 @@ class SqlQueue:
 
     async def _change(self, wanted: QueueFilter, now: float, change: queue_admin.Change) -> int:
         """A piece at a time, so that others commit between them and memory stays bounded."""
-        total, after, count = 0, 0, queue_admin.PIECE
-        while count == queue_admin.PIECE:
-            last = after
-            count, after = await self._core.write(lambda tx, last=last: queue_admin.piece(tx, wanted, now, last, change))  # type: ignore[misc]
-            total += count
-        return total
+        total, after = 0, 0
+        while True:
+
+            def choose(connection: Connection, after: int = after) -> list[int]:
+                return queue_admin.choose(connection, wanted, now, after, change)
+
+            if not (chosen := await self._core.read(choose, big=True)):
+                return total
+            total += await self._core.write(lambda tx, chosen=chosen: queue_admin.piece(tx, wanted, now, chosen, change))  # type: ignore[misc]
+            after = chosen[-1]
 
 
 def _chosen(connection: Connection, limit: int, now: float, exclude: Collection[str], sites: Collection[str]) -> list[int]:

@@ -1,12 +1,15 @@
 """What operators do with the queue: list, count, flush, hold, release, re-route, delete by filter; what waits, and for whom.
 
-Rows are looked at in the order of their ids. A change of many is done in pieces, each a transaction that goes on behind the last row
-of the one before: so a million rows are neither in memory at once nor locked at once.
+Rows are looked at in the order of their ids. A change of many is done in pieces: rows are chosen by a read, behind the last one of the
+piece before, then changed in a transaction as far as they are still what is wanted. So a million rows are neither in memory at once nor
+locked at once, and nobody who writes waits while they are looked through.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import heapq
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mta.model.address import Address
@@ -20,23 +23,28 @@ from mta_sql.transaction import Transaction
 
 PIECE = 2000
 """Rows of one transaction: it takes some ten milliseconds, which those who accept mail wait for."""
+STRETCH = 50_000
+"""Rows whose ages are counted at once: what SQLite sorts is in memory."""
 
 _FROM = " FROM queue q JOIN queue_messages m ON m.id = q.message_id"
 _LIST = (
     "SELECT q.id, m.queue_id, m.sender, q.local, q.domain, q.attempts, m.received_at, q.due, m.size, q.last_reply, q.hold, q.owner, q.ready, q.trouble, "
     "m.origin, m.login, m.priority, q.route, q.transport, q.orcpt, q.notify"
 ) + _FROM
+_ALONE = " FROM queue q"
+_WHICH = "SELECT q.id"
 _FOUND = "SELECT q.id, q.message_id, q.local, q.domain" + _FROM
 _STATES = {
     "held": ("q.ready IS NULL AND q.hold NOT LIKE 'error: %' AND q.hold NOT LIKE 'quarantine: %'", False),
     "error": ("q.ready IS NULL AND q.hold LIKE 'error: %'", False),
     "quarantine": ("q.ready IS NULL AND q.hold LIKE 'quarantine: %'", False),
     "due": ("q.ready <= ?", True),
-    "leased": ("q.owner <> '' AND q.ready > ?", True),
-    "waiting": ("q.ready > ? AND q.owner = ''", True),
+    "leased": ("q.owner <> '' AND +q.ready > ?", True),
+    "waiting": ("+q.ready > ? AND q.owner = ''", True),
 }
 _COUNT = "SELECT count(*) FROM queue"
-# Each part is counted in an index ("+" keeps SQLite from the one on ready); what waits, nearly all, is what is left.
+# Each part is counted in an index ("+", here and above, keeps SQLite from the one on ready, by which it would go through nearly all
+# rows in no order); what waits, nearly all, is what is left.
 _STATS = (
     "SELECT (SELECT count(*) FROM queue), (SELECT count(*) FROM queue WHERE ready <= ?),"
     " (SELECT count(*) FROM queue WHERE owner <> '' AND +ready > ?), (SELECT count(*) FROM queue WHERE hold <> ''),"
@@ -44,10 +52,9 @@ _STATS = (
     " (SELECT count(*) FROM queue WHERE hold <> '' AND hold LIKE 'quarantine: %')"
 )
 _AGES = "".join(", sum(CASE WHEN m.received_at > ? THEN 1 ELSE 0 END)" for _ in SHAPE_AGES)
-_SHAPE = (
-    f"SELECT q.site, count(*) AS total{_AGES} FROM queue q JOIN queue_messages m ON m.id = q.message_id"  # noqa: S608
-    " GROUP BY q.site ORDER BY total DESC, q.site LIMIT ?"
-)
+_STRETCH = "SELECT max(id) FROM (SELECT id FROM queue WHERE id > ? ORDER BY id LIMIT ?) AS stretch"
+# The expression keeps SQLite from the index on sites, by which it would fetch rows in no order.
+_SHAPE = f"SELECT q.site || '', count(*){_AGES}{_FROM} WHERE q.id > ? AND q.id <= ? GROUP BY 1"  # noqa: S608
 _STEP = "INSERT INTO trace_steps (queue_id, step) SELECT queue_id, ? FROM queue_messages WHERE id = ?"
 _FLUSH = "UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?"
 _HOLD = "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?"
@@ -133,7 +140,12 @@ def count(connection: Connection, wanted: QueueFilter | None, now: float) -> int
     if wanted is None or wanted == QueueFilter(everything=True):
         return int(connection.execute(_COUNT).fetchone()[0])
     where, params = _conditions(wanted, now, connection.array)
-    return int(connection.execute("SELECT count(*)" + _FROM + where, params).fetchone()[0])
+    return int(connection.execute("SELECT count(*)" + _source(where) + where, params).fetchone()[0])
+
+
+def _source(where: str) -> str:
+    """The tables that the conditions need."""
+    return _FROM if "m." in where else _ALONE
 
 
 def _row(row: Any, now: float) -> QueueRow:
@@ -170,15 +182,23 @@ def _state(hold: str, owner: str, ready: float | None, now: float) -> State:
 # ---- changes
 
 
-def piece(tx: Transaction, wanted: QueueFilter, now: float, after: int, change: Change) -> tuple[int, int]:
-    """Change the next ``PIECE`` rows behind ``after``; how many these were, and the last of them."""
-    where, params = _conditions(wanted, now, tx.array)
+def choose(connection: Connection, wanted: QueueFilter, now: float, after: int, change: Change) -> list[int]:
+    """The next ``PIECE`` rows behind ``after`` that would be changed."""
+    where, params = _conditions(wanted, now, connection.array)
     where += (" AND " if where else " WHERE ") + f"{change.extra} AND q.id > ?"
-    sql = _FOUND + where + " ORDER BY q.id LIMIT ?"
-    found = [Found(*row) for row in tx.execute(sql, (*params, *change.params, after, PIECE)).fetchall()]
+    sql = _WHICH + _source(where) + where + " ORDER BY q.id LIMIT ?"
+    return [row[0] for row in connection.execute(sql, (*params, *change.params, after, PIECE)).fetchall()]
+
+
+def piece(tx: Transaction, wanted: QueueFilter, now: float, chosen: Sequence[int], change: Change) -> int:
+    """Change those of the chosen rows that are still wanted; how many these were."""
+    where, params = _conditions(wanted, now, tx.array)
+    where += (" AND " if where else " WHERE ") + f"{change.extra} AND q.id IN ARRAY ?"
+    sql = _FOUND + where + " ORDER BY q.id FOR UPDATE"
+    found = [Found(*row) for row in tx.execute(sql, (*params, *change.params, tx.array(chosen))).fetchall()]
     if found:
         change.run(tx, found)
-    return len(found), found[-1].row if found else after
+    return len(found)
 
 
 def flush(now: float) -> Change:
@@ -262,9 +282,14 @@ def stats(connection: Connection, now: float) -> dict[str, int]:
 
 
 def shape(connection: Connection, now: float, limit: int) -> list[Shape]:
-    found: list[Any] = connection.execute(_SHAPE, (*(now - age for age in SHAPE_AGES), limit)).fetchall()
-    out = []
-    for site, total, *younger in found:
-        counts = [int(after) - int(before) for before, after in zip([0, *younger], [*younger, total], strict=True)]
-        out.append(Shape(site, int(total), tuple(counts)))
-    return out
+    sites: dict[str, list[int]] = {}
+    borders, after = [now - age for age in SHAPE_AGES], 0
+    while (last := connection.execute(_STRETCH, (after, STRETCH)).fetchone()[0]) is not None:
+        for site, *counts in connection.execute(_SHAPE, (*borders, after, last)).fetchall():
+            known = sites.get(site)
+            sites[site] = (
+                [int(n) for n in counts] if known is None else [old + int(n) for old, n in zip(known, counts, strict=True)]
+            )
+        after = last
+    most = heapq.nsmallest(limit, sites.items(), key=lambda item: (-item[1][0], item[0]))
+    return [Shape(site, total, tuple(b - a for a, b in pairwise([0, *younger, total]))) for site, (total, *younger) in most]

@@ -74,8 +74,10 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(everything=True), 1, NOW, 15_000),
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(state="error"), 10, NOW),
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(state="quarantine"), 10, NOW),
-        lambda tx: queue_admin.piece(tx, QueueFilter(ids=("Q15000",)), NOW, 0, queue_admin.hold("x")),  # type: ignore[arg-type]
-        lambda tx: queue_admin.piece(tx, QueueFilter(rows=(5, 15_000)), NOW, 0, queue_admin.flush(NOW)),
+        lambda tx: queue_admin.count(tx.connection, QueueFilter(state="leased"), NOW),
+        lambda tx: queue_admin.choose(tx.connection, QueueFilter(ids=("Q15000",)), NOW, 0, queue_admin.hold("x")),  # type: ignore[arg-type]
+        lambda tx: queue_admin.choose(tx.connection, QueueFilter(rows=(5, 15_000)), NOW, 0, queue_admin.flush(NOW)),
+        lambda tx: queue_admin.piece(tx, QueueFilter(text="u@"), NOW, [5, 15_000], queue_admin.delete()),
     ],
     ids=[
         "reclaim",
@@ -88,8 +90,10 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         "page",
         "error hold",
         "quarantine",
+        "count leased",
         "hold by id",
         "flush rows",
+        "delete chosen",
     ],
 )
 def test_nothing_goes_through_all_rows(connection: Connection, work: Callable[[Transaction], object]) -> None:
