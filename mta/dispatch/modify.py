@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from mta.directory.resolve import Resolution
 from mta.dispatch.line import Batch
 from mta.dispatch.load import Loader
-from mta.directory.resolve import Resolution
 from mta.model.address import Address
 from mta.model.delivery import Leased, QueuedMessage
 from mta.model.message import Content, Recipient

@@ -58,9 +58,8 @@ class Rewrite:
         edits: list[DeliveryEdit] = []
         if envelope.sender is not None and (sender := await mapped(table, envelope.sender, ctx)) != envelope.sender:
             edits.append(SetSender(sender))
-        for recipient in envelope.recipients:
-            if (new := await mapped(table, recipient, ctx)) != recipient:
-                edits.append(ReplaceRecipient(recipient, new))
+        recipients = [(one, await mapped(table, one, ctx)) for one in envelope.recipients]
+        edits += [ReplaceRecipient(old, new) for old, new in recipients if new != old]
         return edits + await header_edits(message, lambda address: mapped(table, address, ctx))
 
 
