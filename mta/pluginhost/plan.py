@@ -178,7 +178,9 @@ class Plan:
 
     async def notify(self, **arguments: Any) -> None:
         """Tell everybody, whoever fails."""
-        await self.tell("", arguments)
+        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        while index < len(steps):
+            index, _ = await ask(steps, index, arguments)
 
     async def tell(self, plugin: str, arguments: dict[str, Any], event: str = "") -> dict[str, str]:
         """Tell everybody, or this plugin, which may be gone. Return plugin -> error of those who failed, unless they say continue."""

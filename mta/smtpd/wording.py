@@ -20,7 +20,7 @@ async def word(link: SmtpProtocol, reply: Reply) -> Reply:
         worded = await plan.pipeline("reply", session=link.peer, command=_verb(command), reply=reply)
     except TemporaryFailure:
         return reply
-    return replace(reply, text=worded.text)
+    return reply if worded is reply else replace(reply, text=worded.text)
 
 
 def _verb(command: object) -> str:
