@@ -2,7 +2,7 @@
 
 No plugin for a stage: the stage costs one attribute test. Nothing here acknowledges: ``submit`` returns the reply, and a
 positive one only after the commit. Order of the stored octets: Return-Path (only local readers see it, ``Intake.skip``),
-signatures and other fields that hooks put on top, Authentication-Results, Received, then the message as it came.
+signatures and other fields that hooks put on top, Delivered-To, Authentication-Results, Received, then the message as it came.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -31,6 +31,7 @@ from mta.pipeline.authors import refuse_ambiguous, refuse_foreign
 from mta.pipeline.binary import Liner
 from mta.pipeline.editor import Editor
 from mta.pipeline.enqueue import enqueue, tunnelled, urgency
+from mta.pipeline.forwarding import delivered_to, looping
 from mta.pipeline.header import apply_edits, build_field
 from mta.pipeline.hooks import Decision, Hooks
 from mta.pipeline.message import MailMessage
@@ -38,7 +39,7 @@ from mta.pipeline.recipients import Dispositions, delivery_steps, dispose, in_pl
 from mta.pipeline.refusals import Refusals
 from mta.pipeline.results import strip_forged
 from mta.pipeline.rewriting import rewrite, rewrite_header
-from mta.pipeline.rulings import DELIVER, Ruling, by_score, divide, rule, settle, undecided, uniform
+from mta.pipeline.rulings import DELIVER, Mixed, Ruling, by_score, divide, rule, settle, undecided, uniform
 from mta.pipeline.session import MailSession
 from mta.pipeline.stream import Stream
 from mta.pipeline.trace import format_date, received, return_path, rewritten
@@ -164,6 +165,8 @@ class Pipeline:
         if not transaction.discard:
             if message.count(b"received") > self._hops:
                 raise Refused(LOOP, "loop")
+            if rulings := looping(message, transaction.accepted):
+                await self._end_loops(session, transaction, rulings)
             if transaction.bound:
                 await refuse_foreign(message, self._senders, session)
             elif self._unambiguous and transaction.origin == "smtp":
@@ -185,6 +188,7 @@ class Pipeline:
             await self._obey(transaction, ruling)
         if transaction.discard:
             return self._intake(session, transaction, OctetContent(b""), now, message, Dispositions())
+        top = delivered_to(transaction.accepted, smtputf8=transaction.smtputf8) + top
         top = await self._edit(transaction, message, top)
         dispositions = await self._dispose(session, transaction, message, now)
         if transaction.discard:
@@ -249,7 +253,7 @@ class Pipeline:
         rest = by_score(session.score + transaction.score, self._spam)
         rulings = rule(decision, answer, rest, transaction.accepted) or [rest]
         if not uniform(rulings):
-            await self._divide(session, transaction, rulings)
+            await self._divide(session, transaction, rulings, self._spam.mixed_verdict)
         elif rulings[0].verdict is not None:
             await self._obey(transaction, rulings[0])
 
@@ -264,10 +268,16 @@ class Pipeline:
         elif verdict is not None:
             transaction.keep(verdict, ruling.plugin)
 
-    async def _divide(self, session: MailSession, transaction: MailTransaction, rulings: Sequence[Ruling]) -> None:
+    async def _end_loops(self, session: MailSession, transaction: MailTransaction, rulings: Sequence[Ruling]) -> None:
+        """Who had the message before does not get it again: refused, or left out where others get it. Raises Refused."""
+        if uniform(rulings):
+            raise rulings[0].refusal()
+        await self._divide(session, transaction, rulings, "discard")
+
+    async def _divide(self, session: MailSession, transaction: MailTransaction, rulings: Sequence[Ruling], mixed: Mixed) -> None:
         """A ruling for each, as far as the door can tell them apart."""
         origin = transaction.origin
-        pairs, transaction.replies = divide(rulings, transaction.accepted, origin, self._spam.mixed_verdict)
+        pairs, transaction.replies = divide(rulings, transaction.accepted, origin, mixed)
         if not pairs:
             raise next(ruling for ruling in rulings if ruling.refuses).refusal()
         for who, reply in transaction.replies.items():

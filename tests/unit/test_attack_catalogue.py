@@ -64,7 +64,7 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("recipient harvest", (f"{SMTP}::test_recipient_harvest",)),
     ("backscatter", (f"{SMTP}::test_backscatter",)),
-    ("loops", (f"{SMTP}::test_loops",)),
+    ("loops", (f"{SMTP}::test_loops", f"{BESIDE}::test_loops_of_forwarders")),
     (
         "slow clients",
         (

@@ -79,6 +79,36 @@ def test_parser_confusion(value: bytes, expected: set[bytes]) -> None:
         assert Address.parse(text).domain == "c.test"
 
 
+FORWARDS = {"fwd@example.test": ("x@far.test",), "both@example.test": ("alice@example.test", "y@far.test")}
+
+
+@pytest.mark.parametrize("name", ["fwd", "Both"])
+def test_loops_of_forwarders(name: str) -> None:
+    """What was sent on for an address once, and comes back to it, is not sent on again; there is no need of fifty rounds."""
+    site = SmtpSite(aliases=FORWARDS)
+
+    async def play(talk: Talk, _link: SmtpProtocol, _transport: FakeTransport) -> None:
+        async def send(octets: bytes, *recipients: str) -> str:
+            rcpt = "".join(f"RCPT TO:<{one}@example.test>\r\n" for one in recipients).encode()
+            await talk(b"RSET\r\nMAIL FROM:<a@elsewhere.test>\r\n" + rcpt + b"DATA\r\n")
+            return await talk(octets + b".\r\n")
+
+        assert (await send(b"Subject: x\r\n\r\nbody\r\n", name)).startswith("250")
+        [intake] = site.spool.accepted
+        gone = intake.content.raw()[intake.skip :]
+        assert gone.startswith(f"Delivered-To: {name}@example.test\r\nReceived:".encode())
+        assert await send(gone, name) == "554 5.4.6 mail forwarding loop\r\n"
+        assert (await send(gone, "alice")).startswith("250"), "who only has a mailbox gets what he is sent"
+        assert (await send(gone, "bob", name)).startswith("250")
+        assert [str(one.recipient) for one in site.spool.accepted[-1].deliveries] == ["bob@example.test"]
+        assert site.spool.accepted[-1].queued == (), "and nobody is told who may have been forged"
+        assert (await send(gone.replace(b"Delivered-To: ", b"Delivered-To: mailing list "), name)).startswith("250")
+        assert (await send(b"\r\nx\r\n", "bob", name)).startswith("250")
+        assert b"Delivered-To" not in site.spool.accepted[-1].content.raw(), "one recipient is not shown to another"
+
+    attack(site, play)
+
+
 def test_sendmail_command() -> None:
     """Over a socket that says which uid speaks: no set-uid program, no file that an option names, the size limit of everybody."""
     site = SmtpSite(limits={"message_size": 65536})
