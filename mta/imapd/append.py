@@ -28,7 +28,7 @@ _LATEST = 2**40
 async def append(session: Session, command: Append) -> bytes:
     store = session.server.store
     found, rights, _ = await locate(session, command.mailbox, "i")
-    if any(message.parts for message in command.messages):
+    if any(message.parts or message.binary for message in command.messages):
         command = Append(command.mailbox, tuple([await assembled(session, message) for message in command.messages]))
     messages = _messages(session, command, rights)
     group = [(session.tag, command)]
@@ -51,7 +51,11 @@ async def append(session: Session, command: Append) -> bytes:
 
 def _joins(first: Append, other: object) -> bool:
     """Goes to the same mailbox and has nothing wrong with it."""
-    return isinstance(other, Append) and other.mailbox == first.mailbox and all(m.content.size for m in other.messages)
+    return (
+        isinstance(other, Append)
+        and other.mailbox == first.mailbox
+        and all(m.content.size and not m.binary for m in other.messages)
+    )
 
 
 def _answer_all(session: Session, group: Sequence[tuple[bytes, Append]], stored: Sequence[Appended]) -> bytes:

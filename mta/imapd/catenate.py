@@ -1,4 +1,4 @@
-"""CATENATE (RFC 4469): a message put together of what the client sends and what lies here already."""
+"""CATENATE (RFC 4469): a message put together of what the client sends and what lies here already. And literal8 (RFC 3516 §4.4)."""
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
@@ -8,6 +8,7 @@ from dataclasses import replace
 from mta.imapd.answer import no
 from mta.imapd.session import Session
 from mta.imapd.urls import BadUrl, show
+from mta.model.errors import Refused
 from mta.model.message import Content, OctetContent
 from mta.wire.imap.append import Appendix
 from mta.wire.imap.response import string
@@ -19,9 +20,23 @@ _PIECE = 256 * 1024
 
 
 async def assembled(session: Session, message: Appendix) -> Appendix:
-    """The message with its content, if it was given in parts. Raises Answer: NO [BADURL], NO [TOOBIG]."""
-    if not message.parts:
-        return message
+    """The message with its content in lines. Raises Answer: NO [BADURL], NO [TOOBIG], NO [CANNOT]."""
+    if message.parts:
+        message = replace(message, content=await _joined(session, message), parts=())
+    if message.binary and any(b"\0" in chunk for chunk in message.content.chunks(_PIECE)):
+        message = replace(message, content=await _lined(session, message.content))
+    return message
+
+
+async def _lined(session: Session, content: Content) -> Content:
+    """Binary parts as base64: BODY[] may show no NUL (RFC 9051 §4.3.1), and BINARY[] undoes it."""
+    try:
+        return await session.server.liner.convert(content)
+    except Refused as exc:
+        raise no(b"NUL outside of parts with Content-Transfer-Encoding: binary", b"CANNOT") from exc
+
+
+async def _joined(session: Session, message: Appendix) -> Content:
     server = session.server
     left = server.config.limits.message_size
     sink = server.open_sink(left)
@@ -34,7 +49,7 @@ async def assembled(session: Session, message: Appendix) -> Appendix:
             sink.write(chunk)
             if sink.full:
                 await asyncio.to_thread(sink.spill)
-    return replace(message, content=sink.finish(), parts=())
+    return sink.finish()
 
 
 async def _content(session: Session, part: bytes | Content, left: int) -> Content:

@@ -155,7 +155,7 @@ def _value(session: Session, info: MailboxInfo, found: MailboxStatus, item: str)
         "DELETED": found.deleted,
         "SIZE": found.size,
         "DELETED-STORAGE": found.deleted_size,
-        "RECENT": found.recent,
+        "RECENT": 0 if session.server.told(info.id) >= found.uid_next else found.recent,
         "HIGHESTMODSEQ": found.highest_modseq,
         "APPENDLIMIT": session.server.config.limits.message_size,  # RFC 7889 §3: the same for every mailbox
     }[item]

@@ -12,7 +12,7 @@ from mta.imapd.search_columns import ColumnSearch, reads_messages
 from mta.wire.imap.dates import MONTHS
 from mta.wire.imap.search_keys import And, Header, Key, Not, Or, Sent, Text
 from mta.wire.mime import header_end, parse, unfold
-from mta.wire.mime.searchable import field_pattern, field_values, fold, header_lines, readable_parts
+from mta.wire.mime.searchable import ADDRESSED, field_pattern, field_values, fold, header_lines, is_broken, readable_parts
 
 _ENCODED = (b"=?", b"base64", b"quoted-printable", b"name*", b"\\")
 _ODD_CHARSET = re.compile(rb"charset[*0-9]*=[\"']?(?:iso-2022|utf-?(?:7|16|32)|unicode|hz|ebcdic|cp(?:037|500|1026|1140))")
@@ -60,7 +60,7 @@ class Reader:
 
     def _look(self, key: Key, message: "_Opened") -> bool:
         if isinstance(key, Header):
-            return message.has_field(self._fields[key.name], self._needles[key])
+            return message.has_field(self._fields[key.name], self._needles[key], addressed=key.name in ADDRESSED)
         if isinstance(key, Text):
             return message.has_text(self._needles[key], header=key.header)
         assert isinstance(key, Sent)
@@ -107,14 +107,17 @@ class _Opened:
         self._lines: list[str] | None = None
         self._parts: list[str] | None = None
 
-    def has_field(self, pattern: "re.Pattern[bytes]", needle: _Needle) -> bool:
+    def has_field(self, pattern: "re.Pattern[bytes]", needle: _Needle, *, addressed: bool = False) -> bool:
         if not needle.text:
             return pattern.search(self._octets, 0, self._header) is not None
         if needle.plain:
             values = [found[1] for found in pattern.finditer(self._octets, 0, self._header)]
             if all([b"=?" not in value and value.isascii() for value in values]):  # noqa: C419
-                return any([needle.probe in value.lower() for value in values])  # noqa: C419
-        return any(needle.text in value for value in field_values(pattern, self._octets, self._header))
+                if any([needle.probe in value.lower() for value in values]):  # noqa: C419
+                    return True
+                if not (addressed and any(map(is_broken, values))):
+                    return False
+        return any(needle.text in value for value in field_values(pattern, self._octets, self._header, addressed=addressed))
 
     def has_text(self, needle: _Needle, *, header: bool) -> bool:
         if not needle.text:

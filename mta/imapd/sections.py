@@ -9,6 +9,7 @@ from mta.imapd.answer import no
 from mta.wire.imap.fetch import Octets, Section
 from mta.wire.mime import Entity, find_part, header_end, parse, section, subset
 from mta.wire.mime.section import Kind
+from mta.wire.mime.words import decode_quoted_printable
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
@@ -75,7 +76,7 @@ class Message:
         if encoding == "base64":
             return _decode_base64(octets)
         if encoding == "quoted-printable":
-            return binascii.a2b_qp(octets)
+            return decode_quoted_printable(octets)
         raise no(b"transfer encoding not known", b"UNKNOWN-CTE")
 
 

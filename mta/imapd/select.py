@@ -54,6 +54,8 @@ async def _open(session: Session, command: Select, *, read_only: bool) -> bytes:
     out = [b"* %d EXISTS\r\n" % selected.count]
     if not session.rev2:
         out.append(b"* %d RECENT\r\n" % selected.recent())
+        if first := view.first_unseen():
+            out.append(b"* OK [UNSEEN %d] first\r\n" % first)
     out += selected.flags_lines()
     out.append(b"* OK [UIDVALIDITY %d] uids are valid\r\n" % view.uid_validity)
     out.append(b"* OK [UIDNEXT %d] predicted next uid\r\n" % view.uid_next)
@@ -76,15 +78,15 @@ async def _claim_recent(session: Session, selected: Selected) -> None:
     if selected.reader:  # what is recent is told to the owner
         return
     selected.recent_from = view.uid_next  # what comes from now on
-    if view.claimed >= view.uid_next:
+    if max(view.claimed, view.told) >= view.uid_next:
         return
     try:
         if not selected.read_only:
-            selected.recent_from = await store.claim_recent(view.mailbox)
+            selected.recent_from = max(view.told, await store.claim_recent(view.mailbox))
             view.claimed = view.uid_next
         elif selected.count:
             status = await store.status(view.mailbox)
-            selected.recent_from = max(1, status.uid_next - status.recent)
+            selected.recent_from = max(1, view.told, status.uid_next - status.recent)
     except StorageReadOnly:
         selected.read_only = True
     except TemporaryFailure as exc:  # nothing is lost: the next session claims them

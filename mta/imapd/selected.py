@@ -167,6 +167,8 @@ class Selected:
     def _tell_new(self, messages: int, out: list[bytes]) -> None:
         self.count = messages
         out.append(b"* %d EXISTS\r\n" % messages)
+        if self.recent_from != NEVER and not self.read_only:
+            self.view.told = self.view.uid_next
         if not self.rev2 and self.recent_from != NEVER:
             out.append(b"* %d RECENT\r\n" % self.recent())
 

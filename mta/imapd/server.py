@@ -21,6 +21,7 @@ from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
+from mta.pipeline.binary import Liner
 from mta.pipeline.reading import Readings
 from mta.pluginhost.offers import Offering
 from mta.spool.content import SpooledContent
@@ -122,6 +123,7 @@ class ImapServer:
         self._offer: bytes | None = None
         limits = config.limits
         self.bounds = Bounds(message=limits.message_size, memory=limits.memory_per_message, total=4 * limits.message_size)
+        self.liner = Liner(limits.memory_per_message, os.path.join(config.data_dir, "tmp"))
         self._connections: set[Connection] = set()
         self._views: dict[MailboxId, View] = {}
         self._waking: set[MailboxId] = set()
@@ -145,6 +147,11 @@ class ImapServer:
     @property
     def replacing(self) -> Replacing | None:
         return cast(Replacing, self.store) if hasattr(self.store, "replace") else None
+
+    @property
+    def prompt(self) -> bool:
+        """The store's calls may begin outside of a task: commands are run where they arrive."""
+        return bool(getattr(self.store, "prompt", False))
 
     @property
     def flagging(self) -> Flagging | None:
@@ -231,6 +238,11 @@ class ImapServer:
         else:
             await view.refresh(force=True)
         return view
+
+    def told(self, mailbox: MailboxId) -> int:
+        """Messages below this uid were told to a session here, so they are recent to nobody else."""
+        view = self._views.get(mailbox)
+        return 0 if view is None else view.told
 
     def touched(self, mailbox: MailboxId) -> None:
         """A command of ours changed this mailbox: whoever has it open looks before its next answer."""

@@ -35,7 +35,7 @@ async def genurlauth(session: Session, command: GenUrlAuth) -> bytes:
             raise bad(b"INTERNAL is the only mechanism")
         if authority is None or authority.token or not url.user or url.mailbox is None:
             raise bad(b"expected an absolute URL that ends with ;URLAUTH= and whom it is for")
-        if not _is_ours(session, url) or unquote(url.user).lower() != session.peer.user.lower():
+        if not _is_ours(session, url) or _whole(url.user, url) != session.peer.user.lower():
             raise no(b"not a mailbox of yours", b"NOPERM")
         mailbox = await session.server.store.mailbox(session.account, url.mailbox)
         key = await _key(_annotations(session), mailbox.id, make=True)
@@ -90,9 +90,9 @@ async def _fetched(session: Session, octets: bytes) -> bytes:
     authority = url.authority
     if authority is None or authority.mechanism != "INTERNAL" or not url.mailbox or not _is_ours(session, url):
         raise BadUrl
-    if not _is_meant(session, authority):
+    if not _is_meant(session, url, authority):
         raise BadUrl
-    owner = await _owner(session, url.user)
+    owner = await _owner(session, _whole(url.user, url))
     mailbox = await session.server.store.mailbox(owner, url.mailbox)
     key = await _key(_annotations(session), mailbox.id)
     if not key or not hmac.compare_digest(authority.token, _token(key, authority)):
@@ -100,16 +100,16 @@ async def _fetched(session: Session, octets: bytes) -> bytes:
     return await show_in(session, mailbox.id, mailbox.name, url, session.server.config.limits.message_size)
 
 
-def _is_meant(session: Session, authority: Authority) -> bool:
+def _is_meant(session: Session, url: Url, authority: Authority) -> bool:
     """For whom it is, and until when. ``submit+`` is for submission servers that fetch for their clients; none logs in here."""
     if authority.expire and datetime.fromisoformat(authority.expire).timestamp() <= session.server.clock.now():
         return False
     kind, _, user = authority.access.partition("+")
-    return kind in ("anonymous", "authuser") or (kind == "user" and unquote(user).lower() == session.peer.user.lower())
+    return kind in ("anonymous", "authuser") or (kind == "user" and _whole(unquote(user), url) == session.peer.user.lower())
 
 
 async def _owner(session: Session, address: str) -> UserId:
-    if address.lower() == session.peer.user.lower():
+    if address == session.peer.user.lower():
         return session.account
     sharing = session.server.extras.sharing
     found = None if sharing is None else await sharing.account(address)
@@ -119,7 +119,13 @@ async def _owner(session: Session, address: str) -> UserId:
 
 
 def _is_ours(session: Session, url: Url) -> bool:
-    return url.host == session.server.config.hostname.lower()
+    """Named by the server, or by the domain of whose mailbox it is: ``imap://joe@example.com/`` (RFC 4467 §6)."""
+    return url.host == session.server.config.hostname.lower() or _whole(url.user, url).endswith(f"@{url.host}")
+
+
+def _whole(user: str, url: Url) -> str:
+    """The account: a name without domain is one of the URL's host."""
+    return (user if "@" in user else f"{user}@{url.host}").lower()
 
 
 def _annotations(session: Session) -> Annotations:

@@ -15,6 +15,7 @@ from mta.imapd.columns import Columns, FlagTable
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
 from mta.model.mailbox import Changes, MailboxStatus, Regrouped, Row, Stored
+from mta.model.message import Flags
 from mta_hooks.backends import MailStore
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SLICE = 5000
 """Rows taken over between two looks at the other sessions; about 5 ms."""
+_NEAR = 500
 _LOG_ENTRIES = 2000
 _LOG_UIDS = 50_000
 
@@ -42,7 +44,10 @@ class View:
         self.unused_since = 0.0
         self.claimed = 0 if status.recent else int(status.uid_next)
         """Messages below this uid are recent to nobody any more (RFC 3501 §2.3.2)."""
+        self.told = 0
+        """Messages below this uid were told to a session that will claim them when it leaves."""
         self._messages = status.messages
+        self._all_unseen = 0 < status.unseen == status.messages
         self._older: list[Columns] = []
         self._lock = asyncio.Lock()
         self._log: deque[Sequence[Uid]] = deque()
@@ -52,6 +57,13 @@ class View:
     @property
     def messages(self) -> int:
         return self._messages if self.columns is None else len(self.columns)
+
+    def first_unseen(self) -> int:
+        """Number of the first message without \\Seen, when that is known or lies near; else 0 (RFC 3501 §6.3.1: clients then search)."""
+        if self.columns is None:
+            return int(self._all_unseen)
+        seen = [bool(flags & Flags.SEEN) for flags in self.columns.table.flags]
+        return next((number for number, which in enumerate(self.columns.sets[:_NEAR], 1) if not seen[which]), 0)
 
     @property
     def log_end(self) -> int:
@@ -100,6 +112,7 @@ class View:
             if not self.sessions:
                 status = await self.store.status(self.mailbox)  # nobody has numbers to keep
                 self._messages, self.uid_next, self.highest = status.messages, status.uid_next, status.highest_modseq
+                self._all_unseen = 0 < status.unseen == status.messages
                 return
             await self._load()
             return

@@ -14,6 +14,7 @@ from mta.wire.dsn.tls import ReportedTls, TlsReport, parse_tls_report
 from mta.wire.mime.entity import Entity
 from mta.wire.mime.headers import headers
 from mta.wire.mime.parse import parse
+from mta.wire.mime.words import decode_quoted_printable
 
 MAX_RECIPIENTS = 200
 MAX_TEXT = 1000
@@ -165,7 +166,7 @@ def _body(octets: bytes, part: Entity) -> bytes:
         if part.encoding == "base64":
             return binascii.a2b_base64(body)
         if part.encoding == "quoted-printable":
-            return binascii.a2b_qp(body)
+            return decode_quoted_printable(body)
     except binascii.Error:
         return b""
     return body

@@ -16,12 +16,13 @@ _MOST_PARTS = 1000
 @dataclass(frozen=True, slots=True)
 class Appendix:
     """One message. ``date`` None: now. ``parts``: what it is to be made of (RFC 4469): an IMAP URL as octets, or content; then ``content``
-    is empty."""
+    is empty. ``binary``: a literal8, which may hold NUL."""
 
     content: Content
     flags: FlagList = FlagList()
     date: int | None = None
     parts: tuple[bytes | Content, ...] = ()
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ def read_message(scan: Scanner, utf8: bool) -> Appendix:
         parts = scan.parenthesised(_read_part, empty=False)
         if len(parts) > _MOST_PARTS:
             raise Malformed("too many parts")
-        return Appendix(OctetContent(b""), flags, date, tuple(parts))
+        return Appendix(OctetContent(b""), flags, date, tuple(parts), b"~{" in scan.text)
+    start = scan.pos
     octets = _read_octets(scan, utf8)
-    return Appendix(OctetContent(octets) if isinstance(octets, bytes) else octets, flags, date)
+    content = OctetContent(octets) if isinstance(octets, bytes) else octets
+    return Appendix(content, flags, date, binary=b"~{" in scan.text[start : scan.pos])
 
 
 def _read_part(scan: Scanner) -> bytes | Content:

@@ -5,14 +5,14 @@ from mta.model.ids import BlobId
 from mta.model.search import FIELDS, Document
 from mta.wire.imap.sort_keys import sort_keys
 from mta.wire.mime import header_end, parse
-from mta.wire.mime.searchable import field_pattern, field_values, header_lines, readable_parts, readable_size
+from mta.wire.mime.searchable import ADDRESSED, field_pattern, field_values, header_lines, readable_parts, readable_size
 
 MAX_TEXT = 256 * 1024
 """Characters of one message that are indexed, and octets of its header. A longer one is read whenever it may match."""
 _MAX_DECODED = 2**20
 """Octets of one message that are decoded: no step takes longer than some 10 ms."""
 _MAX_FIELD = 8192
-_PATTERNS = tuple(map(field_pattern, FIELDS))
+_PATTERNS = tuple((field_pattern(name), name in ADDRESSED) for name in FIELDS)
 
 
 def make_document(blob: BlobId, octets: bytes, *, whole: bool = True) -> Document:
@@ -23,8 +23,8 @@ def make_document(blob: BlobId, octets: bytes, *, whole: bool = True) -> Documen
     end = min(end, MAX_TEXT)
     lines = header_lines(octets, end)
     fields: list[str | None] = []
-    for pattern in _PATTERNS:
-        value = "\n".join(field_values(pattern, octets, end))
+    for pattern, addressed in _PATTERNS:
+        value = "\n".join(field_values(pattern, octets, end, addressed=addressed))
         fields.append(None if cut or len(value) > _MAX_FIELD else value)
         lines.append(value)  # as a rule in a line above; a repeated trigram costs nothing
     size = sum(map(len, lines))

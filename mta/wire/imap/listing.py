@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from mta.wire.imap.mailbox import decode_name, decode_utf7
+from mta.wire.imap.mailbox import BadName, decode_name, decode_utf7
 from mta.wire.imap.metadata import read_entries
 from mta.wire.imap.scanner import Malformed, Scanner
 
@@ -24,6 +24,8 @@ STATUS_ITEMS = frozenset(
 )
 _SELECTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _MOST_PATTERNS = 100
+_NOTHING = "\0"
+"""A pattern that no name matches."""
 _RETURNS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"})
 
 
@@ -85,7 +87,10 @@ def _pattern(scan: Scanner, utf8: bool) -> str:
     octets = scan.list_mailbox()
     if utf8 or not octets.isascii():
         return decode_name(octets, utf8=True)
-    return decode_utf7(octets)
+    try:
+        return decode_utf7(octets)
+    except BadName:
+        return _NOTHING  # any "&" is a list-char (RFC 3501 §9); what no name looks like lists nothing
 
 
 def _read_selection(scan: Scanner) -> str:

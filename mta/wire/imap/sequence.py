@@ -103,12 +103,12 @@ def _value(text: bytes) -> int:
 
 
 def read_partial(scan: Scanner) -> tuple[int, int]:
-    """The range of results ``1:100``, or ``-1:-100`` from the end (RFC 9394 §3.1)."""
+    """The range of results ``1:100``, or ``-1:-100`` from the end; ``100:1`` is the same (RFC 9394 §3.1)."""
     found = scan.match(_PARTIAL, "a range")
     first, last = int(found[1]), int(found[2])
     if (first < 0) is not (last < 0):
         raise Malformed("both ends of a range count from the same side")
-    return first, last
+    return (first, last) if abs(first) <= abs(last) else (last, first)
 
 
 def partial_of(numbers: Sequence[int], partial: tuple[int, int]) -> Sequence[int]:

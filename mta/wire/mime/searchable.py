@@ -9,11 +9,16 @@ import re
 from collections.abc import Iterator
 from unicodedata import normalize
 
+from mta.wire.mime.addresses import addresses
 from mta.wire.mime.entity import Entity
 from mta.wire.mime.headers import unfold
 from mta.wire.mime.text import MAX_TEXT, text
 from mta.wire.mime.words import decode_words
 
+ADDRESSED = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc"})
+"""Fields that are compared as the envelope shows them, too (RFC 9051 §6.4.4 FROM)."""
+_BROKEN = re.compile(rb"\(|[ \t\r\n][@.]|[@.][ \t\r\n]")
+"""Signs that an address does not stand in one piece."""
 _BREAK = re.compile(r"\r?\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BLANK_FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -56,6 +61,18 @@ def field_pattern(name: str) -> "re.Pattern[bytes]":
     return re.compile(rb"(?im)^" + re.escape(name.encode("utf-8")) + rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 
 
-def field_values(pattern: "re.Pattern[bytes]", octets: bytes, end: int) -> list[str]:
-    """The folded value of each occurrence of a field."""
-    return [fold(decode_words(unfold(found[1]))) for found in pattern.finditer(octets, 0, end)]
+def field_values(pattern: "re.Pattern[bytes]", octets: bytes, end: int, *, addressed: bool = False) -> list[str]:
+    """The folded value of each occurrence of a field; ``addressed``: with broken addresses in one piece behind it."""
+    values = []
+    for found in pattern.finditer(octets, 0, end):
+        value = fold(decode_words(unfold(found[1])))
+        if addressed and is_broken(found[1]):
+            whole = [b"%b@%b" % (each.mailbox, each.host) for each in addresses(unfold(found[1])) if each.mailbox and each.host]
+            value = ", ".join([value, *(fold(each.decode("utf-8", "replace")) for each in whole)])
+        values.append(value)
+    return values
+
+
+def is_broken(value: bytes) -> bool:
+    """Comments or white space may stand inside of addresses: ``joe (Joe)@ example.org``."""
+    return _BROKEN.search(value) is not None

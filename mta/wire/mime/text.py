@@ -1,12 +1,11 @@
 """The readable text of a message, decoded, for SEARCH and filters (RFC 2045 §6, RFC 2046 §4.1)."""
 # SPDX-License-Identifier: Apache-2.0
 
-import binascii
 from collections.abc import Iterator
 
 from mta.wire.mime.charsets import decode
 from mta.wire.mime.entity import Entity
-from mta.wire.mime.words import decode_base64, decode_words
+from mta.wire.mime.words import decode_base64, decode_quoted_printable, decode_words
 
 MAX_TEXT = 16 * 2**20
 """Characters that ``text`` gives at most."""
@@ -41,5 +40,5 @@ def _decode_transfer(octets: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64(octets)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(octets)
+        return decode_quoted_printable(octets)
     return octets

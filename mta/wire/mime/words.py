@@ -68,4 +68,10 @@ def decode_base64(octets: bytes) -> bytes:
     return binascii.a2b_base64(clean[:whole] + b"==")
 
 
+def decode_quoted_printable(octets: bytes) -> bytes:
+    """Without white space at the ends of lines, which a transport added (RFC 2045 §6.7 rule 3), also behind a soft break's "="."""
+    return binascii.a2b_qp(_TRAILING.sub(b"", octets))
+
+
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")

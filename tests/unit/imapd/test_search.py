@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.imapd.search_text import _day, _Needle, _Opened
+from mta.model.ids import BlobId
+from mta.model.search import FIELDS
 from mta.testing.imapd import ImapSite
 from mta.wire.imap.dates import _EPOCH
+from mta.wire.imap.document import make_document
+from mta.wire.mime.searchable import field_pattern
 
 
 def opened(octets: bytes, text: str, *, header: bool = True) -> bool:
@@ -43,6 +47,17 @@ def test_text_in_every_encoding(form: str, text: str) -> None:
     assert opened(ENCODED[form], "grüße AUS")
     assert not opened(ENCODED[form], "grüße aus", header=False)
     assert not opened(ENCODED[form], "haystack")
+
+
+@pytest.mark.parametrize("text", ["joe@example.org", "OE (Joe)@", "two@example.net"])
+def test_addresses_in_pieces_are_found_whole(text: str) -> None:
+    """FROM looks into the envelope's From (RFC 9051 §6.4.4)."""
+    octets = b"From: x <joe (Joe)@ example\r\n .org>, two@example.net\r\nSubject: no (joe) @ example .org\r\n\r\n"
+    assert _Opened(octets).has_field(field_pattern("from"), _Needle(text), addressed=True)
+    assert not _Opened(octets).has_field(field_pattern("subject"), _Needle(text))
+    document = make_document(BlobId(1), octets)
+    assert _Needle(text).text in (document.fields[FIELDS.index("from")] or "")
+    assert not _Opened(octets).has_field(field_pattern("from"), _Needle("joe@example.com"), addressed=True)
 
 
 def test_attachments_and_boundaries_are_no_text() -> None:

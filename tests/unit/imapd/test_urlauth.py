@@ -52,6 +52,27 @@ def test_for_whom(access: bytes, alice: bool, bob: bool) -> None:
     asyncio.run(run())
 
 
+def test_names_without_domain_are_of_the_host() -> None:
+    """``imap://joe@example.com/`` as in RFC 4467 §6."""
+
+    async def run() -> None:
+        site, _, fetch = await _site()
+        alice = await site.login()
+        for start in (b"imap://alice@example.test", b"imap://alice%40example.test@example.test"):
+            rump = b"/INBOX/;UID=1/;SECTION=TEXT;URLAUTH=user+"
+            said = await site.talk(*alice, b'g GENURLAUTH "%b" INTERNAL\r\n' % (start + rump + b"bob"))
+            url = said.split(b'"')[1]
+            assert await fetch(b"bob@example.test", url) == b"{7}\r\nhello\r\n"
+            assert await fetch(b"alice@example.test", url) == b"NIL"
+        for wrong in (b"imap://alice@mx.example.test", b"imap://alice@example.org", b"imap://bob@example.test"):
+            assert (await site.talk(*alice, b'g GENURLAUTH "%b" INTERNAL\r\n' % (wrong + rump + b"bob"))).startswith(
+                b"g NO [NOPERM]"
+            )
+        await site.tasks.close()
+
+    asyncio.run(run())
+
+
 def test_nothing_of_it_can_be_changed() -> None:
     async def run() -> None:
         site, generate, fetch = await _site()

@@ -29,7 +29,7 @@ CASES: list[tuple[bytes, Any]] = [
     (b"REPLACE * A {1}\r\n", Replace(SequenceSet(((STAR, STAR),)), "A", Appendix(X))),
     (b"UID REPLACE 7 A (\\Seen) {1}\r\n", Replace(SequenceSet(((7, 7),)), "A", Appendix(X, FlagList(1)), uid=True)),
     (b"APPEND A CATENATE (URL /A/;UID=1 TEXT {1}\r\n)", Append("A", (Appendix(OctetContent(b""), parts=(b"/A/;UID=1", X)),))),
-    (b"APPEND A UTF8 (~{1}\r\n)", Append("A", (Appendix(X),))),
+    (b"APPEND A UTF8 (~{1}\r\n)", Append("A", (Appendix(X, binary=True),))),
     (b"UIDBATCHES 500", Batches(500)),
     (b"UIDBATCHES 500 2:3", Batches(500, (2, 3))),
     (b"ESEARCH ALL", MultiSearch(Search(All(), True, ALL))),

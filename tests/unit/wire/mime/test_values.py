@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.wire.mime import Mailbox, addresses, decode_words, decoded, header_end, headers, split_value, subset, unfold
+from mta.wire.mime.words import decode_quoted_printable
 
 MESSAGE = b"A: 1\r\nSubject: long\r\n\tvalue\r\n  here\r\nno colon\r\n : x\r\nB : 2\r\na:3\r\n\r\nbody: no\r\n"
 
@@ -21,6 +22,21 @@ def test_subset_keeps_order_and_octets() -> None:
     assert subset(MESSAGE, 0, end, {b"a", b"subject"}, without=True) == b"B : 2\r\n\r\n"
     assert subset(MESSAGE, 0, end, {b"none"}) == b"\r\n"
     assert subset(b"A: 1", 0, 4, {b"a"}) == b"A: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("octets", "meant"),
+    [
+        (b"hello  \r\nbar", b"hello\r\nbar"),
+        (b"foo= \t\r\nbar\t", b"foobar"),
+        (b"a=20 \n=3D=\r\n", b"a \n="),
+        (b"a  b=09\r\n", b"a  b\t\r\n"),
+        (b" " * 200_000 + b"x", b" " * 200_000 + b"x"),
+    ],
+)
+def test_white_space_at_the_ends_of_quoted_printable_lines(octets: bytes, meant: bytes) -> None:
+    """RFC 2045 §6.7 rule 3."""
+    assert decode_quoted_printable(octets) == meant
 
 
 def test_unfold() -> None:
