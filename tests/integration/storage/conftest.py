@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("mta.testing.conformance")
-
-from mta.testing.conformance import Backend  # noqa: E402
-from mta.testing.postgresql import PostgreSql  # noqa: E402
-from mta_sql import open_database  # noqa: E402
+from mta.testing.conformance import Backend
+from mta.testing.postgresql import PostgreSql
+from mta_sql import open_database
 
 
 @pytest.fixture

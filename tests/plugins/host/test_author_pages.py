@@ -13,7 +13,6 @@ from mta.testing.memory import MemoryTables
 from mta.testing.plugins import RecordingLog, host_with
 from mta.testing.server import free_port
 
-pytest.register_assert_rewrite("mta.testing.conformance")
 DOCS = Path(__file__).resolve().parents[3] / "docs/plugin-authors"
 
 

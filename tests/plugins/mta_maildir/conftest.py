@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mta.app.apart import apart
+from mta.testing.conformance import Backend
+from mta.testing.memory import Data, MemoryDatabase
 from mta_maildir import open_store
-
-pytest.register_assert_rewrite("mta.testing.conformance")
-
-from mta.app.apart import apart  # noqa: E402
-from mta.testing.conformance import Backend  # noqa: E402
-from mta.testing.memory import Data, MemoryDatabase  # noqa: E402
 
 
 @pytest.fixture

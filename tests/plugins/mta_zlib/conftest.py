@@ -5,12 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mta.testing.conformance import Backend
 from mta_sql import open_database
 from mta_zlib import open_blobs
-
-pytest.register_assert_rewrite("mta.testing.conformance")
-
-from mta.testing.conformance import Backend  # noqa: E402
 
 
 @pytest.fixture
