@@ -1,6 +1,7 @@
 """One TCP connection: octets in, commands run in order, octets out.
 
-There is a task only while commands wait or run, so an idle connection is a few objects. Bounds: input beyond ``_READ_AHEAD``
+There is a task only while commands wait, so an idle connection is a few objects; commands that need not wait are run where their
+octets arrive. Bounds: input beyond ``_READ_AHEAD``
 stops reading from the socket; unsent output beyond ``_UNSENT`` stops the command that makes it; a client that takes nothing
 for ``_STALLED`` seconds is cut off. Nothing that came before the TLS handshake survives it (RFC 9051 §6.2.1).
 """
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_size = 0
         self._task: asyncio.Task[None] | None = None
+        self._at_work = False
         self._more: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
@@ -111,8 +113,12 @@ class Connection(asyncio.Protocol):
         if self._more is not None:
             if not self._more.done():
                 self._more.set_result(None)
-        elif self._task is None and not self.session.ending:
-            self._task = self.server.tasks.spawn(self._run(), "imap.session")
+        elif not self.working and not self.session.ending:
+            if self.session.user is not None and self.server.prompt:
+                self._at_work = True
+                self._task = self.server.tasks.start(self._run(), "imap.session")
+            else:
+                self._task = self.server.tasks.spawn(self._run(), "imap.session")
 
     def _unpack(self) -> bool:
         """Give the decoder compressed octets that wait, unless it has enough. False: there are none."""
@@ -337,6 +343,7 @@ class Connection(asyncio.Protocol):
             self.session.ending = True
         finally:
             self._task = None
+            self._at_work = False
         if self.session.ending:
             self._end(b"")
         elif self.server.draining:
@@ -404,7 +411,7 @@ class Connection(asyncio.Protocol):
     @property
     def working(self) -> bool:
         """A command runs."""
-        return self._task is not None
+        return self._task is not None or self._at_work
 
     @property
     def waiting(self) -> bool:
@@ -447,7 +454,7 @@ class Connection(asyncio.Protocol):
 
     def notify(self) -> None:
         """A command at work tells when it is done."""
-        if self._task is None and not self.session.ending and self._transport is not None:
+        if not self.working and not self.session.ending and self._transport is not None:
             self._task = self.server.tasks.spawn(self._run(), "imap.notify")
 
     def push(self) -> None:

@@ -15,6 +15,7 @@ from mta.imapd.search_text import texts_of
 from mta.imapd.selected import Positions
 from mta.model.errors import MailError
 from mta.model.search import FIELDS, Found
+from mta.net.prompt import own_task
 from mta.obs.log import Log
 from mta.wire.imap.search_keys import And, Header, Key, Not, Or
 from mta.wire.mime.searchable import fold
@@ -35,6 +36,7 @@ class Bounds(NamedTuple):
 
 async def ask(search: Search, log: Log, key: Key, columns: Columns, among: Positions) -> Answers:
     """Look up every text in ``key``. A text without answer is left out: its messages have to be read."""
+    await own_task()  # the index may be a plugin's
     blobs = columns.blobs
     ids: Sequence[int] = blobs[among.start : among.stop] if isinstance(among, range) else [blobs[at] for at in among]
     answers: dict[Key, Found] = {}

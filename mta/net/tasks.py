@@ -29,15 +29,17 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
-    def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Run ``work`` here until it has to wait, the rest in a task: see ``promptly``. Exceptions are logged as with ``spawn``."""
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any] | None":
+        """Run ``work`` here until it has to wait, the rest in a task: see ``promptly``. Exceptions are logged as with ``spawn``.
+
+        Returns the task; None: there is no rest.
+        """
         try:
             later = promptly(work)
         except Exception:  # noqa: BLE001  # logged with its traceback, whatever it is
             self._log.error("task.failed", task=name, exc_info=True)
-        else:
-            if isinstance(later, CoroutineType):
-                self.spawn(later, name)
+            return None
+        return self.spawn(later, name) if isinstance(later, CoroutineType) else None
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)

@@ -27,6 +27,7 @@ _REMEMBER = (
 
 class SqlStore:
     stable_ids = True
+    prompt = True
 
     def __init__(self, core: Core) -> None:
         self._core = core
