@@ -8,7 +8,7 @@ not made either. That is what makes a settle repeated after an unknown commit, o
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mta.model.delivery import Outcome, Trouble
@@ -21,6 +21,7 @@ from mta_sql.text import clean, to_json
 from mta_sql.transaction import Transaction
 
 _REMOVE = "DELETE FROM queue WHERE id = ? RETURNING message_id"
+_REMOVE_MANY = "DELETE FROM queue WHERE id IN ARRAY ? RETURNING id, message_id"
 _DEFER = (
     "UPDATE queue SET due = ?, ready = CASE WHEN hold = '' THEN ? END, owner = '', attempts = attempts + ?, last_reply = ?, warned = ?,"
     " trouble = ? WHERE id = ? AND attempts = ?"
@@ -32,13 +33,21 @@ _HOLD = (
 _BLAME = "UPDATE queue SET trouble = ? WHERE id = ?"
 _BLAME_HOLD = "UPDATE queue SET trouble = ?, hold = ?, last_reply = ?, ready = NULL, owner = '' WHERE id = ?"
 _STEP_OF_ROW = "INSERT INTO trace_steps (queue_id, step) SELECT m.queue_id, ? FROM queue q JOIN queue_messages m ON m.id = q.message_id WHERE q.id = ?"
-_REMOVE_MESSAGE = "DELETE FROM queue_messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM queue WHERE message_id = queue_messages.id) RETURNING blob_id"
+_REMOVE_MESSAGES = "DELETE FROM queue_messages WHERE id IN ARRAY ? AND NOT EXISTS (SELECT 1 FROM queue WHERE message_id = queue_messages.id) RETURNING blob_id"
 _STEP = "INSERT INTO trace_steps (queue_id, step) VALUES (?, ?)"
 
 
 def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions: Sequence[tuple[Intake, Body]]) -> None:
     """Raises OverQuota or NoSuchUser when a delivery cannot be made: then nothing is written."""
-    changed = [outcome for outcome in outcomes if _apply(tx, core, outcome)]
+    going: dict[int, Outcome] = {}
+    changed: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.delivery is None and outcome.result not in ("deferred", "held"):
+            going[outcome.leased.row] = outcome
+        elif _apply(tx, core, outcome):
+            changed.append(outcome)
+    if going:
+        changed += _remove(tx, going)
     if changed:
         now = time.time()
         tx.executemany(_STEP, [(o.leased.message.id, to_json(step)) for o in changed for step in _steps(o, now)])
@@ -48,6 +57,13 @@ def settle(tx: Transaction, core: Core, outcomes: Sequence[Outcome], submissions
     if changed or not outcomes:
         for intake, body in submissions:
             take(tx, core, intake, body)
+
+
+def _remove(tx: Transaction, going: Mapping[int, Outcome]) -> list[Outcome]:
+    """Rows that have nothing to do but go: all in one statement. Return the outcomes of those that were there."""
+    removed: dict[int, int] = dict(tx.execute(_REMOVE_MANY, (tx.array(going),)).fetchall())
+    remove_messages(tx, list(dict.fromkeys(removed.values())))
+    return [outcome for row, outcome in going.items() if row in removed]
 
 
 def _apply(tx: Transaction, core: Core, outcome: Outcome) -> bool:
@@ -66,7 +82,7 @@ def _apply(tx: Transaction, core: Core, outcome: Outcome) -> bool:
     if outcome.delivery is not None and outcome.result == "delivered":
         message = leased.message
         place(tx, core, (outcome.delivery,), message.blob, message.size, int(message.received_at), message.message_id, message.id)
-    remove_messages(tx, (row[0],))
+    remove_messages(tx, (row[0],))  # after the mailbox holds the octets
     return True
 
 
@@ -89,10 +105,7 @@ def trouble_json(trouble: Trouble) -> str:
 
 def remove_messages(tx: Transaction, messages: Sequence[int]) -> None:
     """Remove those that have no recipient left."""
-    for message in messages:
-        row: Any = tx.one(_REMOVE_MESSAGE, (message,))
-        if row is not None:
-            loosen(tx, (row[0],))
+    loosen(tx, [row[0] for row in tx.execute(_REMOVE_MESSAGES, (tx.array(messages),)).fetchall()] if messages else ())
 
 
 def _steps(outcome: Outcome, now: float) -> list[dict[str, Any]]:

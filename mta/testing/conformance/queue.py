@@ -195,6 +195,32 @@ class QueueConformance(QueueOperatorsConformance):
 
         backend.run(scenario)
 
+    def test_results_of_all_kinds_are_settled_together(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            gone, both = intake(queued=["a@x.test", "b@x.test"]), intake(queued=["c@x.test", "d@x.test"])
+            await db.spool.accept(gone)
+            await db.spool.accept(both)
+            await db.spool.accept(intake(queued=[QueuedRecipient(user.address, "local", user.id)]))
+            a, b, c, d, mine = await lease(db)
+            await db.queue.settle([Outcome(b, "relayed", "250 done before")])
+            outcomes = [
+                Outcome(a, "relayed", "250 ok"),
+                Outcome(mine, "delivered", delivery=LocalDelivery(user.id, user.address)),
+                Outcome(b, "failed", "550 too late to say so"),
+                Outcome(c, "deferred", due=NOW + 100),
+                Outcome(d, "failed", "550 no"),
+            ]
+            await db.queue.settle(outcomes)
+            assert len(await rows(db, inbox)) == 1
+            assert addresses(await lease(db, now=NOW + 100)) == ["c@x.test"]
+            assert await db.queue.content(c.message.blob)
+            [of_gone], [of_both] = await db.traces.find(gone.id), await db.traces.find(both.id)
+            assert [step["reply"] for step in of_gone.steps if "reply" in step] == ["250 done before", "250 ok"]
+            assert [step["reply"] for step in of_both.steps if "reply" in step] == ["550 no"]
+
+        backend.run(scenario)
+
     def test_a_settle_repeated_changes_nothing(self, backend: Backend) -> None:
         async def scenario(db: Database) -> None:
             user, inbox = await arrive(db)
