@@ -30,6 +30,7 @@ class Finding:
     delay     seconds until the next attempt, instead of the schedule's
     least     seconds before which another attempt is of no use
     confirms  the next hop reports success itself, so we do not
+    untimed   the next hop does not know the time that the message has, so we tell that it went there
     policy    of a hook, before the schedule's
     trouble   why it is for later: a hook failed
     """
@@ -41,6 +42,7 @@ class Finding:
     delay: float | None = None
     least: float = 0.0
     confirms: bool = False
+    untimed: bool = False
     policy: DeliveryPolicy | None = None
     trouble: Trouble | None = None
 
@@ -218,7 +220,7 @@ def reason_of(trouble: Trouble) -> str:
 
 
 def _reported(outcome: Outcome, finding: Finding) -> Action | None:
-    """RFC 3461 §4.1, §5.2, §6: what the sender of this recipient wants to hear."""
+    """RFC 3461 §4.1, §5.2, §6, RFC 2852 §4.1.2, §4.2: what the sender of this recipient wants to hear."""
     if outcome.leased.message.sender is None:
         return "failed" if outcome.result == "failed" else None
     notify = outcome.leased.notify
@@ -226,6 +228,8 @@ def _reported(outcome: Outcome, finding: Finding) -> Action | None:
         return "failed" if not notify or "FAILURE" in notify else None
     if outcome.result == "deferred":
         return "delayed" if outcome.warned and (not notify or "DELAY" in notify) else None
+    if outcome.result == "relayed" and (finding.untimed or outcome.leased.message.by_mode.endswith("T")) and "NEVER" not in notify:
+        return "relayed"
     if notify and "SUCCESS" in notify and not finding.confirms:
         return "delivered" if outcome.result == "delivered" else "relayed"
     return None

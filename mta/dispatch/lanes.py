@@ -216,7 +216,7 @@ class Lanes:
     async def _findings(self, batch: Batch, results: Sequence[Result]) -> list[Finding]:
         policy = batch.policy
         if (plan := self._hooks.delivery_status) is None:
-            return [Finding(r.leased, r.reply, r.remote, confirms=r.confirms, policy=policy) for r in results]
+            return [Finding(r.leased, r.reply, r.remote, confirms=r.confirms, untimed=r.untimed, policy=policy) for r in results]
         return [await restate(plan, batch.message, result, policy, self._log) for result in results]
 
     async def _hop_down(self, site: Site, batch: Batch, exc: HopDown) -> bool:

@@ -16,7 +16,7 @@ _REPLY = re.compile(r"(\d{3})(?: ([245]\.\d{1,3}\.\d{1,3})(?= |\Z))?(?: (.*))?",
 
 async def restate(plan: Plan, message: QueuedMessage, result: Result, policy: DeliveryPolicy | None, log: Log) -> Finding:
     """What to do about one recipient. Who was taken stays taken, so nobody gets a message twice for a plugin's sake."""
-    plain = Finding(result.leased, result.reply, result.remote, confirms=result.confirms, policy=policy)
+    plain = Finding(result.leased, result.reply, result.remote, confirms=result.confirms, untimed=result.untimed, policy=policy)
     found = _REPLY.match(result.reply)
     if result.code < 400 or found is None:
         return plain

@@ -68,13 +68,18 @@ class NoHooks:
 
 
 class Result(NamedTuple):
-    """What became of one recipient. ``reply`` is a reply with code; ``confirms``: the hop sends success reports itself (RFC 3461)."""
+    """What became of one recipient. ``reply`` is a reply with code.
+
+    confirms  the hop sends success reports itself (RFC 3461)
+    untimed   the hop does not know the time that the message has (RFC 2852)
+    """
 
     leased: Leased
     code: int
     reply: str
     remote: str
     confirms: bool = False
+    untimed: bool = False
 
 
 class Outbound:
@@ -201,6 +206,7 @@ class Courier:
         """Note what is settled; return the recipients that are to be sent again at once."""
         again: list[Leased] = []
         confirms = "DSN" in session.features
+        untimed = transaction.message.deliver_by is not None and session.untimed
         taken = any(answer is not None and answer.positive for answer in transaction.answers)
         for leased, answer in zip(transaction.recipients, transaction.answers, strict=True):
             if answer is None and transaction.ended:
@@ -210,7 +216,7 @@ class Courier:
                 # RFC 5321 §4.5.3.1.10: too many for one transaction; those it took are out of the way
                 again.append(leased)
             else:
-                results.append(Result(leased, answer.code, str(answer), self._remote, confirms))
+                results.append(Result(leased, answer.code, str(answer), self._remote, confirms, untimed))
         return again
 
     # ---- connections

@@ -40,6 +40,17 @@ def requirements(message: QueuedMessage, recipients: Sequence[Leased], features:
     return message.smtputf8 and "SMTPUTF8" not in features, message.eightbit and "8BITMIME" not in features
 
 
+def check_time(message: QueuedMessage, features: Features, now: float) -> None:
+    """Who wants a message back rather than late gets it back from where nobody promises that (RFC 2852 §4.2). Raises Unsendable."""
+    if message.deliver_by is None or not message.by_mode.startswith("R"):
+        return
+    least = features.get("DELIVERBY")
+    if least is None:
+        raise Unsendable("554 5.4.7 the next hop does not know the time that the sender gave (DELIVERBY)")
+    if least.isdecimal() and message.deliver_by - now < int(least[:9]):
+        raise Unsendable(f"554 5.4.7 the next hop needs {least[:9]} s, and less is left of the time that the sender gave")
+
+
 def most_recipients(features: Features) -> int:
     """How many the hop takes in one transaction, as it says (RFC 9422 §4.3); 0: it does not say."""
     return _limit(features, "RCPTMAX")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from mta.model.delivery import Leased, QueuedMessage
 from mta.outbound.answer import Answer
-from mta.outbound.envelope import Unsendable, mail_command, parse_features, rcpt_command, requirements
+from mta.outbound.envelope import Unsendable, check_time, mail_command, parse_features, rcpt_command, requirements
 from mta.outbound.link import Link, LinkLost
 from mta.wire.mime.headers import header_end
 from mta.wire.mime.sevenbit import NoSevenBitForm, seven_bit
@@ -83,6 +83,11 @@ class Session:
     def usable(self) -> bool:
         return not self._closing and not self.link.lost and self.link.quiet
 
+    @property
+    def untimed(self) -> bool:
+        """It relays, and knows no time for that (RFC 2852 §4); LMTP delivers."""
+        return not self._lmtp and "DELIVERBY" not in self.features
+
     async def greet(self, timeout: float) -> None:
         """Read the greeting. Raises Refusal."""
         answer = await self.link.answer(timeout)
@@ -117,6 +122,8 @@ class Session:
         message, features = transaction.message, self.features
         try:
             utf8, eightbit = requirements(message, transaction.recipients, features)
+            if message.deliver_by is not None and not self._lmtp:
+                check_time(message, features, time.time())
             if (utf8 or eightbit) and await _check_octets(transaction, utf8=utf8, eightbit=eightbit):
                 await _to_seven_bits(transaction)
                 message = transaction.message
@@ -138,16 +145,21 @@ class Session:
 
     async def _stream(self, transaction: Transaction, size: int, *, chunk: bool) -> bool:
         """False when the hop refused before the end, and hung up: "552 too big"."""
+        written = 0
         try:
             if chunk:
                 self.link.write(b"BDAT %d LAST\r\n" % size)
             async for piece in _whole(transaction, size) if chunk else _stuffed(transaction, size):
                 self.link.write(piece)
+                written += len(piece)
+                transaction.ended = chunk and written == size  # its last octet is its dot: the hop may have it all, and say so
                 await self.link.drain(DATA_PIECE)
         except LinkLost:
             if self.link.quiet:
                 raise
             self._closing = True
+            if transaction.ended:
+                return True
             transaction.settle(_refused(await self.link.answer(0)))
             return False
         transaction.ended = True

@@ -582,6 +582,7 @@ def test_addresses_are_looked_up_again(relay):
 
 def test_mail_that_is_late_comes_back_or_is_told_of(relay):
     async def body(r, sink, bob):
+        sink.keywords += ("DELIVERBY",)
         sink.answer("RCPT", "450 4.2.1 busy")
         by = {"deliver_by": r.clock.now() + 100, "received_at": r.clock.now()}
         await r.queue("strict@dest.test", by_mode="R", **by)
@@ -599,6 +600,51 @@ def test_mail_that_is_late_comes_back_or_is_told_of(relay):
         assert sink.count == 0, "nobody is asked when it is too late"
 
     run(relay, body)
+
+
+@pytest.mark.parametrize(
+    ("mode", "keyword", "action"),
+    [
+        ("R", None, "failed"),  # RFC 2852 §4.2: not where nobody keeps the time
+        ("R", "DELIVERBY", None),
+        ("R", "DELIVERBY 50", None),
+        ("R", "DELIVERBY 3600", "failed"),
+        ("N", None, "relayed"),
+        ("N", "DELIVERBY 3600", None),
+        ("NT", "DELIVERBY", "relayed"),
+    ],
+)
+def test_a_next_hop_that_does_not_keep_the_time(relay, mode, keyword, action):
+    async def body(r, sink, bob):
+        if keyword:
+            sink.keywords += (keyword,)
+        by = {"deliver_by": r.clock.now() + 100, "received_at": r.clock.now(), "by_mode": mode}
+        await r.queue(
+            "x@dest.test", QueuedRecipient(Address.parse("silent@dest.test"), "remote", notify=frozenset({"NEVER"})), **by
+        )
+        assert await r.settled() == []
+        assert sink.count == (action != "failed")
+        if sink.messages:
+            assert (" BY=" in sink.messages[0].mail) is (keyword is not None)
+        reports = await r.inbox(bob)
+        assert [report.count(b"Action: ") for report in reports] == [1] * (action is not None), "NOTIFY=NEVER is obeyed"
+        assert all(f"Action: {action}".encode() in report and b"x@dest.test" in report for report in reports)
+
+    run(relay, body)
+
+
+def test_mail_with_a_time_is_delivered_over_lmtp_as_ever(relay, tmp_path):
+    """A server behind LMTP delivers at once: there is nothing left that could be late."""
+
+    async def main():
+        path = str(tmp_path / "lmtp")
+        async with relay(routes={"dest.test": f"lmtp+unix:{path}"}) as r, Sink(path=path, lmtp=True) as hop:
+            bob = await r.user("bob@here.test")
+            await r.queue("x@dest.test", deliver_by=r.clock.now() + 100, by_mode="R")
+            assert await r.settled() == []
+            assert (hop.count, await r.inbox(bob)) == (1, [])
+
+    asyncio.run(main())
 
 
 def test_a_rate_spreads_what_goes_to_one_destination(relay):
