@@ -29,6 +29,7 @@ STEPS: tuple[Step, ...] = (
     upgrades.save_dates,
     upgrades.undelete,
     upgrades.app_passwords,
+    upgrades.files_of_blobs,
 )
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 

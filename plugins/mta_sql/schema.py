@@ -127,6 +127,8 @@ subscriptions = _clustered(
     "subscriptions", _column("user_id", BigInteger), _column("name", Text), PrimaryKeyConstraint("user_id", "name")
 )
 blobs = _table("blobs", _id(), _column("size", BigInteger), Column("body", LargeBinary), Column("file", Text))
+# Few bodies are files: which, a sweep asks every few minutes, and must not read all the others for that.
+Index("blobs_file", blobs.c.file, sqlite_where=blobs.c.file.is_not(None), postgresql_where=blobs.c.file.is_not(None))
 parsed = _plain("parsed", Column("blob_id", _Id, primary_key=True, autoincrement=False), _column("octets", LargeBinary))
 loose = _plain("loose", _id(), _column("blob_id", BigInteger))
 messages = _clustered(

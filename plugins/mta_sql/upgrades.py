@@ -141,3 +141,11 @@ def app_passwords(operations: "Operations") -> None:
         PrimaryKeyConstraint("user_id", "name"),
         sqlite_with_rowid=False,
     )
+
+
+def files_of_blobs(operations: "Operations") -> None:
+    """10 to 11: which bodies are files is known without reading those that are not."""
+    from sqlalchemy import text
+
+    some = text("file IS NOT NULL")
+    operations.create_index("blobs_file", "blobs", ["file"], sqlite_where=some, postgresql_where=some)

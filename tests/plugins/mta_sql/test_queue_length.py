@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mta_hooks.backends.queue import QueueFilter
-from mta_sql import queue, queue_admin
+from mta_sql import housekeeping, queue, queue_admin
 from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import migrate
 from mta_sql.sqlite import driver
@@ -29,6 +29,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Any:
     migrate(found, "test", lambda _version: None)
     numbers = range(1, ROWS + 1)
     raw.execute("BEGIN")
+    raw.executemany("INSERT INTO blobs (id, size, body) VALUES (?, 1, 'x')", [(n,) for n in numbers])
     raw.executemany(
         "INSERT INTO queue_messages (id, queue_id, origin, sender, blob_id, size, skip, received_at, smtputf8, eightbit, message_id, login)"
         " VALUES (?, ?, 'smtp', 's@x.test', ?, 1, 0, ?, 0, 0, '', '')",
@@ -70,6 +71,7 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         lambda tx: tx.execute(queue._ANY_DUE, (NOW,)).fetchone(),
         lambda tx: queue_admin.stats(tx.connection, NOW),
         lambda tx: queue_admin.count(tx.connection, None, NOW),
+        lambda tx: tx.execute(housekeeping._NAMED).fetchall(),
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(ids=("Q15000",)), 10, NOW),  # type: ignore[arg-type]
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(everything=True), 1, NOW, 15_000),
         lambda tx: queue_admin.rows(tx.connection, QueueFilter(state="error"), 10, NOW),
@@ -86,6 +88,7 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         "due",
         "stats",
         "count",
+        "bodies in files",
         "by id",
         "page",
         "error hold",
