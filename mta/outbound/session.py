@@ -2,7 +2,8 @@
 
 Waits are those of RFC 5321 §4.5.3.2. LMTP (RFC 2033) differs in the first word and in one reply for each recipient behind the
 dot. A large message goes as one chunk (RFC 3030) where the hop takes it: nothing is stuffed, and nothing waits for 354. A message with
-8-bit octets is put into 7-bit form for a hop without 8BITMIME. Left out: BINARYMIME.
+8-bit octets is put into 7-bit form for a hop without 8BITMIME. BINARYMIME is not said: what came so is in lines since it came
+(docs/decisions/binarymime.md).
 """
 # SPDX-License-Identifier: Apache-2.0
 

@@ -11,9 +11,11 @@ from mta.model.errors import Refused
 from mta.model.message import Content
 from mta.model.reply import Reply
 from mta.spool.content import SpooledContent
-from mta.wire.mime.lined import lined
+from mta.wire.mime.lined import SignedBinary, lined
 
 FAULTY = Reply(550, "5.6.0", "only parts with Content-Transfer-Encoding: binary may hold bare CR, bare LF or NUL")
+
+SIGNED = Reply(554, "5.6.3", "a binary part is signed: it cannot be converted, send it in base64")
 
 
 class Liner:
@@ -31,6 +33,8 @@ class Liner:
     def _convert(self, content: Content) -> Content:
         try:
             octets = lined(content.raw())
+        except SignedBinary as exc:
+            raise Refused(SIGNED, str(exc)) from exc
         except ValueError as exc:
             raise Refused(FAULTY, str(exc)) from exc
         made = SpooledContent(self._memory, self._folder)

@@ -58,6 +58,22 @@ def test_binary_parts_arrive_as_base64() -> None:
     assert stored.endswith(b"Content-Transfer-Encoding: base64\r\n\r\nAA0KLg0KCv8=\r\n--b--\r\n")
 
 
+@pytest.mark.parametrize(("encoding", "answer"), [(b"binary", "554 5.6.3"), (b"base64", "250 2.0.0")])
+def test_a_signed_part_is_never_encoded_anew(encoding: bytes, answer: str) -> None:
+    """RFC 3030 §3 lets a relay convert; a signature would not outlive it, so the sender is told while he is there."""
+    site = SmtpSite()
+    inner = b"Content-Type: image/x\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\nAA0KLg0KCv8=\r\n"
+    message = (
+        b"MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=s\r\nContent-Transfer-Encoding: binary\r\n\r\n--s\r\n"
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + inner + b"--b--\r\n"
+        b"--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--\r\n"
+    )
+    start = HELLO + OPENED.replace(b"test>\r\nRCPT", b"test> BODY=BINARYMIME\r\nRCPT")
+    said, _ = converse(site, start + b"BDAT %d LAST\r\n" % len(message) + message)
+    assert said[-1].startswith(answer)
+    assert all(inner in intake.content.raw() for intake in site.spool.accepted)
+
+
 def test_the_hook_of_data_judges_chunks_too() -> None:
     site = SmtpSite()
     site.hook("smtp_data", lambda **_: reject("not you"))
