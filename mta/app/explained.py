@@ -90,6 +90,12 @@ def hop_text(route: Route, recipient: Address) -> str:
         return f"{route.transport}+unix:{route.path}"
     if not route.host:
         return f"MX of {recipient.domain}"
+    if route.mx:
+        return (
+            f"MX of {route.host}"
+            + (f", port {route.port}" if route.port else "")
+            + ("" if route.tls == "may" else f" ({route.tls})")
+        )
     return f"{route.transport}://{route.host}:{route.port}" + ("" if route.tls == "may" else f" ({route.tls})")
 
 

@@ -165,7 +165,9 @@ class HopLogin(Section):
 
 class Relay(Section):
     networks: Annotated[tuple[Network, ...], Field(description="Clients that may send to any domain without authentication.")] = ()
-    smarthost: Annotated[str | None, Field(description="Next hop for all remote mail: smtp://host:port, smtps://host:port.")] = None
+    smarthost: Annotated[
+        str | None, Field(description="Next hop for all remote mail: smtp://host:port, smtps://host:port, mx:domain.")
+    ] = None
     username: Annotated[str | None, Field(description="Name for AUTH at the smarthost.")] = None
     password: Annotated[str | None, Field(repr=False, description="Password for AUTH at the smarthost: ${ENV} or file:/path.")] = (
         None
@@ -481,7 +483,7 @@ class Config(Section):
         dict[str, str],
         Field(
             description="Next hop by domain, before MX: smtp://host:port smtps://host:port lmtp://host:port lmtp+unix:/path smtp+unix:/path, "
-            "pipe:NAME (a program in hooks_dir/pipe.d), or mx."
+            "pipe:NAME (a program in hooks_dir/pipe.d), mx:DOMAIN (the mail servers of another domain), or mx."
         ),
     ] = {}
     routes_by_sender: Annotated[

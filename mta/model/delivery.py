@@ -126,6 +126,7 @@ class Route:
 
     transport  "smtp", "lmtp", "pipe" or "local"
     host       name or address literal, None: MX of the recipient's domain
+    mx         ``host`` is a domain, and its MX are meant, with preference and fall-back; "smtp" only
     port       0: the transport's default
     path       Unix socket of "smtp" and "lmtp"; of "pipe" the name of a program in hooks_dir/pipe.d
     tls        "none", "may", "encrypt", "implicit"
@@ -142,6 +143,7 @@ class Route:
     credentials: tuple[str, str] | None = field(default=None, repr=False)
     token_file: str = ""
     source: str = ""
+    mx: bool = False
 
 
 @dataclass(frozen=True, slots=True)

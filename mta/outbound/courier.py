@@ -260,13 +260,20 @@ class Courier:
                         self._most = min(MAX_MESSAGES, most_messages(self._session.features) or MAX_MESSAGES)
                         return self._session
         except NoHost as exc:
-            raise HopDown(str(exc), permanent=exc.permanent) from exc
+            raise self._no_way(str(exc)) from exc
         finally:
             self._dialing = False
         if unfit:
             raise HopDown(unfit, self._tried, permanent=True) from last
         published = isinstance(last, TlsFailed) and last.published
         raise HopDown(f"451 4.4.1 {problem}", self._tried or self._remote, published=published) from last
+
+    def _no_way(self, text: str, remote: str = "") -> HopDown:
+        """A mistake in a route bounces nobody's mail: the operator can mend it, and as long it waits."""
+        permanent = text.startswith("5")
+        if permanent and self._destination.route.host is not None:
+            return HopDown(f"451 4.3.5 the next hop of a route cannot be used: {text[4:]}", remote)
+        return HopDown(text, remote, permanent=permanent)
 
     def _unreachable(self, remote: str, reason: str) -> None:
         self._out.log.info("outbound.unreachable", destination=str(self._destination), remote=remote, reason=reason)
@@ -359,7 +366,7 @@ class Courier:
         try:
             await session.greet(out.greeting_timeout)
             if self._destination.uses_mx and session.greeting == out.hostname:
-                raise HopDown(f"554 5.4.6 mail for {self._destination} loops: {host} is this server", str(host), permanent=True)
+                raise self._no_way(f"554 5.4.6 mail for {self._destination} loops: {host} is this server", str(host))
             await session.hello()
             session.secure = session.verified = route.tls == "implicit"
             if not session.secure and policy.level != "none":

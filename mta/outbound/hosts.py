@@ -26,7 +26,7 @@ _LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant.
+    """What connections are kept for, and concurrency counts by: a route, and the domain when its MX are meant, the recipient's or a route's.
 
     requiretls  for messages that go over verified TLS only (RFC 8689): they have connections of their own
     relaxed     for one whose sender says that it need not be ("TLS-Required: No")
@@ -39,7 +39,9 @@ class Destination:
 
     @classmethod
     def of(cls, route: Route, domain: str, *, requiretls: bool = False) -> "Destination":
-        return cls(route, "" if route.host is not None or route.path else domain, requiretls)
+        if route.host is not None:
+            domain = route.host if route.mx else ""
+        return cls(route, "" if route.path else domain, requiretls)
 
     @property
     def uses_mx(self) -> bool:
@@ -81,7 +83,7 @@ async def hosts(
         yield [Host("localhost", "", 0, route.path)]
         return
     names: Sequence[str]
-    if route.host is not None:
+    if route.host is not None and not destination.uses_mx:
         names, port, where = [route.host], route.port or _default_port(route), route.host
     else:
         names, port, where = await _exchangers(dns, destination.domain, hostname, find), route.port or smtp_port, destination.domain

@@ -1,7 +1,7 @@
 """The next hop of a recipient: the ``route`` hook, config ``routes`` and ``routes_by_sender``, the smarthost, the MX of its domain, in this order.
 
-URLs: ``smtp://host:port`` ``smtps://host:port`` ``lmtp://host:port`` ``lmtp+unix:/path`` ``smtp+unix:/path`` ``pipe:NAME``, or ``mx`` for what
-DNS says; they are read once, when the router is made.
+URLs: ``smtp://host:port`` ``smtps://host:port`` ``lmtp://host:port`` ``lmtp+unix:/path`` ``smtp+unix:/path`` ``pipe:NAME``,
+``mx:DOMAIN`` for the mail servers of another domain, or ``mx`` for those of the recipient's; they are read once, when the router is made.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -16,7 +16,7 @@ from mta.model.domain import normalise
 from mta.model.errors import ConfigError
 from mta.model.pipe import NAME
 
-FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:/path, smtp+unix:/path, pipe:NAME or mx"
+FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:/path, smtp+unix:/path, pipe:NAME, mx:DOMAIN or mx"
 MX = Route("smtp")
 
 _SCHEMES: dict[str, tuple[Literal["smtp", "lmtp"], int]] = {"smtp": ("smtp", 25), "smtps": ("smtp", 465), "lmtp": ("lmtp", 24)}
@@ -101,6 +101,11 @@ def parse_route(url: str) -> Route:
     scheme = scheme.lower()
     if scheme == "mx" and not rest:
         return MX
+    if scheme == "mx":
+        host, port = _host_port(url, rest, 0)
+        if rest.startswith("["):
+            raise ValueError(f"{url!r}: an address has no MX; write smtp://[address]:port")
+        return Route("smtp", host=host, port=port, mx=True)
     if scheme == "pipe":
         if not NAME.match(rest):
             raise ValueError(f"{url!r}: a program in hooks_dir/pipe.d is named as pipe:NAME, without folder and arguments")
@@ -139,9 +144,9 @@ def _smarthost(relay: Relay) -> Route:
     try:
         route = parse_route(relay.smarthost)
     except ValueError as exc:
-        raise ConfigError("config", "relay.smarthost", str(exc), "write smtp://host:port or smtps://host:port.") from exc
+        raise ConfigError("config", "relay.smarthost", str(exc), "write smtp://host:port, smtps://host:port or mx:domain.") from exc
     if relay.username is not None and relay.password is None:
         raise ConfigError("config", "relay.password", "is missing, but relay.username is given", "give both or none.")
     credentials = (relay.username, relay.password) if relay.username is not None and relay.password is not None else None
     tls = route.tls if route.tls == "implicit" or route.path else relay.tls
-    return Route(route.transport, route.host, route.port, route.path, tls, credentials)
+    return replace(route, tls=tls, credentials=credentials)

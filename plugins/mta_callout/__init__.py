@@ -8,6 +8,7 @@ servers hold it against those who ask. Bounded: questions at a time, seconds, on
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 from mta.model.network import is_private, parse_client
 from mta_callout.config import CalloutConfig
@@ -146,6 +147,8 @@ async def _places(recipient: Address, ctx: Context) -> list[Place]:
     if route.host is None:
         return await _servers(recipient.domain, ctx)
     implicit = route.tls == "implicit"
+    if route.mx:
+        return [replace(place, port=route.port or place.port, implicit=implicit) for place in await _servers(route.host, ctx)]
     return [Place(route.host.strip("[]"), route.port or (24 if lmtp else 465 if implicit else 25), lmtp=lmtp, implicit=implicit)]
 
 

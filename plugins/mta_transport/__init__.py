@@ -1,8 +1,7 @@
 """Where mail goes next, by recipient and by sender, from tables in the form of Postfix's transport(5).
 
 Asked for each recipient in the queue, so a table that changes moves what waits. ``error:``, ``retry:`` and ``discard:`` answer at RCPT
-already; what an alias led there is given up, put off or dropped later. A nexthop without brackets means the mail servers of that domain;
-the best of them by MX is tried, the others when DNS gives them another order.
+already; what an alias led there is given up, put off or dropped later. A nexthop without brackets means the mail servers of that domain.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -24,7 +23,7 @@ from mta_hooks import (
     reject,
 )
 from mta_hooks.lookup import address_keys, domain_keys, open_tables
-from mta_hooks.services import DnsError, Registry
+from mta_hooks.services import Registry
 from mta_transport.config import TransportConfig
 from mta_transport.value import BadTransport, Hop, Refusal, read_relay, read_transport
 
@@ -49,10 +48,7 @@ class Transport:
         found = await _found(sender, recipient, ctx)
         if not isinstance(found, Hop):
             return None
-        route = found.route
-        if found.mx:
-            route = replace(route, host=await _best(route.host or "", ctx))
-        return await _with_password(route, found.name, sender, ctx)
+        return await _with_password(found.route, found.name, sender, ctx)
 
     @hookimpl
     async def smtp_rcpt(self, recipient: Address, ctx: Context) -> Verdict | None:
@@ -128,17 +124,6 @@ async def _found(sender: Address | None, recipient: Address, ctx: Context) -> Ho
     except BadTransport as exc:
         ctx.log.error("transport.value_refused", key=said[0], value=said[1][:200], reason=str(exc))
         raise TemporaryFailure(f"sender_relays: {said[0]}: {exc}") from None
-
-
-async def _best(domain: str, ctx: Context) -> str:
-    """Raises TemporaryFailure when DNS does not answer, or when the domain takes no mail."""
-    try:
-        found = sorted(await ctx.dns.mx(domain))
-    except DnsError as exc:
-        raise TemporaryFailure(f"MX of {domain}: {exc}") from exc
-    if found and not found[0][1]:
-        raise TemporaryFailure(f"{domain} takes no mail (null MX), and a transport table names it")
-    return found[0][1].rstrip(".").lower() if found else domain
 
 
 async def _with_password(route: Route, name: str, sender: Address | None, ctx: Context) -> Route:

@@ -30,10 +30,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """``mx``: ``route.host`` is a domain whose mail servers are meant; ``name``: as it was written, for passwords."""
+    """``name``: as it was written, for passwords."""
 
     route: Route
-    mx: bool = False
     name: str = ""
 
 
@@ -118,7 +117,7 @@ def _inet(transport: Literal["smtp", "lmtp"], text: str) -> Hop:
         host = host if ":" in host else normalise(host)
     except ValueError as exc:
         raise BadTransport(f"{text[:80]!r}: {exc}") from None
-    return Hop(Route(transport, host=host, port=_port(port)), mx, text.lower())
+    return Hop(Route(transport, host=host, port=_port(port), mx=mx), text.lower())
 
 
 def _port(text: str) -> int:

@@ -115,3 +115,33 @@ def test_dns_trouble_defers_and_never_bounces(relay, sink, fault):
             assert one.count == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["routes", "smarthost"])
+@pytest.mark.parametrize("best", ["works", "refuses"])
+def test_the_mail_servers_of_another_domain(relay, sink, way, best):
+    """Preference and fall-back as if the mail were for that domain."""
+
+    async def main():
+        config = {"routes": {"far.test": "mx:dest.test"}} if way == "routes" else {"relay": {"smarthost": "mx:dest.test"}}
+        async with relay(ZONES, **config) as r, sink(r, "127.0.0.2") as one, sink(r, "127.0.0.3") as two:
+            if best == "refuses":
+                one.answer("CONNECT", "554 5.3.2 no")
+            await r.queue("x@far.test")
+            assert await r.settled() == []
+            assert (one.count, two.count) == ((1, 0) if best == "works" else (0, 1))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("url", ["mx:null.test", "mx:nowhere.test", "mx:self.test", "smtp://nowhere.test"])
+def test_a_mistake_in_a_route_bounces_nothing(relay, url):
+    async def main():
+        async with relay(ZONES, routes={"far.test": url}) as r:
+            bob = await r.user("bob@here.test")
+            await r.queue("x@far.test")
+            [row] = await r.settled()
+            assert row.last_reply.startswith("451 4.3.5 the next hop of a route cannot be used: ")
+            assert await r.inbox(bob) == []
+
+    asyncio.run(main())

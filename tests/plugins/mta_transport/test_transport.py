@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from mta.model.address import Address
-from mta.model.errors import TemporaryFailure
 from mta.testing.plugins import FakeDns, FakeMessage, FakeSession, FakeTransaction, RecordingLog, host_with
 from mta_hooks import Attempt, Envelope, Route
-from mta_hooks.services import DnsError
 from mta_transport import Transport
 from mta_transport.value import BadTransport, Hop, Refusal, read_relay, read_transport
 
@@ -17,24 +15,24 @@ from mta_transport.value import BadTransport, Hop, Refusal, read_relay, read_tra
 @pytest.mark.parametrize(
     ("value", "made"),
     [
-        ("smtp:[mx.example.org]", Hop(Route("smtp", "mx.example.org"), False, "[mx.example.org]")),
-        ("smtp:[192.0.2.1]:2525", Hop(Route("smtp", "192.0.2.1", 2525), False, "[192.0.2.1]:2525")),
-        ("relay:[2001:db8::1]:25", Hop(Route("smtp", "2001:db8::1", 25), False, "[2001:db8::1]:25")),
-        ("smtp:Example.NET:submission", Hop(Route("smtp", "example.net", 587), True, "example.net:submission")),
-        (":[gw]", Hop(Route("smtp", "gw"), False, "[gw]")),
+        ("smtp:[mx.example.org]", Hop(Route("smtp", "mx.example.org"), "[mx.example.org]")),
+        ("smtp:[192.0.2.1]:2525", Hop(Route("smtp", "192.0.2.1", 2525), "[192.0.2.1]:2525")),
+        ("relay:[2001:db8::1]:25", Hop(Route("smtp", "2001:db8::1", 25), "[2001:db8::1]:25")),
+        ("smtp:Example.NET:submission", Hop(Route("smtp", "example.net", 587, mx=True), "example.net:submission")),
+        (":[gw]", Hop(Route("smtp", "gw"), "[gw]")),
         (":", Hop(Route("smtp"))),
         ("smtp:", Hop(Route("smtp"))),
         ("lmtp:unix:/run/lmtp", Hop(Route("lmtp", path="/run/lmtp", tls="none"))),
-        ("lmtp:inet:mail:24", Hop(Route("lmtp", "mail", 24), False, "mail:24")),
+        ("lmtp:inet:mail:24", Hop(Route("lmtp", "mail", 24), "mail:24")),
         ("lmtp+unix:/run/lmtp", Hop(Route("lmtp", path="/run/lmtp", tls="none"))),
         (
             "smtps://mail.example.org:465",
-            Hop(Route("smtp", "mail.example.org", 465, tls="implicit"), False, "[mail.example.org]:465"),
+            Hop(Route("smtp", "mail.example.org", 465, tls="implicit"), "[mail.example.org]:465"),
         ),
         ("local:", Hop(Route("local"))),
         ("pipe:archive", Hop(Route("pipe", path="archive", tls="none"))),
         ("dovecot:", Hop(Route("lmtp", path="/run/d", tls="none"))),
-        ("slow:example.net", Hop(Route("smtp", "example.net"), True, "example.net")),
+        ("slow:example.net", Hop(Route("smtp", "example.net", mx=True), "example.net")),
         ("error:5.1.1 nobody here", Refusal("error", "5.1.1", "nobody here")),
         ("error:gone", Refusal("error", "5.0.0", "gone")),
         ("retry:4.2.1 later", Refusal("retry", "4.2.1", "later")),
@@ -101,15 +99,10 @@ def test_passwords() -> None:
 
 
 def test_a_domain_as_next_hop_means_its_mail_servers() -> None:
-    table = {"recipients": {"far.org": "smtp:near.org"}}
-    assert (
-        route("x@far.org", dns=FakeDns({("mx", "near.org"): [(20, "b.near.org."), (10, "A.near.org.")]}), **table).host
-        == "a.near.org"
-    )  # type: ignore[union-attr]
-    assert route("x@far.org", **table).host == "near.org"  # type: ignore[union-attr]
-    for answer in (DnsError("slow"), [(0, "")]):
-        with pytest.raises(TemporaryFailure):
-            route("x@far.org", dns=FakeDns({("mx", "near.org"): answer}), **table)
+    """All of them; who is asked in which order is for the delivery."""
+    assert route("x@far.org", recipients={"far.org": "smtp:near.org"}) == Route("smtp", "near.org", mx=True)
+    assert route("x@far.org", recipients={"far.org": "smtp:[near.org]:26"}) == Route("smtp", "near.org", 26)
+    assert route("x@far.org", sender_relays={"bob@example.org": "near.org:587"}) == Route("smtp", "near.org", 587, mx=True)
 
 
 def test_refusals() -> None:

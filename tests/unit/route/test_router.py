@@ -96,13 +96,17 @@ def test_smarthost_that_cannot_be_used(relay, key):
         ("pipe:archive", Route("pipe", path="archive", tls="none")),
         ("smtp+unix:/run/hop.sock", Route("smtp", path="/run/hop.sock", tls="none")),
         ("mx", MX),
+        ("mx:Near.ORG", Route("smtp", "near.org", mx=True)),
+        ("mx:near.org:2525", Route("smtp", "near.org", 2525, mx=True)),
     ],
 )
 def test_other_ways(url, route):
     assert Router(Config(routes={"dest.test": url}), NO_HOOKS).configured("dest.test") == route
 
 
-@pytest.mark.parametrize("url", ["pipe:/bin/sh", "pipe:sh -c x", "pipe:", "pipe:../x", "smtp+unix:run/hop", "mx://x"])
+@pytest.mark.parametrize(
+    "url", ["pipe:/bin/sh", "pipe:sh -c x", "pipe:", "pipe:../x", "smtp+unix:run/hop", "mx://x", "mx:[192.0.2.1]", "mx::25"]
+)
 def test_what_is_no_way(url):
     with pytest.raises(ConfigError, match=r"routes\.dest\.test"):
         Router(Config(routes={"dest.test": url}), NO_HOOKS)
