@@ -122,7 +122,9 @@ class Step:
 
 
 def place_of_code(function: Callable[..., Any]) -> tuple[str, int]:
-    """File and first line of a function; ("", 0) when it has none."""
+    """File and first line of a function; ("", 0) when it has none. A ``place`` says where that is which it stands for."""
+    if (place := getattr(function, "place", None)).__class__ is tuple:
+        return place
     code = getattr(inspect.unwrap(function), "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 

@@ -226,6 +226,45 @@ def _typed(spec: Spec, kind: Any, fields: dict[str, Any]) -> Any:
     raise BadAnswer(f"{spec.name} takes {' or '.join(k.__name__ for k in spec.answers)}, not {str(kind)[:50]}")
 
 
+def typed(answer: Any, kinds: Sequence[type[Any]]) -> Any:
+    """What ``answer_out`` made of None or of one of these. Raises BadAnswer."""
+    if answer is None:
+        return None
+    for known in kinds:
+        if isinstance(answer, dict) and answer.get("type") == known.__name__:
+            fields = {key: value for key, value in answer.items() if key != "type"}
+            if isinstance(fields.get("lines"), list):
+                fields["lines"] = octets_in(fields["lines"])
+            return convert(fields, known)
+    raise BadAnswer(f"no {' or '.join(k.__name__ for k in kinds)}")
+
+
+# ---- texts that may be octets: words of IMAP
+
+
+def octets_out(value: Any) -> Any:
+    """A text, or lists of texts; one that is no UTF-8 (surrogates) as {"octets": base64}."""
+    if isinstance(value, list | tuple):
+        return [octets_out(each) for each in value]
+    if isinstance(value, str) and not value.isascii():
+        octets = value.encode("utf-8", "surrogateescape")
+        if octets.decode("utf-8", "replace") != value:
+            return {"octets": base64.b64encode(octets).decode("ascii")}
+    return value
+
+
+def octets_in(value: Any) -> Any:
+    """What ``octets_out`` was given. Raises BadAnswer."""
+    if isinstance(value, list):
+        return [octets_in(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    try:
+        return base64.b64decode(value["octets"], validate=True).decode("utf-8", "surrogateescape")
+    except (KeyError, TypeError, ValueError):
+        raise BadAnswer("a text that is none") from None
+
+
 def _untyped(spec: Spec, answer: dict[str, Any], arguments: Mapping[str, Any]) -> Any:
     action = answer.get("action")
     if spec.name == "deliver" and isinstance(action, str):

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 from mta.model.errors import TemporaryFailure
@@ -65,9 +66,15 @@ class Handover:
         """What to add to the message's object: ``raw`` in base64, or ``file``, to be given to ``drop`` after the call."""
         if message.size <= INLINE:
             return {"raw": base64.b64encode(message.raw).decode("ascii")}
-        return {"file": await self._pool.run(self._file, message)}
+        return {"file": await self._pool.run(self._file, message.chunks())}
 
-    def _file(self, message: Message) -> str:
+    async def put_octets(self, octets: bytes) -> dict[str, Any]:
+        """The same of a body: ``body`` or ``file``."""
+        if len(octets) <= INLINE:
+            return {"body": base64.b64encode(octets).decode("ascii")}
+        return {"file": await self._pool.run(self._file, (octets,))}
+
+    def _file(self, chunks: Iterable[bytes]) -> str:
         try:
             if not self._folder:
                 self._folder = tempfile.mkdtemp(prefix="mta-hook-")
@@ -75,7 +82,7 @@ class Handover:
             path = os.path.join(self._folder, secrets.token_hex(16))
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444), "wb") as file:
                 os.fchmod(file.fileno(), 0o444)
-                file.writelines(message.chunks())
+                file.writelines(chunks)
         except OSError as exc:
             raise TemporaryFailure(f"no file for a program: {exc.strerror}") from exc
         return path

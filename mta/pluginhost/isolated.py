@@ -17,22 +17,24 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from time import monotonic
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from mta.config.safe import GROUP
-from mta.model.errors import ConfigError, Refused, TemporaryFailure
+from mta.model.errors import AlreadyExists, ConfigError, Refused, TemporaryFailure
 from mta.net.clock import SystemClock
 from mta.net.tasks import Tasks
 from mta.pluginhost.call import Step, describe
 from mta.pluginhost.check import PluginRefused, implementations
-from mta.pluginhost.crossing import BadAnswer, answer_out, plain
+from mta.pluginhost.crossing import BadAnswer, answer_out, convert, plain
+from mta.pluginhost.described import HookThere
 from mta.pluginhost.http import HttpClient, NoHttp
 from mta.pluginhost.jsonlines import Lines, decode_line, encode_line
 from mta.pluginhost.load import adopt, guarded
+from mta.pluginhost.offersthere import OffersThere, Ready, described
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.remote import RemoteLog, RemoteServices, argument_in
 from mta.pluginhost.section import validate
@@ -40,8 +42,11 @@ from mta.pluginhost.spawner import PR_SET_PDEATHSIG
 from mta.pluginhost.specs import SPECS, hints
 from mta.pluginhost.threads import Pool
 from mta.pluginhost.wishes import wishes_of
+from mta_hooks.metrics import Metric
 from mta_hooks.services import DnsError
 
+LONGEST_PAUSE = 5.0
+"""Seconds that ``ctx.metrics`` waits for the server."""
 _NOTED = ("session", "transaction", "message")
 
 
@@ -103,43 +108,25 @@ def _load(hello: Mapping[str, Any]) -> Plugin:
         guarded(exec, guarded(compile, source["text"], source["file"], "exec"), vars(object))
     plugin: Plugin = guarded(make_plugin, name, object, "package", 0, HostOptions())
     adopt(plugin)
-    if plugin.offers.backends:
-        raise PluginRefused("a plugin that brings a backend cannot run in a process of its own", plugin.path)
-    for word, offer in (
-        ("cli", plugin.offers.command),
-        ("sasl", plugin.offers.mechanisms),
-        ("capability", plugin.offers.capabilities),
-        ("schema", plugin.offers.schemas),
-        ("service", plugin.offers.services),
-        ("routes", plugin.offers.route_offers),
-        ("metrics", plugin.offers.metrics_functions),
-        ("received_header", plugin.offers.received),
-    ):
-        if offer:
-            raise PluginRefused(f"registry.{word} does not work from a process of its own: leave out isolate", plugin.path)
     plugin.context = SimpleNamespace(config=validate(plugin.offers.model, hello["config"], "", lambda key: key))
     return plugin
 
 
 def _described(plugin: Plugin) -> dict[str, Any]:
-    """What the server has to know to stand in for it."""
-    steps = _steps(plugin)
-    return {
-        "path": plugin.path,
-        "roles": plugin.roles,
-        "jobs": [[offer.name, offer.every, offer.single] for offer in plugin.offers.jobs],
-        "wishes": None if (wishes := wishes_of(plugin.offers.choose, plugin.context.config)) is None else sorted(wishes),
-        "implementations": [
-            {
-                "hook": step.spec.name,
-                "names": [name for name in step.names if name != "ctx"],
-                "options": dataclasses.asdict(step.options),
-                "file": step.file,
-                "line": step.line,
-            }
-            for step in steps
-        ],
-    }
+    """What the server has to know to stand in for it: the fields of PluginThere."""
+    wishes = wishes_of(plugin.offers.choose, plugin.context.config)
+    hooks = [
+        HookThere(
+            step.spec.name,
+            tuple(name for name in step.names if name != "ctx"),
+            dataclasses.asdict(step.options),
+            (step.file, step.line),
+        )
+        for step in _steps(plugin)
+    ]
+    more = {"roles": plugin.roles, "wishes": None if wishes is None else sorted(wishes), "hooks": hooks}
+    fields: dict[str, Any] = plain({"path": plugin.path, **more, **described(plugin)})
+    return fields
 
 
 def _steps(plugin: Plugin) -> list[Step]:
@@ -164,8 +151,7 @@ class Worker:
         self._channel, self._lines, self._plugin = channel, lines, plugin
         self._steps = _steps(plugin)
         self._hints = [hints(step.spec.name) for step in self._steps]
-        self._jobs = {offer.name: offer.run for offer in plugin.offers.jobs}
-        self._slow: set[int] = set()
+        self._slow: set[Any] = set()
         self._pool = Pool(hello["plugin"])
         self._backlog = bytearray()
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -189,15 +175,33 @@ class Worker:
             table=remote.table,
             domain=remote.domain,
             next_hop=remote.next_hop,
+            metrics=self._metrics,
         )
+        self._offers = OffersThere(plugin, self._context, self._invoke, self.ask)
+        self._started = list(hello.get("started", ()))
+        self._held: list[dict[str, Any]] | None = [] if self._started else None
 
     async def run(self, rest: Sequence[bytes | bytearray]) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel, self._read)
+        if self._started:
+            self._tasks.spawn(self._start_again(), "startup")
         for line in rest:
             self._take(decode_line(line))
         await self._ended.wait()
+
+    async def _start_again(self) -> None:
+        """Taking the place of a process that died: ``startup`` first, as that one had it, while questions wait."""
+        for question in self._started:
+            step, values = self._values(question["call"], question["args"])
+            try:
+                await self._invoke(step.function, *step.arguments(values))
+            except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a plugin raises
+                traceback.print_exception(exc)
+        held, self._held = self._held or [], None
+        for fields in held:
+            self._take(fields)
 
     def _read(self) -> None:
         try:
@@ -228,28 +232,42 @@ class Worker:
         with contextlib.suppress(OSError):
             del self._backlog[: self._channel.send(self._backlog)]
         if not self._backlog:
-            self._loop.remove_writer(self._channel)
+            self._flushed()
+
+    def _flushed(self) -> None:
+        self._backlog.clear()
+        self._loop.remove_writer(self._channel)
 
     def _take(self, fields: dict[str, Any]) -> None:
         if "reply" in fields:
             return self._replied(fields)
+        if self._held is not None:
+            self._held.append(fields)
+            return None
         if "cancel" in fields:
             if (task := self._running.get(fields["cancel"])) is not None:
                 task.cancel()
             return None
         number = fields["id"]
-        if "job" in fields:
-            return self._spawn(number, self._job(number, fields["job"]))
         try:
+            if "offer" in fields:
+                return self._offer(number, fields["offer"], fields["args"])
             self._call(number, fields["call"], fields["args"])
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a plugin raises
             self._failed(number, exc)
 
-    def _call(self, number: int, place: int, args: dict[str, Any]) -> None:
-        step, kinds = self._steps[place], self._hints[place]
+    def _offer(self, number: int, offer: list[Any], args: dict[str, Any]) -> None:
+        values = {name: argument_in(name, value, Any) for name, value in args.items()}
+        self._spawn(number, self._later(number, self._offers.do(offer, values), values, _notes(values)))
+
+    def _values(self, place: int, args: Mapping[str, Any]) -> tuple[Step, dict[str, Any]]:
+        kinds = self._hints[place]
         values = {name: argument_in(name, value, kinds[name]) for name, value in args.items()}
-        before = {name: plain(values[name].notes) for name in _NOTED if values.get(name) is not None}
-        values["ctx"] = self._context
+        return self._steps[place], {**values, "ctx": self._context}
+
+    def _call(self, number: int, place: int, args: dict[str, Any]) -> None:
+        step, values = self._values(place, args)
+        before = _notes(values)
         given = step.arguments(values)
         if place in self._slow:
             return self._spawn(number, self._later(number, self._pool.run(step.function, *given), values, before))
@@ -260,6 +278,19 @@ class Worker:
         if monotonic() - started > HostOptions().block_seconds and not step.is_async:
             self._slow.add(place)
         return self._answered(number, answer, values, before)
+
+    async def _invoke(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call what is no hook: in a thread once it has held us up; and wait for what it answers."""
+        what = inspect.unwrap(function)
+        key = getattr(what, "__func__", what)
+        if key in self._slow:
+            answer = await self._pool.run(function, *args)
+        else:
+            started = monotonic()
+            answer = function(*args)
+            if monotonic() - started > HostOptions().block_seconds and not inspect.isawaitable(answer):
+                self._slow.add(key)
+        return await answer if inspect.isawaitable(answer) else answer
 
     def _spawn(self, number: int, work: Any) -> None:
         task = self._tasks.spawn(work, f"call-{number}")
@@ -277,11 +308,8 @@ class Worker:
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a plugin raises
             self._failed(number, exc)
 
-    async def _job(self, number: int, name: str) -> None:
-        await self._later(number, self._jobs[name](self._context), {}, {})
-
     def _answered(self, number: int, answer: Any, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        fields: dict[str, Any] = {"id": number, "result": answer_out(answer)}
+        fields: dict[str, Any] = {"id": number, "result": answer.value if isinstance(answer, Ready) else answer_out(answer)}
         kept = {name: notes for name in before if (notes := values[name].notes) and notes != before[name]}
         if kept:
             fields["kept"] = plain(kept)
@@ -291,6 +319,8 @@ class Worker:
         fields: dict[str, Any] = {"id": number, "error": describe(exc)}
         if isinstance(exc, TemporaryFailure):
             fields |= {"error": str(exc)[:1000], "temporary": True}
+        elif isinstance(exc, ConfigError):
+            fields |= {"error": exc.problem, "config": [exc.where, exc.key, exc.fix]}
         elif isinstance(exc, Refused):
             fields |= {"error": exc.detail, "refused": [exc.reply.code, exc.reply.enhanced, exc.reply.text, exc.reply.close]}
         elif not isinstance(exc, BadAnswer):
@@ -316,5 +346,53 @@ class Worker:
         if "error" not in fields:
             future.set_result(fields["result"])
         else:
-            kind = {"dns": DnsError, "temporary": TemporaryFailure}.get(fields["kind"], ValueError)
-            future.set_exception(kind(fields["error"]))
+            future.set_exception(_failure(fields))
+
+    def _metrics(self) -> Sequence[Metric]:
+        """``ctx.metrics``, which does not wait elsewhere: the server is asked, and this process stands still until it has answered."""
+        if self._loop is not _running_loop():
+            asked = asyncio.run_coroutine_threadsafe(self.ask("metrics"), self._loop)
+            return [convert(each, Metric) for each in asked.result(LONGEST_PAUSE)]
+        return [convert(each, Metric) for each in self._ask_now("metrics")]
+
+    def _ask_now(self, service: str) -> Any:
+        self._last = number = self._last + 1
+        found: dict[str, Any] | None = None
+        self._channel.settimeout(LONGEST_PAUSE)
+        try:
+            self._channel.sendall(self._backlog + encode_line({"call": number, "service": service, "args": []}))
+            self._flushed()
+            while found is None:
+                if not (data := self._channel.recv(2**18)):
+                    raise TemporaryFailure("the server is gone")
+                for line in self._lines.feed(data):
+                    fields = decode_line(line)
+                    if fields.get("reply") == number:
+                        found = fields
+                    else:
+                        self._loop.call_soon(self._take, fields)
+        except OSError as exc:
+            raise TemporaryFailure(f"the server does not answer: {exc}") from exc
+        finally:
+            self._channel.setblocking(False)
+        if "error" in found:
+            raise _failure(found)
+        return found["result"]
+
+
+def _notes(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(values[name].notes) for name in _NOTED if values.get(name) is not None}
+
+
+def _failure(fields: Mapping[str, Any]) -> Exception:
+    """What a service raised, as far as its meaning crosses."""
+    return {"dns": DnsError, "temporary": TemporaryFailure, "lookup": LookupError, "exists": AlreadyExists}.get(
+        fields["kind"], ValueError
+    )(fields["error"])
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

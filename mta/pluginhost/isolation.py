@@ -6,22 +6,21 @@
 
 Here is the server's side: the plugin is loaded over there and never imported here; what the host registers are stand-ins that
 send each call across (jsonlines). ``ctx.kv``, ``ctx.dns`` and ``ctx.send`` come back here as calls; ``ctx.http``, ``ctx.clock`` and
-``ctx.threads`` are the process's own. Backends, tables, commands and services cannot be offered from there.
+``ctx.threads`` are the process's own. What it offers through the registry: standins.py.
 """
 # SPDX-License-Identifier: Apache-2.0
 
-import base64
 import json
 import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from time import monotonic
 from types import ModuleType
 from typing import Any
 
-from mta.model.address import Address
+import msgspec
+
 from mta.model.errors import ConfigError, Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
@@ -29,19 +28,20 @@ from mta.pluginhost.call import Outside
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.confine import Confinement, account_for, credentials
 from mta.pluginhost.context import PluginContext, Services
-from mta.pluginhost.crossing import BadAnswer, arguments_out, notes_in, plain, uncrossable
+from mta.pluginhost.crossing import BadAnswer, arguments_out, notes_in, uncrossable
+from mta.pluginhost.described import PluginThere
 from mta.pluginhost.executables import answer_from, implementation
 from mta.pluginhost.handover import Handover
-from mta.pluginhost.jsonlines import VERSION, Rubbish, encode_line
+from mta.pluginhost.jsonlines import LONGEST_LINE, VERSION, Rubbish, encode_line
 from mta.pluginhost.launcher import Command, Launcher
 from mta.pluginhost.lineprocess import LineProcess
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.section import Where
+from mta.pluginhost.served import SERVICES
 from mta.pluginhost.specs import SPECS
+from mta.pluginhost.standins import StandIns
 from mta.pluginhost.threads import Pool
-from mta_hooks import hookimpl
-from mta_hooks.lookup import Table
-from mta_hooks.services import DnsError, Registry, Validated
+from mta_hooks.services import DnsError
 
 LOADING = 30.0
 """Seconds for the process to start and import the plugin."""
@@ -68,6 +68,8 @@ class IsolatedPlugin:
         self._logged_since, self._logged = 0.0, 0
         self._lines: LineProcess
         self._handover: Handover
+        self._hello: dict[str, Any] = {}
+        self._stand_ins: StandIns
 
     def load(self, launcher: Launcher, config: Mapping[str, Any], key: str, where: Where) -> ModuleType:
         """Start the process, have it load the plugin, and return what the host registers. Blocks for as long as an import takes.
@@ -76,7 +78,7 @@ class IsolatedPlugin:
         """
         account = account_for(self._confinement.user, launcher)
         late = credentials(account) if os.geteuid() == 0 else None
-        hello = {
+        self._hello = {
             "version": VERSION,
             "plugin": self._name,
             "hostname": self._services.hostname,
@@ -95,7 +97,7 @@ class IsolatedPlugin:
             counted=account.uid,
         )
         self._handover = Handover(self._pool)
-        self._lines = LineProcess(launcher, command, self._log, hello, self._handle)
+        self._lines = LineProcess(launcher, command, self._log, self._hello, self._handle)
         self._lines.closed = self._handover.close
         try:
             said = self._lines.hello(LOADING)
@@ -117,18 +119,25 @@ class IsolatedPlugin:
             raise ConfigError(where(at), at, problem, str(said.get("fix", "")))
         raise PluginRefused(problem, str(said.get("file", "")), int(said.get("line", 0)))
 
-    def _module(self, result: Mapping[str, Any]) -> ModuleType:
+    def _module(self, result: Any) -> ModuleType:
+        try:
+            there = msgspec.convert(result, PluginThere)
+        except msgspec.ValidationError as exc:
+            raise PluginRefused(f"its process says of itself what cannot be: {exc}") from None
         module = ModuleType(self._name)
-        module.__file__ = result["path"]
-        module.roles = tuple(result["roles"])  # type: ignore[attr-defined]
-        for number, one in enumerate(result["implementations"]):
-            hook, names = one["hook"], tuple(one["names"])
-            if problem := uncrossable(SPECS[hook], names):
-                raise PluginRefused(f"isolate: {problem}", one["file"], one["line"])
-            options = {key: tuple(value) if isinstance(value, list) else value for key, value in one["options"].items()}
-            setattr(module, f"step_{number}", implementation(hook, names, self._asker(number, hook), specname=hook, **options))
-        if result["jobs"] or result.get("wishes") is not None:
-            module.register = _registering(result["jobs"], result.get("wishes"), self._job)  # type: ignore[attr-defined]
+        module.__file__ = there.path
+        module.roles = there.roles  # type: ignore[attr-defined]
+        for number, one in enumerate(there.hooks):
+            if one.hook not in SPECS:
+                raise PluginRefused(f"there is no hook {one.hook[:80]}", *one.place)
+            if problem := uncrossable(SPECS[one.hook], one.names):
+                raise PluginRefused(f"isolate: {problem}", *one.place)
+            options = {key: tuple(value) if isinstance(value, list) else value for key, value in one.options.items()}
+            stand_in = implementation(one.hook, one.names, self._asker(number, one.hook), specname=one.hook, **options)
+            stand_in.place = one.place  # type: ignore[attr-defined]
+            setattr(module, f"step_{number}", stand_in)
+        self._stand_ins = StandIns(there, self, self._tasks)
+        module.register = self._stand_ins.register()  # type: ignore[attr-defined]
         return module
 
     def place(self, plugin: Plugin) -> None:
@@ -140,32 +149,38 @@ class IsolatedPlugin:
     def _asker(self, number: int, hook: str) -> Callable[[Mapping[str, Any]], Any]:
         spec = SPECS[hook]
 
-        async def ask(arguments: Mapping[str, Any]) -> Any:
-            said = await self._ask({"call": number}, arguments)
-            self._refused(said)
-            self._keep(said.get("kept"), arguments)
+        async def call(arguments: Mapping[str, Any]) -> Any:
+            said = await self.ask({"call": number}, arguments)
+            if hook == "startup":  # to be told again to a process that takes this one's place
+                self._hello.setdefault("started", []).append({"call": number, "args": arguments_out(arguments)})
             return answer_from(spec, said, arguments)
 
-        return ask
+        return call
 
-    async def _ask(self, question: dict[str, Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def ask(self, question: dict[str, Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Fulfils mta.pluginhost.standins.Process."""
         given = arguments_out(arguments)
         message = arguments.get("message")
         handed = await self._handover.put(message) if message is not None else {}
         if message is not None:
             given["message"] |= handed
         try:
-            return await self._lines.ask({**question, "args": given})
+            said = await self._lines.ask({**question, "args": given})
         finally:
             if "file" in handed:
                 self._handover.drop(handed["file"])
+        self._refused(said)
+        self._keep(said.get("kept"), arguments)
+        return said
 
-    async def _job(self, name: str) -> None:
-        said = await self._ask({"job": name}, {})
-        if "error" in said:
-            raise (
-                TemporaryFailure(str(said["error"])[:1000]) if said.get("temporary") is True else Outside(str(said["error"])[:1000])
-            )
+    async def with_octets(self, octets: bytes, ask: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+        """Fulfils mta.pluginhost.standins.Process."""
+        handed = await self._handover.put_octets(octets)
+        try:
+            return await ask(handed)
+        finally:
+            if "file" in handed:
+                self._handover.drop(handed["file"])
 
     def _refused(self, said: Mapping[str, Any]) -> None:
         if isinstance(refused := said.get("refused"), list):
@@ -175,6 +190,12 @@ class IsolatedPlugin:
             except (TypeError, ValueError):
                 raise Outside("answered no refusal") from None
             raise Refused(reply, str(said.get("error", ""))[:1000])
+        if "error" not in said:
+            return
+        error = str(said["error"])[:1000]
+        if isinstance(mistake := said.get("config"), list) and len(mistake) == 3:
+            raise ConfigError(str(mistake[0])[:500], str(mistake[1])[:500], error, str(mistake[2])[:1000])
+        raise TemporaryFailure(error) if said.get("temporary") is True else Outside(error)
 
     def _keep(self, kept: Any, arguments: Mapping[str, Any]) -> None:
         if not isinstance(kept, dict):
@@ -215,9 +236,15 @@ class IsolatedPlugin:
     async def _serve(self, number: int, fields: Mapping[str, Any]) -> None:
         service, args = fields.get("service"), fields.get("args")
         try:
-            if service not in _SERVICES or not isinstance(args, list):
+            if not isinstance(args, list):
                 raise ValueError("there is no such service")
-            answer: dict[str, Any] = {"result": await _SERVICES[service](self._context, *args)}
+            if service == "sasl.keys":
+                result = await self._stand_ins.keys(*args)
+            elif service in SERVICES:
+                result = await SERVICES[service](self._context, *args)
+            else:
+                raise ValueError("there is no such service")
+            answer: dict[str, Any] = {"result": result}
         except DnsError as exc:
             answer = {"error": str(exc), "kind": "dns"}
         except (TemporaryFailure, OSError) as exc:
@@ -227,8 +254,11 @@ class IsolatedPlugin:
         self._reply({"reply": number, **answer})
 
     def _reply(self, fields: dict[str, Any]) -> None:
+        line = encode_line(fields)
+        if len(line) > LONGEST_LINE:
+            line = encode_line({"reply": fields["reply"], "error": "more than a line may hold", "kind": "other"})
         try:
-            self._lines.write(encode_line(fields))
+            self._lines.write(line)
         except TemporaryFailure:
             return  # it has ended, or does not read: then it has other troubles
 
@@ -245,99 +275,3 @@ class IsolatedPlugin:
     @property
     def trouble(self) -> str:
         return self._lines.trouble
-
-
-def _registering(jobs: list[Any], wishes: list[str] | None, run: Callable[[str], Awaitable[None]]) -> Callable[..., None]:
-    @hookimpl
-    def register(registry: Registry) -> None:
-        for name, every, single in jobs:
-            registry.job(name, every, _job_of(name, run), single=single)
-        if wishes is not None:
-            registry.notifications(lambda _config: wishes)
-
-    return register
-
-
-def _job_of(name: str, run: Callable[[str], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    return lambda _ctx: run(name)
-
-
-# ---- services, with octets in base64
-
-
-async def _kv_get(ctx: Any, key: str) -> str | None:
-    value = await ctx.kv.get(str(key))
-    return None if value is None else base64.b64encode(value).decode("ascii")
-
-
-async def _kv_set(ctx: Any, key: str, value: str, ttl: float | None) -> None:
-    await ctx.kv.set(str(key), base64.b64decode(value), ttl=ttl)
-
-
-async def _kv_delete(ctx: Any, key: str) -> None:
-    await ctx.kv.delete(str(key))
-
-
-async def _txt(ctx: Any, name: str) -> list[str]:
-    return [base64.b64encode(text).decode("ascii") for text in await ctx.dns.txt(name)]
-
-
-async def _validated(ctx: Any, name: str, kind: str) -> list[Any]:
-    found: Validated = await ctx.dns.validated(name, kind)
-    return [plain(found.records), found.secure, found.name]
-
-
-async def _send(ctx: Any, sender: str | None, recipients: list[str], octets: str) -> str:
-    sent: str = await ctx.send(sender, [str(r) for r in recipients], base64.b64decode(octets))
-    return sent
-
-
-def _holds(config: Any, source: Any) -> bool:
-    """Is this a value somewhere in the config? A plugin that is not trusted reads no other files than its operator named."""
-    if config == source:
-        return True
-    inner = config.values() if isinstance(config, Mapping) else config if isinstance(config, list | tuple) else ()
-    return any(_holds(one, source) for one in inner)
-
-
-def _table(ctx: Any, source: Any) -> Table:
-    if not _holds(ctx.config, source):
-        raise ValueError("a table that the plugin's config does not name")
-    table: Table = ctx.table(source)
-    return table
-
-
-async def _table_match(ctx: Any, source: Any, keys: list[str], whole: bool) -> Any:
-    return await _table(ctx, source).match([str(key) for key in keys], whole=whole is True)
-
-
-async def _table_open(ctx: Any, source: Any) -> None:
-    await _table(ctx, source).open()
-
-
-async def _domain(ctx: Any, name: str) -> Any:
-    return plain(await ctx.domain(str(name)))
-
-
-async def _next_hop(ctx: Any, recipient: str, sender: str | None) -> Any:
-    """Without the credentials: who delivers is the server."""
-    route = await ctx.next_hop(Address.parse(recipient), None if sender is None else Address.parse(sender))
-    return plain(replace(route, credentials=None, token_file=""))
-
-
-_SERVICES: dict[Any, Callable[..., Awaitable[Any]]] = {
-    "kv.get": _kv_get,
-    "kv.set": _kv_set,
-    "kv.delete": _kv_delete,
-    "dns.a": lambda ctx, name: ctx.dns.a(name),
-    "dns.aaaa": lambda ctx, name: ctx.dns.aaaa(name),
-    "dns.mx": lambda ctx, name: ctx.dns.mx(name),
-    "dns.ptr": lambda ctx, name: ctx.dns.ptr(name),
-    "dns.txt": _txt,
-    "dns.validated": _validated,
-    "table.match": _table_match,
-    "table.open": _table_open,
-    "domain": _domain,
-    "next_hop": _next_hop,
-    "send": _send,
-}

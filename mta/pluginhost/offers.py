@@ -1,6 +1,7 @@
 """The offers of all plugins together, as the servers use them: SASL mechanisms, capabilities, commands and parameters by name."""
 # SPDX-License-Identifier: Apache-2.0
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,8 @@ _SASL_TIMEOUT = 60.0
 """Seconds of one step: a throttled client waits inside it."""
 
 Advance = Callable[[bytes | None, Any], Awaitable[Any]]
-Check = Callable[[str | None], str | None]
+Check = Callable[[str | None], str | None] | Offered
+"""Of a parameter: what is wrong with its value, or None. ``Offered``: to be awaited, of a plugin in a process of its own."""
 _ANSWERS: Mapping[str, type] = {"imap": ImapReply, "smtp": Reply, "pop3": Pop3Reply}
 
 
@@ -63,6 +65,7 @@ class Offering:
         """Everything that is called like a hook."""
         yield from (mechanism.call for mechanism in self.mechanisms.values())
         yield from (command.call for command in self.commands.values())
+        yield from (check for check in (*self.mail.values(), *self.rcpt.values()) if isinstance(check, Offered))
         yield from self.received
 
     @classmethod
@@ -124,10 +127,12 @@ async def _advance(run: Advance, response: bytes | None, ctx: Any) -> Any:
     return await run(response, ctx)
 
 
-def _guarded(plugin: Plugin, dispatcher: Dispatcher, name: str, check: Check | None) -> Check:
+def _guarded(plugin: Plugin, dispatcher: Dispatcher, name: str, check: Callable[[str | None], str | None] | None) -> Check:
     """A check that raises costs the command, not the connection."""
     if check is None:
         return lambda _value: None
+    if inspect.iscoroutinefunction(check):
+        return Offered(dispatcher, plugin, f"smtp {name}", check, ("value",), (str,))
     checked = check
 
     def run(value: str | None) -> str | None:

@@ -7,7 +7,7 @@ from mta.net.prompt import promptly
 from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
-from mta.smtpd.parameters import read_parameters, told
+from mta.smtpd.parameters import Pending, ask_pending, read_parameters, told
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import refusal, refused
 from mta.spool.ids import new_queue_id
@@ -25,11 +25,20 @@ def mail(link: SmtpProtocol, command: Mail) -> Step:
         return replies.NEED_AUTH
     origin = server.origin(link)
     transaction = MailTransaction(new_queue_id(server.clock.now()), origin, sender, command.params)
-    done = replies.MAIL_OK
-    if command.params:
-        if (problem := read_parameters(link, transaction, command.params)) is not None:
-            return problem
-        done = told(transaction, command.params)
+    if not command.params:
+        return _open(link, transaction, replies.MAIL_OK)
+    pending: Pending = []
+    if (problem := read_parameters(link, transaction, command.params, pending)) is not None:
+        return problem
+    done = told(transaction, command.params)
+    if pending:
+        return promptly(ask_pending(pending, lambda: _open(link, transaction, done)))
+    return _open(link, transaction, done)
+
+
+def _open(link: SmtpProtocol, transaction: MailTransaction, done: Reply) -> Step:
+    """Its parameters are what they should be."""
+    server, peer, sender = link.server, link.peer, transaction.sender
     if sender is not None and not sender.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     known = bool(peer.user) and not link.trusted

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 
 from mta.model.reply import Reply
 from mta.pipeline.transaction import MailTransaction
+from mta.pluginhost.crossing import one_line
+from mta.pluginhost.offered import Offered
 from mta.smtpd import replies
-from mta.smtpd.protocol import SmtpProtocol
+from mta.smtpd.protocol import SmtpProtocol, Step, settled
 from mta.wire.smtp.params import (
     read_body,
     read_by,
@@ -26,19 +28,36 @@ Read = Callable[[SmtpProtocol, MailTransaction, str | None], Reply | None]
 """Returns what the peer is told instead of 250, or None."""
 
 
-def read_parameters(link: SmtpProtocol, transaction: MailTransaction, params: Mapping[str, str | None]) -> Reply | None:
-    """Put what they say on the transaction; plugins look at theirs. Raises Refused for a bad value, TemporaryFailure."""
+Pending = list[tuple[Offered, str | None]]
+"""Checks of parameters, with the value, whose plugins have to be waited for."""
+
+
+def read_parameters(
+    link: SmtpProtocol, transaction: MailTransaction, params: Mapping[str, str | None], pending: Pending
+) -> Reply | None:
+    """Put what they say on the transaction; plugins look at theirs, now or with what comes into ``pending``. Raises Refused for a bad
+    value, TemporaryFailure."""
     for keyword, value in params.items():
         if (read := _READERS.get(keyword)) is not None:
             if (reply := read(link, transaction, value)) is not None:
                 return reply
         elif (check := link.server.hooks.offering.mail.get(keyword)) is None:
             return replies.NO_PARAMETER
+        elif isinstance(check, Offered):
+            pending.append((check, value))
         elif problem := check(value):
             return Reply(501, "5.5.4", problem)
     if transaction.deliver_by is not None and transaction.release_at > transaction.deliver_by:
         return Reply(501, "5.5.4", "it would be delivered too late by its own wish")
     return None
+
+
+async def ask_pending(pending: Pending, go_on: Callable[[], Step]) -> Reply | None:
+    """What the first check says that finds fault, else what comes of ``go_on``. Raises TemporaryFailure."""
+    for check, value in pending:
+        if problem := await check(value=value):
+            return Reply(501, "5.5.4", one_line(problem)[:500])
+    return await settled(go_on())
 
 
 def is_believed(link: SmtpProtocol) -> bool:

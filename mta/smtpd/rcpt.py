@@ -20,7 +20,9 @@ from mta.obs.metrics import RECIPIENTS
 from mta.pipeline.hooks import Plan
 from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import Accepted, MailTransaction
+from mta.pluginhost.offered import Offered
 from mta.smtpd import replies
+from mta.smtpd.parameters import Pending, ask_pending
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import refused
 from mta.wire.smtp.command import Rcpt
@@ -43,6 +45,7 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
     address, params = command.address, command.params
     orcpt: str | None = None
     notify: frozenset[str] = frozenset()
+    pending: Pending = []
     for keyword, value in params.items():
         if keyword == "NOTIFY":
             notify = read_notify(value)
@@ -50,6 +53,8 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
             orcpt = read_orcpt(value)
         elif (check := link.server.hooks.offering.rcpt.get(keyword)) is None:
             return replies.NO_PARAMETER
+        elif isinstance(check, Offered):
+            pending.append((check, value))
         elif problem := check(value):
             return Reply(501, "5.5.4", problem)
     if _ROUTED.search(address.local) and not link.trusted and not link.peer.user:
@@ -58,6 +63,13 @@ def rcpt(link: SmtpProtocol, command: Rcpt) -> Step:
     if not address.is_ascii and not transaction.smtputf8:
         return replies.NEED_SMTPUTF8
     recipient = Recipient(address, address, orcpt, notify, params)
+    if pending:
+        return promptly(ask_pending(pending, lambda: _take(link, transaction, recipient)))
+    return _take(link, transaction, recipient)
+
+
+def _take(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient) -> Step:
+    """Its parameters are what they should be."""
     if (rewriting := link.server.hooks.address_rewrite) is not None:
         return promptly(_rewrite(link, transaction, recipient, rewriting))
     if (plan := link.server.hooks.smtp_rcpt) is None:

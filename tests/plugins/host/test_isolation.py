@@ -339,12 +339,12 @@ def test_settings_are_checked_there_and_told_here(shared, settings, problem) -> 
         ("raise SystemExit(1)\n", "SystemExit", 1),
         (
             "from mta_hooks import *\n@hookimpl\ndef register(registry):\n    registry.backend('database', 'x', print)\n",
-            "a backend cannot run in a process of its own",
+            "a database backend cannot run in a process of its own, because it is the server's own durability",
             0,
         ),
         (
             "from mta_hooks import *\n@hookimpl\ndef register(registry):\n    registry.service('x', print)\n",
-            "registry.service does not work from a process of its own: leave out isolate",
+            "registry.service is for installed plugins, not for a drop-in",
             0,
         ),
         ("print('x' * 100_000)\nimport sys; sys.stdout.flush()\nraise KeyError('after print')\n", "after print", 3),

@@ -1,0 +1,298 @@
+"""The offers of a plugin in a process of its own: described for the server's stand-ins (standins.py), and done when these ask."""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import base64
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal, cast
+
+from mta.model.address import Address
+from mta.model.directory import StoredKeys
+from mta.model.errors import TemporaryFailure
+from mta.pluginhost.call import place_of_code
+from mta.pluginhost.capabilities import ARGUMENTS
+from mta.pluginhost.check import PluginRefused
+from mta.pluginhost.crossing import answer_out, convert, octets_in, octets_out, plain
+from mta.pluginhost.described import (
+    BackendThere,
+    CapabilityThere,
+    FunctionThere,
+    JobThere,
+    MechanismThere,
+    RouteThere,
+    ServiceThere,
+)
+from mta.pluginhost.jsonlines import LONGEST_LINE
+from mta.pluginhost.plugin import Plugin
+from mta.pluginhost.registry import RECEIVED
+from mta_hooks.backends.accounts import Account, AccountsOptions
+from mta_hooks.http import HttpAnswer, HttpRequest
+from mta_hooks.lookup import TableOptions
+from mta_hooks.sasl import Challenge, Identified, SaslError
+
+LARGEST_ANSWER = LONGEST_LINE // 4 * 3 - 2**16
+"""Octets of a body over HTTP: what fits into a line as base64."""
+MOST_RUNS, LONGEST_RUN = 4096, 900.0
+"""Of SASL mechanisms; nobody says when a client has given one up."""
+WHY_NOT = {
+    "database": "it is the server's own durability: 250 is said when its transaction is there",
+    "blob": "its octets are written within the server's transactions",
+    "store": "its mailboxes are read and written by every session, in bulk",
+    "search": "it is fed every message, in bulk",
+}
+"""Backends that stay in the server's process (docs/decisions/isolated-plugins.md)."""
+
+Invoke = Callable[..., Awaitable[Any]]
+"""``invoke(function, *args)``: call, in a thread once it has held up the process, and await what it answers."""
+
+
+class Ended(Exception):  # noqa: N818  # ends a run of a mechanism
+    """The server does not let this run go on; let it pass."""
+
+
+def described(plugin: Plugin) -> dict[str, Any]:
+    """The fields of PluginThere about offers. Raises PluginRefused for what cannot be elsewhere."""
+    offers = plugin.offers
+    received = offers.received
+    if offers.schemas is not None:
+        raise PluginRefused("registry.schema does not work from a process of its own: leave out isolate", plugin.path)
+    return {
+        "jobs": [JobThere(job.name, job.every, job.single, place_of_code(job.run)) for job in offers.jobs],
+        "services": [ServiceThere(one.name, one.single, place_of_code(one.run)) for one in offers.services],
+        "routes": [
+            RouteThere(route.method, route.path, route.access, route.timeout, place_of_code(route.handler))
+            for route in offers.made_routes(plugin.context.config)
+        ],
+        "metrics": [place_of_code(function) for function in offers.metrics_functions],
+        "received": None if received is None else _function(received, RECEIVED),
+        "capabilities": [
+            CapabilityThere(
+                one.protocol,
+                one.line,
+                {verb: _function(handler, ARGUMENTS) for verb, handler in one.commands.items()},
+                {name: None if check is None else place_of_code(check) for name, check in one.mail.items()},
+                {name: None if check is None else place_of_code(check) for name, check in one.rcpt.items()},
+                one.before_login,
+            )
+            for one in offers.capabilities
+        ],
+        "mechanisms": [
+            MechanismThere(
+                name, one.needs_tls, one.server_first, bool(getattr(one, "channel_binding", False)), place_of_code(one.step)
+            )
+            for name, one in offers.mechanisms.items()
+        ],
+        "backends": [_backend(kind, scheme, factory, plugin.path) for (kind, scheme), factory in offers.backends.items()],
+    }
+
+
+def _function(function: Callable[..., Any], known: tuple[str, ...]) -> FunctionThere:
+    names = tuple(name for name in inspect.signature(function).parameters if name in (*known, "ctx"))
+    return FunctionThere(names, place_of_code(function))
+
+
+def _backend(kind: str, scheme: str, factory: Any, path: str) -> BackendThere:
+    if kind in ("directory", "table"):
+        return BackendThere(
+            cast("Literal['directory', 'table']", kind), scheme, getattr(factory, "patterns", False) is True, place_of_code(factory)
+        )
+    why = WHY_NOT.get(kind, "it is part of the server")
+    raise PluginRefused(f"a {kind} backend cannot run in a process of its own, because {why}: leave out isolate", path)
+
+
+class OffersThere:
+    """``do`` answers one question; ``ask`` asks the server, as for services."""
+
+    def __init__(self, plugin: Plugin, context: Any, invoke: Invoke, ask: Callable[..., Awaitable[Any]]) -> None:
+        self._offers, self._context, self._invoke, self._ask = plugin.offers, context, invoke, ask
+        self._routes = plugin.offers.made_routes(plugin.context.config)
+        self._services: dict[str, asyncio.Task[Any]] = {}
+        self._runs: dict[int, tuple[float, Any]] = {}
+        self._made: dict[tuple[str, ...], asyncio.Future[Any]] = {}
+
+    async def do(self, offer: list[Any], values: Mapping[str, Any]) -> Any:
+        """A value for JSON, or one that ``answer_out`` makes one."""
+        kind, *which = offer
+        return await _DEEDS[kind](self, values, *which)
+
+    # ---- what runs
+
+    async def job(self, _values: Mapping[str, Any], name: str) -> None:
+        await next(job.run for job in self._offers.jobs if job.name == name)(self._context)
+
+    async def service(self, _values: Mapping[str, Any], name: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._services[name] = task
+        try:
+            await next(one.run for one in self._offers.services if one.name == name)(self._context)
+        finally:
+            del self._services[name]
+
+    async def stop(self, _values: Mapping[str, Any], name: str) -> None:
+        if (task := self._services.get(name)) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # ---- what is asked
+
+    async def route(self, values: Mapping[str, Any], number: int) -> HttpAnswer:
+        given = dict(values["request"])
+        file = given.pop("file", None)
+        body = Path(file).read_bytes() if file is not None else base64.b64decode(given.pop("body"))  # noqa: ASYNC240  # just written
+        given["query"] = tuple((name, value) for name, value in given["query"])
+        answer = await self._invoke(
+            self._routes[number].handler, HttpRequest(**given, body=body, session=values["session"]), self._context
+        )
+        if not isinstance(answer, HttpAnswer):
+            raise TypeError(f"must answer HttpAnswer, not {type(answer).__name__}")
+        if len(answer.body) > LARGEST_ANSWER:
+            raise ValueError(f"a body of more than {LARGEST_ANSWER} octets cannot leave a process of its own")
+        return answer
+
+    async def metrics(self, _values: Mapping[str, Any], number: int) -> Any:
+        return list(await self._invoke(self._offers.metrics_functions[number], self._context))
+
+    async def received(self, values: Mapping[str, Any]) -> str | None:
+        assert self._offers.received is not None
+        found: str | None = await self._named(self._offers.received, values)
+        return found
+
+    async def command(self, values: Mapping[str, Any], number: int, verb: str) -> Any:
+        if "arguments" in values:
+            values = {**values, "arguments": octets_in(values["arguments"])}
+        answer = answer_out(await self._named(self._offers.capabilities[number].commands[verb], values))
+        if isinstance(answer, dict) and "lines" in answer:
+            answer["lines"] = octets_out(answer["lines"])
+        return Ready(answer)
+
+    async def param(self, values: Mapping[str, Any], number: int, command: str, name: str) -> str | None:
+        capability = self._offers.capabilities[number]
+        check = (capability.mail if command == "mail" else capability.rcpt)[name]
+        assert check is not None
+        problem: str | None = await self._invoke(check, values["value"])
+        return problem
+
+    async def _named(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+        known = {**values, "ctx": self._context}
+        names = [name for name in inspect.signature(function).parameters if name in known]
+        return await self._invoke(_by_name(function, names), *(known[name] for name in names))
+
+    # ---- SASL
+
+    async def sasl(self, values: Mapping[str, Any], name: str, number: int) -> Any:
+        mechanism, response = self._offers.mechanisms[name], values["response"]
+        if (peer := values.get("peer")) is not None:
+            self._forget_runs()
+            self._runs[number] = monotonic(), mechanism(RemotePeer(number, peer, values["session"], self._ask), self._context)
+        elif number not in self._runs:
+            raise TemporaryFailure("its process was started again within a login")
+        began, run = self._runs.pop(number)
+        try:
+            answer = await self._invoke(run.step, None if response is None else base64.b64decode(response))
+        except SaslError as exc:
+            return Ready({"type": "SaslError", "text": str(exc)})
+        except Ended:
+            return Ready({"type": "Ended"})
+        if isinstance(answer, Challenge) or (isinstance(answer, Identified) and answer.final):
+            self._runs[number] = began, run
+        return answer
+
+    def _forget_runs(self) -> None:
+        while self._runs:
+            number, (began, _) = next(iter(self._runs.items()))
+            if len(self._runs) < MOST_RUNS and monotonic() - began < LONGEST_RUN:
+                return
+            del self._runs[number]
+
+    # ---- backends
+
+    async def backend(self, values: Mapping[str, Any], kind: str, scheme: str, url: str, method: str) -> Any:
+        key = kind, scheme, url
+        if method == "close":
+            if (future := self._made.pop(key, None)) is not None:
+                await (await future).close()
+            return None
+        if key not in self._made:
+            self._made[key] = asyncio.ensure_future(self._open(kind, scheme, url, values["options"]))
+        try:
+            backend = await asyncio.shield(self._made[key])
+        except BaseException:
+            if self._made[key].done():
+                del self._made[key]
+            raise
+        if method == "open":
+            return bool(getattr(backend, "patterns", False))
+        args = list(values["args"])
+        if method == "account":
+            args = [convert(args[0], Address)]
+        elif method == "verify":
+            args[0] = convert(args[0], Account)
+        answer = await getattr(backend, method)(*args)
+        return Ready([answer, bool(backend.patterns)] if kind == "table" else plain(answer))
+
+    async def _open(self, kind: str, scheme: str, url: str, options: Mapping[str, Any]) -> Any:
+        context = self._context
+        given: Any = (
+            AccountsOptions(options["data_dir"], options["hostname"], tuple(options["domains"]))
+            if kind == "directory"
+            else TableOptions(options["data_dir"], "", context.threads, context.log)
+        )
+        backend = self._offers.backends[kind, scheme](url, given)
+        await backend.open()
+        return backend
+
+
+class Ready:
+    """An answer that is JSON already."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class RemotePeer:
+    """Fulfils mta_hooks.sasl.SaslPeer."""
+
+    def __init__(self, number: int, fields: Mapping[str, Any], session: Any, ask: Callable[..., Awaitable[Any]]) -> None:
+        self._number, self._ask = number, ask
+        self.service: str = fields["service"]
+        self.session = session
+        self.mechanisms: list[str] = fields["mechanisms"]
+        certificate = fields["certificate"]
+        self.certificate = None if certificate is None else base64.b64decode(certificate)
+        self._bindings = {kind: base64.b64decode(data) for kind, data in fields["bindings"].items()}
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        return self._bindings.get(kind)
+
+    async def keys(self, username: str) -> StoredKeys | None:
+        answer = await self._ask("sasl.keys", self._number, username)
+        if "ended" in answer:
+            raise Ended
+        found: StoredKeys | None = convert(answer["keys"], StoredKeys | None)
+        return found
+
+
+def _by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    def call(*values: Any) -> Any:
+        return function(**dict(zip(names, values, strict=True)))
+
+    call.__wrapped__ = function  # type: ignore[attr-defined]  # who runs it tells functions apart by what is wrapped
+    return call
+
+
+_DEEDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
+    "job": OffersThere.job,
+    "service": OffersThere.service,
+    "stop": OffersThere.stop,
+    "route": OffersThere.route,
+    "metrics": OffersThere.metrics,
+    "received": OffersThere.received,
+    "command": OffersThere.command,
+    "param": OffersThere.param,
+    "sasl": OffersThere.sasl,
+    "backend": OffersThere.backend,
+}

@@ -1,0 +1,240 @@
+"""What a plugin in a process of its own offers through the registry, as the server registers it: stand-ins that ask over there.
+
+Each offer is a question ``{"offer": [kind, …], "args": {…}}`` (offersthere.py answers). So they have what offers of plugins in the
+server have: deadlines, breakers, counters, names that nobody else may take.
+"""
+# SPDX-License-Identifier: Apache-2.0
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from mta.model.directory import StoredKeys
+from mta.model.errors import TemporaryFailure
+from mta.model.reply import Reply
+from mta.net.tasks import Tasks
+from mta.pluginhost.call import Outside
+from mta.pluginhost.crossing import BadAnswer, octets_out, plain, typed
+from mta.pluginhost.described import CapabilityThere, FunctionThere, MechanismThere, Place, PluginThere, RouteThere
+from mta.pluginhost.remotebackends import backend_factory
+from mta_hooks import hookimpl
+from mta_hooks.capabilities import ImapReply, Pop3Reply
+from mta_hooks.http import HttpAnswer, HttpRequest, HttpRoute
+from mta_hooks.metrics import Metric
+from mta_hooks.sasl import Challenge, Credentials, Identified, Rejected, SaslError, SaslPeer
+from mta_hooks.services import Registry
+
+MOST_REQUESTS = 32
+"""Requests over HTTP that one process is asked at a time: strangers' leave room for mail."""
+_BINDINGS = ("tls-exporter", "tls-server-end-point", "tls-unique")
+_REPLIES: Mapping[str, type] = {"imap": ImapReply, "smtp": Reply, "pop3": Pop3Reply}
+
+
+class Process(Protocol):
+    """The process as stand-ins see it (isolation.py)."""
+
+    async def ask(self, question: dict[str, Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What it answers. Raises Outside, TemporaryFailure, Refused, ConfigError."""
+        ...
+
+    async def with_octets(self, octets: bytes, ask: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+        """``ask`` with where these octets are, as long as they are there."""
+        ...
+
+
+class StandIns:
+    """``register`` is what stands for the plugin's own."""
+
+    def __init__(self, there: PluginThere, process: Process, tasks: Tasks) -> None:
+        self._there, self._process, self._tasks = there, process, tasks
+        self._requests = asyncio.Semaphore(MOST_REQUESTS)
+        self._peers: dict[int, SaslPeer] = {}
+        self._ends: dict[int, BaseException] = {}
+        self._last = 0
+
+    def register(self) -> Callable[[Registry], None]:
+        there = self._there
+
+        @hookimpl
+        def register(registry: Registry) -> None:
+            for job in there.jobs:
+                registry.job(job.name, job.every, _placed(self._running(["job", job.name]), job.place), single=job.single)
+            if (wishes := there.wishes) is not None:
+                registry.notifications(lambda _config: wishes)
+            for service in there.services:
+                registry.service(service.name, _placed(self._service(service.name), service.place), single=service.single)
+            if there.routes:
+                registry.routes([self._route(number, route) for number, route in enumerate(there.routes)])
+            for number, place in enumerate(there.metrics):
+                registry.metrics(_placed(self._metrics(number), place))
+            if there.received is not None:
+                registry.received_header(self._function(there.received, ["received"], _text))
+            for mechanism in there.mechanisms:
+                registry.sasl(self._mechanism(mechanism))
+            for number, capability in enumerate(there.capabilities):
+                self._capability(registry, number, capability)
+            for backend in there.backends:
+                registry.backend(backend.kind, backend.scheme, backend_factory(backend, self._process))
+
+        return register
+
+    async def _ask(self, offer: list[Any], arguments: Mapping[str, Any]) -> Any:
+        return (await self._process.ask({"offer": offer}, arguments)).get("result")
+
+    def _running(self, offer: list[Any]) -> Callable[[Any], Awaitable[None]]:
+        async def run(_ctx: Any) -> None:
+            await self._ask(offer, {})
+
+        return run
+
+    def _service(self, name: str) -> Callable[[Any], Awaitable[None]]:
+        async def run(_ctx: Any) -> None:
+            running = self._tasks.spawn(self._ask(["service", name], {}), f"service-there-{name}")
+            try:
+                await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if not running.done():
+                    await self._ask(["stop", name], {})  # answered once it has finished
+                raise
+
+        return run
+
+    def _route(self, number: int, route: RouteThere) -> HttpRoute:
+        async def handle(request: HttpRequest, _ctx: Any) -> HttpAnswer:
+            given = {
+                "method": request.method, "path": request.path, "params": dict(request.params), "query": request.query,
+                "headers": dict(request.headers), "admin": request.admin,
+            }  # fmt: skip
+
+            async def ask(body: dict[str, Any]) -> Any:
+                return await self._ask(["route", number], {"session": request.session, "request": {**given, **body}})
+
+            async with self._requests:
+                answer = await self._process.with_octets(request.body, ask)
+            found: HttpAnswer = _typed(answer, HttpAnswer)
+            return found
+
+        return HttpRoute(route.method, route.path, _placed(handle, route.place), route.access, route.timeout)
+
+    def _metrics(self, number: int) -> Callable[[Any], Awaitable[Sequence[Metric]]]:
+        async def numbers(_ctx: Any) -> Sequence[Metric]:
+            answer = await self._ask(["metrics", number], {})
+            return [_typed(each, Metric) for each in _list(answer)]
+
+        return numbers
+
+    def _function(self, function: FunctionThere, offer: list[Any], read: Callable[[Any], Any]) -> Callable[..., Any]:
+        names = tuple(name for name in function.names if name != "ctx")
+
+        async def call(*values: Any) -> Any:
+            arguments = dict(zip(names, values, strict=True))
+            if "arguments" in arguments:
+                arguments["arguments"] = octets_out(arguments["arguments"])
+            return read(await self._ask(offer, arguments))
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        call.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+        placed: Callable[..., Any] = _placed(call, function.place)
+        return placed
+
+    # ---- commands and capabilities
+
+    def _capability(self, registry: Registry, number: int, there: CapabilityThere) -> None:
+        keyword, _, params = there.line.partition(" ")
+        reply = _REPLIES[there.protocol]
+        commands = {
+            verb: self._function(function, ["command", number, verb], lambda answer: _typed(answer, reply))
+            for verb, function in there.commands.items()
+        }
+        checks = [
+            {name: at and _placed(self._check(["param", number, place, name]), at) for name, at in given.items()}
+            for place, given in (("mail", there.mail), ("rcpt", there.rcpt))
+        ]
+        before = there.before_login and there.protocol != "smtp"
+        registry.capability(
+            there.protocol, keyword, params=params, commands=commands, mail=checks[0], rcpt=checks[1], before_login=before
+        )
+
+    def _check(self, offer: list[Any]) -> Any:
+        async def check(value: str | None) -> str | None:
+            problem = await self._ask(offer, {"value": value})
+            return None if problem is None else str(problem)
+
+        return check
+
+    # ---- SASL
+
+    def _mechanism(self, there: MechanismThere) -> type[Any]:
+        async def step(run: Any, response: bytes | None) -> Any:
+            return await self._step(there.name, run, response)
+
+        fields = {
+            "__init__": lambda run, peer, _ctx: run.__dict__.update(peer=peer, number=0),
+            "step": _placed(step, there.place),
+            "name": there.name,
+            "needs_tls": there.needs_tls,
+            "server_first": there.server_first,
+            "channel_binding": there.channel_binding,
+        }
+        return type(f"Mechanism {there.name}", (), fields)
+
+    async def _step(self, name: str, run: Any, response: bytes | None) -> Any:
+        arguments: dict[str, Any] = {"response": response}
+        if not run.number:
+            self._last = run.number = self._last + 1
+            arguments |= {"peer": _peer_out(run.peer), "session": run.peer.session}
+        self._peers[run.number] = run.peer
+        try:
+            answer = await self._ask(["sasl", name, run.number], arguments)
+        finally:
+            del self._peers[run.number]
+            ended = self._ends.pop(run.number, None)
+        kind = answer.get("type") if isinstance(answer, dict) else None
+        if kind == "Ended" and ended is not None:
+            raise ended
+        if kind == "SaslError":
+            raise SaslError(str(answer.get("text"))[:500])
+        return _typed(answer, Challenge, Credentials, Identified, Rejected)
+
+    async def keys(self, number: Any, username: Any) -> Any:
+        """A run asks for the keys of an account. Raises TemporaryFailure, ValueError."""
+        peer = self._peers.get(number)
+        if peer is None:
+            raise ValueError("there is no such run")
+        try:
+            found: StoredKeys | None = await peer.keys(str(username))
+        except TemporaryFailure:
+            raise
+        except Exception as exc:  # noqa: BLE001  # it ends the run: told to whoever runs it
+            self._ends[number] = exc
+            return {"ended": True}
+        return {"keys": plain(found)}
+
+
+def _peer_out(peer: SaslPeer) -> dict[str, Any]:
+    bindings = {kind: found for kind in _BINDINGS if (found := peer.channel_binding(kind)) is not None}
+    return {"service": peer.service, "mechanisms": list(peer.mechanisms), "certificate": peer.certificate, "bindings": bindings}
+
+
+def _placed(function: Any, place: Place) -> Any:
+    function.place = place
+    return function
+
+
+def _text(answer: Any) -> str | None:
+    return None if answer is None else str(answer)
+
+
+def _list(answer: Any) -> list[Any]:
+    if not isinstance(answer, list):
+        raise Outside("answered no list")
+    return answer
+
+
+def _typed(answer: Any, *kinds: type[Any]) -> Any:
+    """None, or one of these kinds. Raises Outside."""
+    try:
+        return typed(answer, kinds)
+    except BadAnswer as exc:
+        raise Outside(f"answered {exc}") from None
