@@ -24,7 +24,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 run: $(STAMP)
 	@exec $(BIN)/python tools/demo.py
 
+# Compiled first: hundreds of processes import the same modules, and each would compile them where nothing may be written.
 test: $(STAMP)
+	$(BIN)/python -m compileall -q mta hooks plugins
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
