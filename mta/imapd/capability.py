@@ -31,7 +31,7 @@ def _logged_in(server: "ImapServer") -> bytes:
         words.append(b"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE")
     if extras.annotations is not None:
         words.append(b"METADATA LIST-METADATA")
-    words.append(b"UNAUTHENTICATE LANGUAGE NOTIFY")
+    words.append(b"UNAUTHENTICATE LANGUAGE I18NLEVEL=1 NOTIFY")
     if extras.sharing is not None:
         words.append(b"ACL RIGHTS=kxte LIST-MYRIGHTS")
     if server.stable_ids:

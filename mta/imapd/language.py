@@ -1,4 +1,7 @@
-"""LANGUAGE (RFC 5255 §3): what people read in our answers is English, and a client may ask."""
+"""LANGUAGE (RFC 5255 §3): what people read in our answers is English, and a client may ask.
+
+I18NLEVEL=1 (§4.3) is no command: SEARCH, SORT and THREAD compare by i;unicode-casemap, which is ``mta.wire.mime.searchable.fold``.
+"""
 # SPDX-License-Identifier: Apache-2.0
 
 from mta.imapd.answer import no, ok

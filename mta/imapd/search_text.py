@@ -1,7 +1,7 @@
 """Search keys that need a message: header fields, text, the Date field (RFC 9051 §6.4.4).
 
 Substring, whatever the case, of the decoded text (``mta.wire.mime.searchable``). Most mail is plain ASCII without encodings, and then the
-octets themselves in lower case say the same much faster; ``_is_hidden`` decides when that is so.
+octets themselves in upper case say the same much faster; ``_is_hidden`` decides when that is so.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -14,11 +14,11 @@ from mta.wire.imap.search_keys import And, Header, Key, Not, Or, Sent, Text
 from mta.wire.mime import header_end, parse, unfold
 from mta.wire.mime.searchable import ADDRESSED, field_pattern, field_values, fold, header_lines, is_broken, readable_parts
 
-_ENCODED = (b"=?", b"base64", b"quoted-printable", b"name*", b"\\")
-_ODD_CHARSET = re.compile(rb"charset[*0-9]*=[\"']?(?:iso-2022|utf-?(?:7|16|32)|unicode|hz|ebcdic|cp(?:037|500|1026|1140))")
-"""Signs, in octets in lower case, that text is there in another form than its ASCII octets. Plain ``in`` is five times faster
+_ENCODED = (b"=?", b"BASE64", b"QUOTED-PRINTABLE", b"NAME*", b"\\")
+_ODD_CHARSET = re.compile(rb"CHARSET[*0-9]*=[\"']?(?:ISO-2022|UTF-?(?:7|16|32)|UNICODE|HZ|EBCDIC|CP(?:037|500|1026|1140))")
+"""Signs, in octets in upper case, that text is there in another form than its ASCII octets. Plain ``in`` is five times faster
 than one pattern for all: 8 µs for 3 KiB."""
-_TYPE = re.compile(rb"^content-type[ \t]*:[ \t]*([^\s;]*)", re.MULTILINE)
+_TYPE = re.compile(rb"^CONTENT-TYPE[ \t]*:[ \t]*([^\s;]*)", re.MULTILINE)
 _VISIBLE = re.compile(r"[!-~]+")
 _DATE = re.compile(r"(?:[A-Za-z]{3},\s*)?([0-9]{1,2})\s+([A-Za-z]{3})[a-z]*\s+([0-9]{2,4})\b")
 _MONTHS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
@@ -81,7 +81,7 @@ def texts_of(key: Key) -> "list[Header | Text]":
 class _Needle:
     """What is looked for, folded.
 
-    probe  its longest run of visible ASCII: stands in the octets, in lower case, of every plain message that holds the text
+    probe  its longest run of visible ASCII: stands in the octets, in upper case, of every plain message that holds the text
     plain  the probe is all of it
     """
 
@@ -97,12 +97,12 @@ class _Needle:
 class _Opened:
     """One message while it is searched."""
 
-    __slots__ = ("_header", "_hidden", "_lines", "_lower", "_octets", "_parts")
+    __slots__ = ("_header", "_hidden", "_lines", "_upper", "_octets", "_parts")
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self._header = header_end(octets)
-        self._lower: bytes | None = None
+        self._upper: bytes | None = None
         self._hidden: bool | None = None
         self._lines: list[str] | None = None
         self._parts: list[str] | None = None
@@ -113,7 +113,7 @@ class _Opened:
         if needle.plain:
             values = [found[1] for found in pattern.finditer(self._octets, 0, self._header)]
             if all([b"=?" not in value and value.isascii() for value in values]):  # noqa: C419
-                if any([needle.probe in value.lower() for value in values]):  # noqa: C419
+                if any([needle.probe in value.upper() for value in values]):  # noqa: C419
                     return True
                 if not (addressed and any(map(is_broken, values))):
                     return False
@@ -122,13 +122,13 @@ class _Opened:
     def has_text(self, needle: _Needle, *, header: bool) -> bool:
         if not needle.text:
             return True
-        if self._lower is None:
-            self._lower = self._octets.lower()
-        if not self._is_hidden(self._lower):
-            hit = self._lower.find(needle.probe, 0 if header else self._header)
+        if self._upper is None:
+            self._upper = self._octets.upper()
+        if not self._is_hidden(self._upper):
+            hit = self._upper.find(needle.probe, 0 if header else self._header)
             if hit < 0 or not needle.text.isascii():
                 return False
-            if needle.plain and (hit < self._header or self._is_text(self._lower)):
+            if needle.plain and (hit < self._header or self._is_text(self._upper)):
                 return True
         if header:
             if self._lines is None:
@@ -139,17 +139,17 @@ class _Opened:
             self._parts = list(readable_parts(parse(self._octets), self._octets))
         return any([needle.text in part for part in self._parts])  # noqa: C419
 
-    def _is_hidden(self, lower: bytes) -> bool:
-        """Octets in lower case do not say what the text is."""
+    def _is_hidden(self, upper: bytes) -> bool:
+        """Octets in upper case do not say what the text is."""
         if self._hidden is None:
-            signs = any([sign in lower for sign in _ENCODED])  # noqa: C419
-            self._hidden = signs or not lower.isascii() or _ODD_CHARSET.search(lower) is not None
+            signs = any([sign in upper for sign in _ENCODED])  # noqa: C419
+            self._hidden = signs or not upper.isascii() or _ODD_CHARSET.search(upper) is not None
         return self._hidden
 
-    def _is_text(self, lower: bytes) -> bool:
+    def _is_text(self, upper: bytes) -> bool:
         """The body is one text, without part headers and boundaries: a hit in it counts."""
-        found = _TYPE.search(lower, 0, self._header)
-        return found is None or found[1] in (b"text/plain", b"text/html")
+        found = _TYPE.search(upper, 0, self._header)
+        return found is None or found[1] in (b"TEXT/PLAIN", b"TEXT/HTML")
 
     def sent_day(self) -> int | None:
         """Day since 1970-01-01 of the Date field as written, whatever its zone; None: no date there."""

@@ -29,7 +29,7 @@ T = TypeVar("T")
 About = Callable[[], Awaitable[tuple[str, int]]]
 """Tells which data is indexed, and its highest id so far: an index that is ahead of it belongs to other data."""
 
-VERSION = 1
+VERSION = 2
 _OLDEST = (3, 43, 0)
 """First SQLite that can delete from a contentless table."""
 _READERS = 2

@@ -16,7 +16,7 @@ from mta_sql.reader import Reader
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 _LOCK = "SELECT pg_advisory_xact_lock(1836345715)"
 _SPARSE = 8
 

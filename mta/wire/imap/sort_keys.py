@@ -14,7 +14,7 @@ from mta.wire.mime import Envelope, Mailbox, decode_words, read_envelope
 from mta.wire.mime.headers import unfold
 from mta.wire.mime.searchable import field_pattern, fold
 
-VERSION = 1
+VERSION = 2
 MOST_REFERENCES = 100
 _LONGEST = 500
 """Characters of a string that take part in sorting."""
@@ -23,8 +23,8 @@ _MESSAGE_ID = re.compile(rb"<([^<>\s]+)>")
 _REFERENCES = field_pattern("references")
 _SPACES = re.compile(r"\s+")
 _BLOB = re.compile(r"\[[^\[\]]*\]\s*")
-_LEADER = re.compile(r"(?:\[[^\[\]]*\]\s*)*(?:re|fwd?)\s*(?:\[[^\[\]]*\])?\s*:\s*")
-_TRAILER = re.compile(r"(?:\s*\(fwd\))+\s*$")
+_LEADER = re.compile(r"(?:\[[^\[\]]*\]\s*)*(?:RE|FWD?)\s*(?:\[[^\[\]]*\])?\s*:\s*")
+_TRAILER = re.compile(r"(?:\s*\(FWD\))+\s*$")
 _DATE = re.compile(
     r"(?:[a-z]{3,9}\s*,\s*)?([0-9]{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+([0-9]{2,4})\s+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\s*([+-][0-9]{4}|[a-z]+)?",
     re.IGNORECASE,
@@ -128,7 +128,7 @@ def base_subject(subject: str) -> tuple[str, bool]:
         reply |= bool(changed)
         text, led = _without_leaders(text.strip())
         reply |= led
-        if not (text.startswith("[fwd:") and text.endswith("]")):
+        if not (text.startswith("[FWD:") and text.endswith("]")):
             return text, reply
         text, reply = text[5:-1].strip(), True
 

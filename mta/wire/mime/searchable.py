@@ -1,4 +1,4 @@
-"""The text of a message that SEARCH looks into, folded so that comparing is comparing characters (RFC 9051 §6.4.4, RFC 5051).
+"""The text of a message that SEARCH looks into, folded so that comparing is comparing characters (RFC 9051 §6.4.4, RFC 5051 §2).
 
 Header fields with encoded words undone, text parts of any charset with transfer encodings undone, header sections of messages inside,
 names of attached files. Tags of HTML are text too: what a sender hides there can be found.
@@ -25,17 +25,31 @@ _BLANK_FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
 def fold(value: str) -> str:
-    """Case and form do not count: RFC 5051's casemap, with full folding ("STRASSE" finds "Straße")."""
+    """The "titlecased canonicalized" form of i;unicode-casemap (RFC 5051 §2): equal, part of, before and after are those of the results.
+
+    Each character's simple titlecase mapping, then its compatibility decomposition. So "ﬁ" becomes "fi" and does not equal "FI".
+    """
     if value.isascii():
-        return value.lower()
-    return normalize("NFKD", normalize("NFKD", value).casefold())
+        return value.upper()
+    pieces = _OTHERWISE.split(value)
+    pieces[::2] = [piece.upper() for piece in pieces[::2]]
+    pieces[1::2] = [title if len(title := each.title()) == 1 else each for each in pieces[1::2]]
+    return normalize("NFKD", "".join(pieces))
+
+
+def _has_other_title(character: str) -> bool:
+    return len(character.upper()) != 1 or character.upper() != character.title()
+
+
+_OTHERWISE = re.compile(f"([{''.join(filter(_has_other_title, map(chr, [*range(0x80, 0x2000), *range(0xFB00, 0xFB20)])))}])")
+"""Characters whose titlecase is not what ``str.upper`` makes of them: ß, ŉ, Ǆ, Georgian …; all lie in these ranges (a test looks)."""
 
 
 def header_lines(octets: bytes, end: int) -> list[str]:
     """The lines of the header section that ends at ``end``, unfolded."""
     header = _BLANK_FOLD.sub(b"", octets[:end])
     if header.isascii() and b"=?" not in header:  # most: in one step
-        plain = header.decode("ascii").replace("\r\n", "\n").lower()
+        plain = header.decode("ascii").replace("\r\n", "\n").upper()
         return [line for line in _CONTROL.sub(" ", plain).split("\n") if line]
     lines = header.split(b"\n")
     return [fold(decode_words(line.rstrip(b"\r"))) for line in lines if line not in (b"", b"\r")]

@@ -94,7 +94,8 @@ def messages(draw: Any) -> Made:
 
 
 def fold(text: str) -> str:
-    return normalize("NFKD", normalize("NFKD", text).casefold())
+    titles = [title if len(title := each.title()) == 1 else each for each in text]
+    return normalize("NFKD", "".join(titles))
 
 
 def leaf_holds(key: str, term: str, made: Made) -> bool:

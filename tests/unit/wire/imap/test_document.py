@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import base64
+from unicodedata import normalize
 
 import pytest
 
@@ -24,9 +25,9 @@ def document(octets: bytes, *, whole: bool = True) -> tuple[tuple[str | None, ..
 
 def test_a_small_message() -> None:
     fields, text, complete = document(HEAD + TYPE + b"\r\nStra\xc3\x9fe\r\nund WEG\r\n")
-    assert fields == ("one\nzwei ss", "a <a@b>", "", "", "")
+    assert fields == ("ONE\nZWEI ß", "A <A@B>", "", "", "")
     assert complete
-    for part in ("subject: zwei ss", "from: a <a@b>", "strasse und weg"):
+    for part in ("SUBJECT: ZWEI ß", "FROM: A <A@B>", "STRAßE UND WEG"):
         assert part in text
 
 
@@ -37,10 +38,10 @@ def test_parts() -> None:
     )
     _, text, complete = document(octets)
     assert complete
-    for part in ("file.pdf", "subject: inner", "deep", "<b>bold</b>"):
+    for part in ("FILE.PDF", "SUBJECT: INNER", "DEEP", "<B>BOLD</B>"):
         assert part in text
-    assert "hidden" not in text
-    assert "--f" not in text
+    assert "HIDDEN" not in text
+    assert "--F" not in text
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,9 @@ def test_what_is_too_much_is_said(octets: bytes) -> None:
 
 def test_a_long_field_is_not_kept() -> None:
     fields, text, complete = document(b"Subject: " + b"word " * 4000 + b"\r\nTo: a@b\r\n\r\n")
-    assert fields == (None, "", "a@b", "", "")
+    assert fields == (None, "", "A@B", "", "")
     assert complete
-    assert "word word" in text
+    assert "WORD WORD" in text
 
 
 def test_a_piece_of_a_message_is_never_complete() -> None:
@@ -70,19 +71,37 @@ def test_a_piece_of_a_message_is_never_complete() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("STRASSE", "Straße"), ("ﬁ", "fi"), ("É", "e\u0301"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("ǆ", "DŽ"), ("㎒", "MHz"), ("ＡＢＣ", "abc"), ("İ", "i\u0307")],
+    [("É", "e\u0301"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("ǆ", "Ǆ"), ("ⓐ", "A"), ("ＡＢＣ", "abc"), ("İ", "i\u0307"), ("ⅳ", "iv"), ("straße", "STRAßE")],
 )  # fmt: skip
 def test_fold(one: str, other: str) -> None:
     assert fold(one) == fold(other)
-    assert fold(fold(one)) == fold(one)
+
+
+@pytest.mark.parametrize(("one", "other"), [("STRASSE", "Straße"), ("ﬁ", "fi"), ("㎒", "MHz"), ("\u01c5", "DŽ")])
+def test_what_is_not_the_same(one: str, other: str) -> None:
+    """RFC 5051 §2: a decomposition is not titlecased again, and mappings to several characters do not count."""
+    assert fold(one) != fold(other)
+
+
+def test_fold_is_titlecase_then_decomposition() -> None:
+    """RFC 5051 §2 steps 2 and 3, for every character; its example is U+01C4."""
+    assert fold("\u01c4") == "\u0044\u007a\u030c"
+    for code in (*range(0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0100)):
+        title = chr(code).title()
+        assert fold(chr(code)) == normalize("NFKD", title if len(title) == 1 else chr(code)), hex(code)
+
+
+def test_strings_compare_as_their_titlecase_forms() -> None:
+    """So "_" stands behind all letters, as in ASCII's capitals."""
+    assert sorted(["b", "_", "A", "a1", "é", "Z"], key=fold) == ["A", "a1", "b", "é", "Z", "_"]
 
 
 def test_lines_of_plain_and_other_headers_are_alike() -> None:
     plain = b"A: one\r\n two\r\nB:\tx\x00y\r\n\r\n"
-    assert header_lines(plain, len(plain)) == ["a: one two", "b:\tx y"]
-    assert header_lines(plain + b"\xff", len(plain) + 1)[:2] == ["a: one two", "b:\tx y"]
+    assert header_lines(plain, len(plain)) == ["A: ONE TWO", "B:\tX Y"]
+    assert header_lines(plain + b"\xff", len(plain) + 1)[:2] == ["A: ONE TWO", "B:\tX Y"]
 
 
 def test_parts_of_the_root_have_no_name() -> None:
     octets = b'Content-Type: text/plain; name="x.txt"\r\n\r\nbody\r\n'
-    assert list(readable_parts(parse(octets), octets)) == ["body "]
+    assert list(readable_parts(parse(octets), octets)) == ["BODY "]

@@ -90,10 +90,10 @@ def test_partial(partial: tuple[int, int], wanted: list[int]) -> None:
 @pytest.mark.parametrize(
     ("subject", "base", "reply"),
     [
-        ("hello", "hello", False), ("Re: hello", "hello", True), ("RE:hello", "hello", True), ("Fwd: Re: hello", "hello", True), ("fw[2]: hello", "hello", True),
-        ("[list] hello", "hello", False), ("[list] Re: [list] hello", "hello", True), ("hello (fwd)", "hello", True), ("hello (fwd) (FWD) ", "hello", True),
-        ("[fwd: hello]", "hello", True), ("[Fwd: Re: hello (fwd)]", "hello", True), ("[only]", "[only]", False), ("[a] [b]", "[b]", False), ("re:", "", True),
-        ("", "", False), ("  two\t words ", "two words", False), ("Remember: x", "remember: x", False), ("Grüße", "gru\u0308sse", False),
+        ("hello", "HELLO", False), ("Re: hello", "HELLO", True), ("RE:hello", "HELLO", True), ("Fwd: Re: hello", "HELLO", True), ("fw[2]: hello", "HELLO", True),
+        ("[list] hello", "HELLO", False), ("[list] Re: [list] hello", "HELLO", True), ("hello (fwd)", "HELLO", True), ("hello (fwd) (FWD) ", "HELLO", True),
+        ("[fwd: hello]", "HELLO", True), ("[Fwd: Re: hello (fwd)]", "HELLO", True), ("[only]", "[ONLY]", False), ("[a] [b]", "[B]", False), ("re:", "", True),
+        ("", "", False), ("  two\t words ", "TWO WORDS", False), ("Remember: x", "REMEMBER: X", False), ("Grüße", "GRU\u0308ßE", False),
     ],
 )  # fmt: skip
 def test_base_subject(subject: str, base: str, reply: bool) -> None:
@@ -135,9 +135,9 @@ def test_keys_of_a_message() -> None:
         b"Subject: Re: x\r\nMessage-ID: <2@x>\r\nReferences: <1@x> junk\r\n <0@x>\r\nIn-Reply-To: <9@x>\r\nDate: 1 Jan 1970 00:00:05 +0000\r\n\r\n"
     )
     assert found == decode_keys(found.encode())
-    assert (found.sent, found.subject, found.reply) == (5, "x", True)
-    assert (found.from_, found.to, found.cc) == ("rene", "bob", "list")
-    assert (found.display_from, found.display_to) == ("rene\u0301", "bob@example.org")
+    assert (found.sent, found.subject, found.reply) == (5, "X", True)
+    assert (found.from_, found.to, found.cc) == ("RENE", "BOB", "LIST")
+    assert (found.display_from, found.display_to) == ("RENE\u0301", "BOB@EXAMPLE.ORG")
     assert (found.message_id, found.references) == ("2@x", ("1@x", "0@x"))
 
 
@@ -150,7 +150,7 @@ def test_foreign_octets_are_no_keys() -> None:
     assert decode_keys(None) is None
     assert decode_keys(b"") is None
     assert decode_keys(b"\xffnonsense") is None
-    assert decode_keys(keys(b"\r\n").encode().replace(b"\x01", b"\x63", 1)) is None
+    assert decode_keys(keys(b"\r\n").encode().replace(b"\x02", b"\x63", 1)) is None
 
 
 # ---- threads
