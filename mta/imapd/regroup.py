@@ -6,7 +6,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Callable, Sequence
-from itertools import compress
 
 from mta.imapd.columns import Columns
 from mta.imapd.selected import Positions, Selected
@@ -69,13 +68,23 @@ def _moved(columns: Columns, numbers: Sequence[int], after: After) -> dict[int, 
 
 def _groups(columns: Columns, part: Positions, numbers: Sequence[int], moved: dict[int, Kind]) -> list[Regrouped]:
     table = columns.table
-    groups = []
-    for number, kind in moved.items():
-        among: Sequence[int] = part
-        if len(moved) > 1 or any(map(number.__ne__, numbers)):
-            among = list(compress(part, map(number.__eq__, numbers)))
-        before = (table.flags[number], table.keywords[number])
-        octets = sum(columns.taken(columns.sizes, among)) if (before[0] ^ kind[0]) & Flags.DELETED else 0
-        uids: Sequence[Uid] = columns.taken(columns.uids, among)  # type: ignore[assignment]  # Uid is int
-        groups.append(Regrouped(before, kind, uids, octets))
-    return groups
+    members: dict[int, list[Uid]] = {number: [] for number in moved}
+    add = {number: uids.append for number, uids in members.items()}
+    uids: Sequence[Uid] = columns.taken(columns.uids, part)  # type: ignore[assignment]  # Uid is int
+    if len(moved) == len(set(numbers)):
+        for number, uid in zip(numbers, uids, strict=True):
+            add[number](uid)
+    else:
+        for number, uid in zip(numbers, uids, strict=True):
+            if number in add:
+                add[number](uid)
+    octets = dict.fromkeys(moved, 0)
+    marked = {number for number, kind in moved.items() if (table.flags[number] ^ kind[0]) & Flags.DELETED}
+    if marked:
+        for number, size in zip(numbers, columns.taken(columns.sizes, part), strict=True):
+            if number in marked:
+                octets[number] += size
+    return [
+        Regrouped((table.flags[number], table.keywords[number]), kind, members[number], octets[number])
+        for number, kind in moved.items()
+    ]

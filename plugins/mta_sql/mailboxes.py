@@ -41,7 +41,7 @@ _REMEMBER = (
 )
 _CHILDREN = "SELECT id, name FROM mailboxes WHERE user_id = ? AND substr(name, 1, ?) = ? ORDER BY name"
 _INHERIT = "INSERT INTO acl (mailbox_id, identifier, rights) SELECT ?, identifier, rights FROM acl WHERE mailbox_id = ?"
-_BESIDE = ("DELETE FROM acl WHERE mailbox_id = ?", "DELETE FROM annotations WHERE mailbox_id = ?")
+_BESIDE = tuple(f"DELETE FROM {table} WHERE mailbox_id = ?" for table in ("acl", "annotations", "together"))  # noqa: S608
 _RENAME = "UPDATE mailboxes SET name = ? WHERE id = ?"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mta.model.ids import MailboxId, ModSeq, Uid
 from mta.model.mailbox import Regrouped
+from mta_sql import together
 from mta_sql.core import Core
 from mta_sql.events import record_flags
 from mta_sql.flag_history import remember_flags
@@ -12,7 +13,9 @@ from mta_sql.store_write import Sums, lock_mailbox, naming, recount
 from mta_sql.transaction import Transaction
 
 _BITS = 0x7FFF
-_MASK = "UPDATE messages SET flags = (flags | ?) & ?, modseq = ? WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND (flags | ?) & ? <> flags"
+_HERE = " WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND (flags | ?) & ? <> flags"
+_MASK = "UPDATE messages SET flags = (flags | ?) & ?, modseq = ?" + _HERE  # noqa: S608
+_MASK_ONLY = "UPDATE messages SET flags = (flags | ?) & ?" + _HERE  # noqa: S608
 _FLAG = "UPDATE messages SET flags = ?, keywords = ?, modseq = ? WHERE mailbox_id = ? AND "
 
 
@@ -32,15 +35,20 @@ def regroup(
     modseq = recount(tx, mailbox, sums)
     remember_flags(tx, mailbox, {group.before: group.uids for group in groups})
     mask = None if span is None else _mask(groups)
+    many = sum(len(group.uids) for group in groups)
     if span is not None and mask is not None:
         came, kept = mask
-        done = tx.execute(_MASK, (came, kept, modseq, mailbox, *span, came, kept)).rowcount
+        if together.joined(tx, mailbox, *span, many, modseq):
+            done = tx.execute(_MASK_ONLY, (came, kept, mailbox, *span, came, kept)).rowcount
+            tx.effects.side_by_side += done
+        else:
+            done = tx.execute(_MASK, (came, kept, modseq, mailbox, *span, came, kept)).rowcount
     else:
         done = 0
         for group in groups:
             among, params = naming(tx, group.uids)
             done += tx.execute(_FLAG + among, (*group.after, modseq, mailbox, *params)).rowcount
-    if done != sum(len(group.uids) for group in groups):
+    if done != many:
         raise Differs
     if core.events:
         record_flags(tx, core, mailbox, {(group.before, group.after): group.uids for group in groups})

@@ -146,6 +146,14 @@ messages = _clustered(
     Index("messages_modseq", "mailbox_id", "modseq"),
     Index("messages_blob", "blob_id"),
 )
+together = _clustered(  # see together.py
+    "together",
+    _column("mailbox_id", BigInteger),
+    _column("modseq", BigInteger),
+    _column("first_uid", BigInteger),
+    _column("last_uid", BigInteger),
+    PrimaryKeyConstraint("mailbox_id", "modseq"),
+)
 tombstones = _clustered(
     "tombstones",
     _column("mailbox_id", BigInteger),

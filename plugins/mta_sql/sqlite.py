@@ -240,7 +240,7 @@ class SqliteWriteSide:
     def commit(self, effects: Effects) -> None:
         self._execute("COMMIT")
         rows = self._connection.raw.total_changes  # type: ignore[attr-defined]
-        self._checkpoint.wrote(effects.octets + 1000 * (rows - self._rows))
+        self._checkpoint.wrote(effects.octets + 1000 * (rows - self._rows) - 900 * effects.side_by_side)
         self._rows = rows
         self._turn.give()
 

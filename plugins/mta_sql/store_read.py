@@ -12,6 +12,7 @@ from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
 from mta.model.mailbox import Changes, MailboxStatus, Row, RowColumns
 from mta_sql.core import Core
 from mta_sql.dialect import Connection, Cursor
+from mta_sql.together import Range, over, over_rows
 
 SHORT = 500
 """Rows read inline at most: about half a millisecond of the event loop."""
@@ -25,7 +26,7 @@ _STATUS = (
 )
 _RECENT = "SELECT count(*) FROM messages WHERE mailbox_id = ? AND uid >= ?"
 _MAILBOX = "SELECT uid_validity, uid_next, highest_modseq, messages, forgotten_modseq FROM mailboxes WHERE id = ?"
-# One statement, hence one snapshot: the mailbox (kind 0), rows (1), vanished (2).
+# One statement, hence one snapshot: the mailbox (kind 0), rows (1), vanished (2), ranges of ``together`` (3) and rows within them (4).
 _HEAD = (
     "SELECT 0 AS kind, uid_validity AS uid, uid_next AS modseq, 0 AS flags, '' AS keywords, highest_modseq AS date, forgotten_modseq AS size,"
     " 0 AS blob_id FROM mailboxes WHERE id = ?"
@@ -33,15 +34,21 @@ _HEAD = (
 # The whole mailbox as ten values. The database makes the columns: four times as fast as a tuple for each row, and nothing for the
 # interpreter to hold its lock over but one list at a time.
 _COLUMNS = (
-    "SELECT uid_validity, uid_next, highest_modseq, uids, modseqs, all_flags, all_keywords, dates, sizes, blobs FROM mailboxes,"
+    "SELECT uid_validity, uid_next, highest_modseq, uids, modseqs, all_flags, all_keywords, dates, sizes, blobs, firsts, lasts, togethers"
+    " FROM mailboxes,"
     " (SELECT COLUMN(uid) AS uids, COLUMN(modseq) AS modseqs, COLUMN(flags) AS all_flags, COLUMN(keywords) AS all_keywords,"
     " COLUMN(date) AS dates, COLUMN(size) AS sizes, COLUMN(blob_id) AS blobs FROM"
-    " (SELECT uid, modseq, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ? ORDER BY uid) AS ordered) AS gathered"
+    " (SELECT uid, modseq, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ? ORDER BY uid) AS ordered) AS gathered,"
+    " (SELECT COLUMN(first_uid) AS firsts, COLUMN(last_uid) AS lasts, COLUMN(modseq) AS togethers FROM"
+    " (SELECT first_uid, last_uid, modseq FROM together WHERE mailbox_id = ? ORDER BY modseq) AS ranges) AS joined"
     " WHERE id = ?"
 )
 _ALL = _HEAD + " UNION ALL SELECT 1, uid, modseq, flags, keywords, date, size, blob_id FROM messages WHERE mailbox_id = ?"  # noqa: S608
 _SINCE = (
     _ALL + " AND modseq > ? UNION ALL SELECT 2, uid, modseq, 0, '', 0, 0, 0 FROM tombstones WHERE mailbox_id = ? AND modseq > ?"  # noqa: S608
+    " UNION ALL SELECT 3, first_uid, modseq, 0, '', last_uid, 0, 0 FROM together WHERE mailbox_id = ?"
+    " UNION ALL SELECT 4, m.uid, m.modseq, m.flags, m.keywords, m.date, m.size, m.blob_id FROM together t JOIN messages m"
+    " ON m.mailbox_id = t.mailbox_id AND m.uid BETWEEN t.first_uid AND t.last_uid WHERE t.mailbox_id = ? AND t.modseq > ?"
 )
 _TYPES = ("I", "Q", "", "", "q", "Q", "q")
 _ORDER = " ORDER BY kind, uid"
@@ -97,10 +104,11 @@ def _unchanged(connection: Connection, mailbox: MailboxId, since: ModSeq) -> Cha
 
 
 def _first(connection: Connection, mailbox: MailboxId) -> Changes:
-    row = connection.execute(_COLUMNS, (mailbox, mailbox)).fetchone()
+    row = connection.execute(_COLUMNS, (mailbox, mailbox, mailbox)).fetchone()
     if row is None:
         raise NoSuchMailbox(str(mailbox))
-    uids, modseqs, flags, keywords, dates, sizes, blobs = map(_column, _TYPES, row[3:], repeat(connection.column))
+    uids, modseqs, flags, keywords, dates, sizes, blobs = map(_column, _TYPES, row[3:10], repeat(connection.column))
+    over(zip(*map(connection.column, row[10:]), strict=True), uids, modseqs)  # type: ignore[arg-type]  # an array
     return Changes(row[0], row[1], row[2], RowColumns((uids, modseqs, flags, keywords, dates, sizes, blobs)), [])
 
 
@@ -111,13 +119,13 @@ def _column(kind: str, value: Any, decode: Callable[[Any], list[Any]]) -> Sequen
 
 def _since(connection: Connection, mailbox: MailboxId, since: ModSeq, limit: int | None) -> Changes | None:
     """None: more than ``limit``."""
-    params: tuple[int, ...] = (mailbox, mailbox, since, mailbox, since)
+    params: tuple[int, ...] = (mailbox, mailbox, since, mailbox, since, mailbox, mailbox, since)
     if limit is None:
         cursor = connection.execute(_SINCE + _ORDER, params)
     else:
         cursor = connection.execute(_SINCE + _ORDER + " LIMIT ?", (*params, limit + 1))
-    (uid_validity, uid_next, highest, forgotten), rows, vanished = _split(cursor, mailbox)
-    if limit is not None and len(rows) + len(vanished) >= limit:
+    (uid_validity, uid_next, highest, forgotten), read, rows, vanished = _split(cursor, mailbox)
+    if limit is not None and read > limit:
         return None
     if since < forgotten:  # tombstones of that time are gone: name every uid that is not there (RFC 7162 §3.2.5.2)
         if limit is not None and uid_next > limit:
@@ -127,12 +135,16 @@ def _since(connection: Connection, mailbox: MailboxId, since: ModSeq, limit: int
     return Changes(uid_validity, uid_next, highest, rows, vanished)
 
 
-def _split(cursor: Cursor, mailbox: MailboxId) -> tuple[tuple[int, Uid, ModSeq, int], list[Row], list[Uid]]:
-    """The mailbox, its rows, what vanished. In pieces: no single step keeps the interpreter from the event loop."""
+def _split(cursor: Cursor, mailbox: MailboxId) -> tuple[tuple[int, Uid, ModSeq, int], int, list[Row], list[Uid]]:
+    """The mailbox, how much was read, its rows, what vanished. In pieces: no single step keeps the interpreter from the event loop."""
     head: tuple[int, Uid, ModSeq, int] | None = None
+    read = 0
     rows: list[Row] = []
     vanished: list[Uid] = []
+    ranges: list[Range] = []
+    within: dict[Uid, Row] = {}
     while piece := cursor.fetchmany(PIECE):
+        read += len(piece)
         if head is None:
             kind, uid_validity, uid_next, _, _, highest, forgotten, _ = piece.pop(0)
             if kind != 0:
@@ -143,9 +155,14 @@ def _split(cursor: Cursor, mailbox: MailboxId) -> tuple[tuple[int, Uid, ModSeq, 
         else:
             rows += [Row._make(row[1:]) for row in piece if row[0] == 1]
             vanished += [row[1] for row in piece if row[0] == 2]
+            ranges += [(row[1], row[5], row[2]) for row in piece if row[0] == 3]
+            within.update((row[1], Row._make(row[1:])) for row in piece if row[0] == 4)
     if head is None:
         raise NoSuchMailbox(str(mailbox))
-    return head, rows, vanished
+    if within:
+        within.update((row.uid, row) for row in rows)
+        rows = [within[uid] for uid in sorted(within)]
+    return head, read, over_rows(ranges, rows), vanished
 
 
 async def read_many(core: Core, blobs: Sequence[BlobId]) -> list[bytes]:

@@ -14,7 +14,7 @@ from mta.model.mailbox import Appended, Copied, NewMessage, Regrouped, Row, Stor
 from mta.model.mailbox_events import Kind
 from mta.model.message import Flags
 from mta_hooks.backends.store import FlagChange
-from mta_sql import quotas
+from mta_sql import quotas, together
 from mta_sql.core import Body, Core, insert_blob
 from mta_sql.events import record, record_flags
 from mta_sql.flag_history import remember_flags
@@ -144,7 +144,7 @@ def set_flags(
     unchanged_since: ModSeq | None,
 ) -> Stored:
     highest = ModSeq(lock_mailbox(tx, mailbox)[3])
-    rows = _rows_of(tx, mailbox, uids)
+    rows = together.with_modseqs(tx, mailbox, _rows_of(tx, mailbox, uids))
     modified: list[Uid] = []
     if unchanged_since is not None:
         modified = [row.uid for row in rows if row.modseq > unchanged_since]

@@ -17,13 +17,15 @@ class Stale(Exception):
 class Effects:
     """Who has to be told after the commit, and how much was written."""
 
-    __slots__ = ("changed", "octets", "outbox", "queued", "quotas")
+    __slots__ = ("changed", "octets", "outbox", "queued", "quotas", "side_by_side")
 
     def __init__(self) -> None:
         self.changed: dict[MailboxId, None] = {}
         self.queued = False
         self.outbox = False
         self.octets = 0
+        self.side_by_side = 0
+        """Rows that were written in the order in which they lie: they share pages."""
         self.quotas: dict[UserId, int] = {}
 
     def merge(self, other: "Effects") -> None:
@@ -31,6 +33,7 @@ class Effects:
         self.queued |= other.queued
         self.outbox |= other.outbox
         self.octets += other.octets
+        self.side_by_side += other.side_by_side
         self.quotas.update(other.quotas)
 
 

@@ -149,3 +149,15 @@ def files_of_blobs(operations: "Operations") -> None:
 
     some = text("file IS NOT NULL")
     operations.create_index("blobs_file", "blobs", ["file"], sqlite_where=some, postgresql_where=some)
+
+
+def together(operations: "Operations") -> None:
+    """11 to 12: ranges of messages that changed at one modseq."""
+    from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint
+
+    operations.create_table(
+        "together",
+        *(Column(name, BigInteger, nullable=False) for name in ("mailbox_id", "modseq", "first_uid", "last_uid")),
+        PrimaryKeyConstraint("mailbox_id", "modseq"),
+        sqlite_with_rowid=False,
+    )

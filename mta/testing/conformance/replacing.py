@@ -6,12 +6,14 @@ import time
 import pytest
 
 from mta.model.errors import NoSuchMailbox, OverQuota
-from mta.model.ids import MailboxId, Uid
+from mta.model.ids import MailboxId, ModSeq, Uid
 from mta.model.mailbox import NewMessage, Regrouped
 from mta.model.message import Flags, OctetContent
 from mta.testing.conformance.backend import NOW, Backend, append, arrive, deliver, intake, rows
 from mta_hooks.backends import Database
 from mta_hooks.backends.store import FlagChange
+
+NOBODY: frozenset[str] = frozenset()
 
 
 def message(octets: bytes = b"new") -> NewMessage:
@@ -111,6 +113,48 @@ class FlaggingConformance:
             assert await rows(db, inbox) == before
             with pytest.raises(NoSuchMailbox):
                 await db.store.regroup(MailboxId(10**6), at, [group], None)  # type: ignore[attr-defined]
+
+        backend.run(scenario)
+
+    def test_thousands_at_once(self, backend: Backend) -> None:
+        """Whatever way their modseqs are kept: they are told, compared and outlived as if each had its own."""
+
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            many = 1100
+            await db.store.append(inbox.id, [message()] * many)
+            uids = [Uid(uid) for uid in range(1, many + 1)]
+            kind, start = (int(Flags.DRAFT), "$x"), (await db.store.status(inbox.id)).highest_modseq
+
+            async def regroup(new: int, named: list[Uid]) -> ModSeq:
+                nonlocal kind
+                at = (await db.store.status(inbox.id)).highest_modseq
+                group = Regrouped(kind, (new, "$x"), named, 0)
+                modseq: ModSeq = await db.store.regroup(inbox.id, at, [group], (named[0], named[-1]))  # type: ignore[attr-defined]
+                kind = (new, "$x")
+                return modseq
+
+            first = await regroup(self.SEEN, uids)
+            assert {(row.flags, row.modseq) for row in await rows(db, inbox)} == {(self.SEEN, first)}
+            changes = await db.store.changes(inbox.id, start)
+            assert [(row.uid, row.modseq) for row in changes.rows] == [(uid, first) for uid in uids]
+            assert (await db.store.changes(inbox.id, first)).rows == []
+            stored = await db.store.set_flags(inbox.id, [Uid(5)], "add", self.DRAFT, NOBODY, start)
+            assert (stored.rows, stored.modified) == ([], [5])
+            one = await db.store.set_flags(inbox.id, [Uid(5)], "add", self.SEEN, NOBODY, first)
+            assert (one.modified, [row.modseq for row in one.rows]) == ([], [first])
+            await db.store.remove(inbox.id, uids[1050:])
+            last = await regroup(self.DRAFT, uids[:1050])
+            assert {row.modseq for row in await rows(db, inbox)} == {last}
+            one = await db.store.set_flags(inbox.id, [Uid(9)], "add", self.SEEN, NOBODY, last)
+            changes = await db.store.changes(inbox.id, first)
+            assert {row.uid: row.modseq for row in changes.rows} == dict.fromkeys(uids[:1050], last) | {9: one.modseq}
+            assert changes.vanished == uids[1050:]
+            assert [(row.uid, row.flags) for row in (await db.store.changes(inbox.id, last)).rows] == [(9, self.DRAFT | self.SEEN)]
+            sent = await db.store.mailbox(user.id, "Sent")
+            copied = await db.store.copy(inbox.id, [Uid(1)], sent.id)
+            assert [row.modseq for row in await rows(db, sent)] == [(await db.store.status(sent.id)).highest_modseq]
+            assert copied.target == [1]
 
         backend.run(scenario)
 

@@ -29,7 +29,7 @@ from mta.model.ids import MailboxId, ModSeq
 from mta.testing.imapd import FakeTransport, ImapSite
 from mta.wire.imap.flags import encode_flags
 from mta_hooks.backends import Database, DatabaseOptions
-from mta_sql import open_database
+from mta_sql import open_database, together
 
 SECONDS = float(os.environ.get("MTA_MODEL_SECONDS", "2"))
 SEED = int(os.environ.get("MTA_MODEL_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
@@ -251,6 +251,7 @@ def test_whatever_runs_at_once_the_model_holds(
     url = kind if kind == "sqlite" else request.getfixturevalue("postgresql")()
     for module in (copy, expunge, regroup, store):
         monkeypatch.setattr(module, "SLICE", 3)  # long work is cut into pieces: here it is all long
+    monkeypatch.setattr(together, "FEW", 2)
     asyncio.run(_run(lambda options: open_database(url, options), workers, tmp_path, random.Random(SEED)))
 
 
