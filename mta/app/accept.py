@@ -1,13 +1,16 @@
 """One worker's share of the listening sockets, which all workers have in common.
 
 One connection for each turn of the loop, and a worker that has more connections than another waits a millisecond first:
-so sessions spread evenly, and a busy worker does not hoard them. No free file descriptors, or as many connections as
-``limits.connections`` allows: the listeners rest, clients wait in the backlog, sessions that exist go on.
+so sessions spread evenly, and a busy worker does not hoard them. No file descriptors left but those that sessions need for
+their own work, or as many connections as ``limits.connections`` allows: the listeners rest, clients wait in the backlog,
+sessions that exist go on.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
 import errno
+import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -27,6 +30,8 @@ Factory = Callable[[], asyncio.Protocol]
 _POLITE = 0.001
 _REST = 0.25
 _HANDSHAKE = 30.0  # seconds for the TLS handshake of an implicit-TLS port
+_FILES_OF_SESSIONS = 64
+"""Connections of the database (three files each), bodies, sockets of deliveries; an eighth where the limit is low."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -56,6 +61,8 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._arriving = 0
         self._open = False
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._files = files - min(_FILES_OF_SESSIONS, files // 8)
 
     @property
     def arriving(self) -> int:
@@ -100,6 +107,9 @@ class Acceptor:
     def _accept(self, door: tuple[Listening, Factory]) -> bool:
         """False when the listeners were sent to rest."""
         listening, factory = door
+        if self._short_of_files(listening):
+            self._rest("listener.no_files", self._count())
+            return False
         try:
             sock, address = listening.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -116,6 +126,15 @@ class Acceptor:
         attach = self._attach_tls(sock, listening.spec, address, factory) if listening.spec.tls else self._attach(sock, factory)
         self._tasks.spawn(attach, "accept")
         return True
+
+    def _short_of_files(self, listening: Listening) -> bool:
+        """Asked before each accept, 2 us: the lowest free number tells how many are taken."""
+        try:
+            free = os.dup(listening.sock.fileno())
+        except OSError:
+            return True
+        os.close(free)
+        return free >= self._files
 
     async def _attach(self, sock: socket.socket, factory: Factory) -> None:
         try:
