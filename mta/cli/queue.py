@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import click
 
 from mta.cli.access import ADDRESS, with_database
-from mta.cli.output import json_option, show, show_one, stamp
-from mta.cli.queue_vetting import Vetted, change_queue
+from mta.cli.output import Listing, json_option, show, show_one, stamp
+from mta.cli.queue_vetting import PAGE, Vetted, change_queue
 from mta.config.units import parse_seconds
 from mta.model.address import Address
 from mta.model.delivery import RESOLVE, QueueRow, Trouble
 from mta.model.errors import NoSuchUser
 from mta.model.ids import QueueId
 from mta.route.router import FORM, parse_route
+from mta_hooks.backends.database import Database
 from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter
 
 Command = Callable[..., Any]
@@ -134,12 +135,17 @@ def list_(ctx: click.Context, wanted: QueueFilter, limit: int, as_json: bool) ->
     Example: mta queue list --domain example.net --json
     """
     chosen = QueueFilter(everything=True) if wanted == QueueFilter() else wanted
-    rows = with_database(ctx, lambda db: db.queue.list(chosen, limit=limit, now=time.time()))
-    show(
-        [_row(row, as_json) for row in rows],
-        ("id", "state", "attempts", "size", "due", "sender", "recipient", "last_reply"),
-        as_json,
-    )
+    listing = Listing(("id", "state", "attempts", "size", "due", "sender", "recipient", "last_reply"), as_json)
+
+    async def run(database: Database) -> None:
+        left, after = limit, 0
+        while left > 0 and (rows := await database.queue.list(chosen, limit=min(PAGE, left), now=time.time(), after=after)):
+            listing.add([_row(row, as_json) for row in rows])
+            left -= len(rows)
+            after = rows[-1].row
+
+    with_database(ctx, run)
+    listing.end()
 
 
 def _row(row: QueueRow, as_json: bool) -> Mapping[str, Any]:
