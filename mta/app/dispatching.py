@@ -101,6 +101,7 @@ class Dispatching:
                 tls_policies=config.tls_policies,
                 greeting_timeout=config.outbound.greeting_timeout,
                 source_addresses=config.outbound.source_addresses,
+                helo=config.outbound.helo,
             ),
             local=LocalTransport(self._hooks, self._database.directory, self._log, self._depositor(), self._database),
             clock=services.clock,

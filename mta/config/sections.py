@@ -339,6 +339,20 @@ class OutboundSection(Section):
             description="Addresses of this machine to connect from, by turns; of each family those of it. Empty: as the system chooses."
         ),
     ] = ()
+    sources_by_domain: Annotated[
+        dict[SitePattern, Annotated[tuple[SourceAddress, ...], Field(min_length=1)]],
+        Field(
+            description="Such addresses for mail to these domains alone (a name, *.name, *), and no others. Before sources_by_sender and source_addresses."
+        ),
+    ] = {}
+    sources_by_sender: Annotated[
+        dict[str, Annotated[tuple[SourceAddress, ...], Field(min_length=1)]],
+        Field(description="The same by the envelope sender's address or domain ('<>': the null sender)."),
+    ] = {}
+    helo: Annotated[
+        dict[SourceAddress, HostName],
+        Field(description="Name in EHLO by the address that a connection comes from. Others: hostname."),
+    ] = {}
     greeting_timeout: Annotated[
         Seconds, Field(ge=1, description="Longest wait for the greeting of a next hop (RFC 5321 §4.5.3.2.1: 5 minutes).")
     ] = 300.0

@@ -23,6 +23,7 @@ from mta.dispatch.redirect import Redirector, Unredirectable
 from mta.dispatch.retry import Schedule, SteadyClock
 from mta.dispatch.settle import Settler
 from mta.dispatch.sites import FULL, Site
+from mta.dispatch.sources import Sources
 from mta.local.transport import LocalTransport
 from mta.model.delivery import RESOLVE, DeliveryPolicy, Leased, Outcome, Route, Trouble
 from mta.model.errors import TemporaryFailure
@@ -48,10 +49,6 @@ _ROUTING = 20  # recipients whose ``route`` hook runs at the same time
 LOCAL = Destination(Route("local"))
 
 
-def _way(route: Route, row: Leased) -> Destination:
-    return Destination.of(route, row.address.domain, requiretls=row.message.requiretls)
-
-
 class Runner:
     """One for each machine at a time. ``owner``: the same name for every successor, and for nobody else."""
 
@@ -75,6 +72,7 @@ class Runner:
         self._queue = database.queue
         self._hooks = hooks
         self._router = router
+        self._sources = Sources(config.outbound) or None
         self._local = local
         self._log = log
         self._tasks = tasks
@@ -85,7 +83,7 @@ class Runner:
         double = config.queue.double_bounce
         bouncer = Bouncer(hostname, resolver, self._queue, hooks, log, direct=not local.deposits, double=double)
         self._concluder = Concluder(schedule, self._clock, bouncer, hooks, log, config.hooks.hold_after)
-        self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded)
+        self._settler = Settler(self._queue, self._concluder, log, self._settled, self._exceeded, lambda: len(self._hand))
         self._loader = loader = Loader(config, self._queue)
         self._redirector = redirector = Redirector(hostname, resolver, config.limits.received)
         self._lanes = Lanes(
@@ -224,6 +222,11 @@ class Runner:
 
     # ---- routing
 
+    def _way(self, route: Route, row: Leased) -> Destination:
+        domain, message = row.address.domain, row.message
+        sources = self._sources.find(domain, message.sender) if self._sources is not None else ()
+        return Destination.of(route, domain, requiretls=message.requiretls, sources=sources)
+
     async def _place(self, rows: Sequence[Leased]) -> None:
         if any(row.route for row in rows):
             await self._place_by_operator([row for row in rows if row.route])
@@ -233,7 +236,7 @@ class Runner:
             self._push((row, LOCAL) for row in rows if row.transport != "remote")
         if not self._router.asks_hooks:
             configured = self._router.configured
-            self._push((row, _way(configured(row.address.domain, row.message.sender), row)) for row in remote)
+            self._push((row, self._way(configured(row.address.domain, row.message.sender), row)) for row in remote)
             return
         for start in range(0, len(remote), _ROUTING):
             self._tasks.spawn(self._ask_hooks(remote[start : start + _ROUTING]), "queue-route")
@@ -245,7 +248,7 @@ class Runner:
                 anew.setdefault((row.message.id, row.notify, row.orcpt), []).append(row)
                 continue
             try:
-                destination = _way(self._router.read(row.route), row)
+                destination = self._way(self._router.read(row.route), row)
             except ValueError as exc:
                 await self._cannot(row, f"451 4.3.5 the next hop given by an operator cannot be used: {exc}")
             else:
@@ -284,7 +287,7 @@ class Runner:
                 self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
                 await self._cannot(row, "451 4.3.0 routing failed for now", trouble_behind(exc))
                 continue
-            self._push([(row, LOCAL if route.transport == "local" else _way(route, row))])
+            self._push([(row, LOCAL if route.transport == "local" else self._way(route, row))])
 
     async def _cannot(self, row: Leased, reply: str, trouble: Trouble | None = None) -> None:
         self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply, trouble=trouble)]))
@@ -320,8 +323,9 @@ class Runner:
                 for row in batch.recipients:
                     await self._cannot(row, "451 4.3.0 the delivery policy is not known for now", trouble_behind(exc))
             else:
+                way = destination if policy is None or policy.sources is None else destination.leaving_from(policy.sources)
                 for part in _parts(batch, policy):
-                    self._lanes.push(destination, part)
+                    self._lanes.push(way, part)
 
 
 def _parts(batch: Batch, policy: DeliveryPolicy | None) -> list[Batch]:

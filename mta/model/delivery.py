@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from mta.model.address import Address
@@ -156,6 +157,8 @@ class DeliveryPolicy:
     delay_warning  seconds after which the sender is told once that it is still being tried; 0: never
     rate           transactions a second to the site; holds, as concurrency does, until another answer comes
     recipients     recipients of one transaction, 1 to 1000; the others get transactions of their own
+    sources        addresses of ours to connect from, each connection one at random of the host's family; no others are used.
+                   Connections are counted for each set of them. Raises ValueError for what is no address
     """
 
     concurrency: int | None = None
@@ -164,6 +167,11 @@ class DeliveryPolicy:
     delay_warning: float | None = None
     rate: float | None = None
     recipients: int | None = None
+    sources: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for source in self.sources or ():
+            ip_address(source)
 
 
 @dataclass(frozen=True, slots=True)

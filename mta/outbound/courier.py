@@ -100,6 +100,7 @@ class Outbound:
         tls_policies: Mapping[str, str] | None = None,
         greeting_timeout: float = GREETING,
         source_addresses: Sequence[str] = (),
+        helo: Mapping[str, str] | None = None,
     ) -> None:
         self.hostname = hostname
         self.dns = dns
@@ -112,6 +113,7 @@ class Outbound:
         self.tls_policies = tls_policies or {}
         self.greeting_timeout = greeting_timeout
         self.source_addresses = source_addresses
+        self.helo = helo or {}
         self.hooks: OutboundHooks = NoHooks() if hooks is None else hooks
 
     def open(self, destination: Destination) -> "Courier":
@@ -351,7 +353,7 @@ class Courier:
             path=host.path,
             tls=out.dialer.context(verify=True) if route.tls == "implicit" else None,
             name=host.name,
-            source=source_for(host, route, out.source_addresses),
+            source=source_for(host, self._destination, out.source_addresses),
         )
 
     def _tell(self, host: Host, policy: TlsPolicy, failure: str, reason: str = "", local: str = "") -> None:
@@ -362,7 +364,9 @@ class Courier:
 
     async def _dialogue(self, host: Host, link: Link, policy: TlsPolicy) -> Session:
         out, route = self._out, self._destination.route
-        session = Session(link, out.hostname, lmtp=route.transport == "lmtp")
+        session = Session(
+            link, out.helo.get(link.local, out.hostname) if out.helo else out.hostname, lmtp=route.transport == "lmtp"
+        )
         try:
             await session.greet(out.greeting_timeout)
             if self._destination.uses_mx and session.greeting == out.hostname:

@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
@@ -30,18 +30,26 @@ class Destination:
 
     requiretls  for messages that go over verified TLS only (RFC 8689): they have connections of their own
     relaxed     for one whose sender says that it need not be ("TLS-Required: No")
+    sources     our addresses to connect from, and no others; (): as the route and config ``outbound.source_addresses`` say
     """
 
     route: Route
     domain: str = ""
     requiretls: bool = False
     relaxed: bool = False
+    sources: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, route: Route, domain: str, *, requiretls: bool = False) -> "Destination":
+    def of(cls, route: Route, domain: str, *, requiretls: bool = False, sources: tuple[str, ...] = ()) -> "Destination":
         if route.host is not None:
             domain = route.host if route.mx else ""
-        return cls(route, "" if route.path else domain, requiretls)
+        return cls(route, "" if route.path else domain, requiretls).leaving_from(sources)
+
+    def leaving_from(self, sources: tuple[str, ...]) -> "Destination":
+        """The same by connections from these addresses of ours, unless the route has one; a Unix socket has none."""
+        if sources == self.sources or self.route.source or self.route.path:
+            return self
+        return replace(self, sources=sources)
 
     @property
     def uses_mx(self) -> bool:
@@ -105,19 +113,19 @@ async def hosts(
         raise NoHost(f"550 5.1.2 {where} has no mail server: no {'MX or ' if destination.uses_mx else ''}address record")
 
 
-def source_for(host: Host, route: Route, pool: Sequence[str]) -> str:
-    """Our address to connect from: the route's, else one of the pool at random, of the host's family; "": as the system chooses.
+def source_for(host: Host, destination: Destination, pool: Sequence[str]) -> str:
+    """Our address to connect from, of the host's family: the route's, else one at random of the destination's, else of the pool;
+    "": as the system chooses.
 
-    Raises OSError when the route names one of the other family.
+    Raises OSError when route or destination name only addresses of the other family.
     """
-    if host.path or not (route.source or pool):
+    given = (destination.route.source,) if destination.route.source else destination.sources
+    if host.path or not (given or pool):
         return ""
     sixth = ":" in host.address
-    if route.source:
-        if (":" in route.source) is not sixth:
-            raise OSError(errno.EADDRNOTAVAIL, "no source address of this family")
-        return route.source
-    fitting = [address for address in pool if (":" in address) is sixth]
+    fitting = [address for address in given or pool if (":" in address) is sixth]
+    if given and not fitting:
+        raise OSError(errno.EADDRNOTAVAIL, "no source address of this family")
     return random.choice(fitting) if fitting else ""  # noqa: S311
 
 

@@ -15,6 +15,7 @@ from mta.model.delivery import Route
 from mta.model.domain import normalise
 from mta.model.errors import ConfigError
 from mta.model.pipe import NAME
+from mta.route.by_sender import BySender
 
 FORM = "write smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:/path, smtp+unix:/path, pipe:NAME, mx:DOMAIN or mx"
 MX = Route("smtp")
@@ -38,9 +39,8 @@ class Router:
         self._hooks = hooks
         self._logins = logins = config.relay.credentials
         self._routes = {normalise(domain): _read(f"routes.{domain}", url, logins) for domain, url in config.routes.items()}
-        self._by_sender = {
-            _sender_key(sender): _read(f"routes_by_sender.{sender}", url, logins) for sender, url in config.routes_by_sender.items()
-        }
+        senders = config.routes_by_sender.items()
+        self._by_sender = BySender({sender: _read(f"routes_by_sender.{sender}", url, logins) for sender, url in senders})
         self._default = with_login(_smarthost(config.relay), logins)
 
     @property
@@ -52,9 +52,7 @@ class Router:
         """What the config says."""
         found = self._routes.get(domain)
         if found is None and self._by_sender:
-            found = self._by_sender.get("" if sender is None else f"{sender.local.lower()}@{sender.domain}")
-            if found is None and sender is not None:
-                found = self._by_sender.get(sender.domain)
+            found = self._by_sender.find(sender)
         return self._default if found is None else found
 
     def read(self, url: str) -> Route:
@@ -75,14 +73,6 @@ def _read(key: str, url: str, logins: Mapping[str, HopLogin]) -> Route:
         return with_login(parse_route(url), logins)
     except ValueError as exc:
         raise ConfigError("config", key, str(exc), f"{FORM}.") from exc
-
-
-def _sender_key(sender: str) -> str:
-    """An address, a domain, or "<>" for the null sender."""
-    local, at, domain = sender.rpartition("@")
-    if sender == "<>":
-        return ""
-    return f"{local.lower()}@{normalise(domain)}" if at and local else normalise(domain)
 
 
 def with_login(route: Route, logins: Mapping[str, HopLogin]) -> Route:

@@ -100,6 +100,7 @@ class Relay:
             tls_policies=self.config.tls_policies,
             greeting_timeout=self.config.outbound.greeting_timeout,
             source_addresses=self.config.outbound.source_addresses,
+            helo=self.config.outbound.helo,
         )
         self.runner = Runner(
             config=self.config,
