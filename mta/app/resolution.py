@@ -10,6 +10,8 @@ from mta.directory.resolve import candidates
 from mta.model.address import Address
 from mta.model.directory import AliasTarget, HookTarget, MailboxTarget, NotFound, RelayTarget
 from mta.model.errors import TemporaryFailure
+from mta.model.ids import QueueId
+from mta.pipeline.transaction import MailTransaction
 from mta.route.router import Router
 
 _MOST = 1000
@@ -20,6 +22,7 @@ async def graph(rehearsal: Rehearsal, address: Address) -> dict[str, Any]:
     out: dict[str, Any] = {"address": str(address), "nodes": [], "mailboxes": [], "remote": [], "refusal": ""}
     walk = _Walk(rehearsal)
     try:
+        address = await walk.rewritten(address)
         await walk.add(address, ())
         resolution = await rehearsal.resolver.resolve(address)
     except TemporaryFailure as exc:
@@ -46,6 +49,17 @@ class _Walk:
         self._rehearsal = rehearsal
         self._seen: set[str] = set()
         self.nodes: list[dict[str, Any]] = []
+
+    async def rewritten(self, address: Address) -> Address:
+        """What ``address_rewrite`` makes of it when it is a recipient."""
+        plan = self._rehearsal.hooks.address_rewrite
+        if plan is None:
+            return address
+        transaction = MailTransaction(QueueId("explain"), "smtp", None, {})
+        made: Address = await plan.pipeline("address", address=address, role="envelope_recipient", transaction=transaction)
+        if made != address:
+            self._node(address, "rewritten", "", (str(made),))
+        return made
 
     async def add(self, address: Address, path: tuple[str, ...]) -> None:
         name = str(address).lower()

@@ -7,7 +7,7 @@ crash the successor reclaims the rows and tries again, so a remote recipient is 
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mta.config.sections import Config
 from mta.directory.resolve import Resolver
@@ -44,7 +44,7 @@ AT_ONCE = 500  # in one lease
 PER_MESSAGE = 100  # recipients of one transaction (RFC 5321 §4.5.3.1.8)
 LEASE = 900.0  # longer than one transaction may take; only another machine has to wait for its end
 POLL = 5.0  # a wake-up from another process may be lost
-_ROUTING = 20  # recipients whose ``route`` hook runs at the same time
+_ROUTING = 20  # recipients of several messages whose ``route`` hook is asked by one task
 
 LOCAL = Destination(Route("local"))
 
@@ -238,8 +238,8 @@ class Runner:
             configured = self._router.configured
             self._push((row, self._way(configured(row.address.domain, row.message.sender), row)) for row in remote)
             return
-        for start in range(0, len(remote), _ROUTING):
-            self._tasks.spawn(self._ask_hooks(remote[start : start + _ROUTING]), "queue-route")
+        for part in _together(remote):
+            self._tasks.spawn(self._ask_hooks(part), "queue-route")
 
     async def _place_by_operator(self, rows: Sequence[Leased]) -> None:
         anew: dict[tuple[QueueId, frozenset[str], str | None], list[Leased]] = {}
@@ -278,6 +278,7 @@ class Runner:
                 self._settler.add(Settlement(outcomes, (intake,)))
 
     async def _ask_hooks(self, rows: Sequence[Leased]) -> None:
+        placed: list[tuple[Leased, Destination]] = []
         for row in rows:
             try:
                 with self._recorder.of("queue", row.message.id, [row.row]):
@@ -287,7 +288,8 @@ class Runner:
                 self._log.warning("route.failed", id=row.message.id, recipient=str(row.address), reason=str(exc), exc_info=mistake)
                 await self._cannot(row, "451 4.3.0 routing failed for now", trouble_behind(exc))
                 continue
-            self._push([(row, LOCAL if route.transport == "local" else self._way(route, row))])
+            placed.append((row, LOCAL if route.transport == "local" else self._way(route, row)))
+        self._push(placed)
 
     async def _cannot(self, row: Leased, reply: str, trouble: Trouble | None = None) -> None:
         self._settler.add(await self._concluder.conclude(row.message, [Finding(row, reply, trouble=trouble)]))
@@ -326,6 +328,18 @@ class Runner:
                 way = destination if policy is None or policy.sources is None else destination.leaving_from(policy.sources)
                 for part in _parts(batch, policy):
                     self._lanes.push(way, part)
+
+
+def _together(rows: Sequence[Leased]) -> Iterator[list[Leased]]:
+    """Rows whose hooks are asked one after another: those of a message, which may go in one transaction; else a few."""
+    part: list[Leased] = []
+    for row in rows:
+        if len(part) >= PER_MESSAGE or (len(part) >= _ROUTING and row.message.id != part[-1].message.id):
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
 
 
 def _parts(batch: Batch, policy: DeliveryPolicy | None) -> list[Batch]:

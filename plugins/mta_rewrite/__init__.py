@@ -121,7 +121,8 @@ async def header_edits(message: Message, new: Callable[[Address], Awaitable[Addr
                 known[text] = await _asked(text, new)
         made = replaced(value, found, known.__getitem__)
         if made != value:
-            edits.append(ReplaceHeader(field.name.decode(), made.decode("utf-8", "surrogateescape").strip(), index))
+            name = head[field.start : field.value].partition(b":")[0].decode("ascii", "replace").rstrip()
+            edits.append(ReplaceHeader(name, made.decode("utf-8", "surrogateescape").strip(), index))
     return edits
 
 

@@ -39,6 +39,11 @@ async def message_check(message, ctx):
         raise RuntimeError("seen before")
     return add_score(1.0)
 
+@hookimpl
+def address_rewrite(address, role):
+    if role == "envelope_recipient" and address.local == "former":
+        return Address("bob+x", "example.test")
+
 @hookimpl(types="text/*")
 def mime_part(part):
     return add_score(float(part.size))
@@ -130,6 +135,18 @@ def run(folder: Path, work: Callable[[Rehearsal], Awaitable[Any]]) -> Any:
             "bob@example.test",
             [
                 "bob@example.test: alias -> bob@example.test (itself), alice@example.test",
+                "bob@example.test (itself): mailbox -> bob@example.test",
+                "alice@example.test: mailbox -> alice@example.test",
+                "",
+                "mailbox: bob@example.test",
+                "mailbox: alice@example.test",
+            ],
+        ),
+        (
+            "former@example.test",
+            [
+                "former@example.test: rewritten -> bob+x@example.test",
+                "bob+x@example.test (without +x): alias -> bob@example.test (itself), alice@example.test",
                 "bob@example.test (itself): mailbox -> bob@example.test",
                 "alice@example.test: mailbox -> alice@example.test",
                 "",

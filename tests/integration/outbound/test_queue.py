@@ -472,6 +472,25 @@ def test_route_hook_decides_first(relay):
     run(relay, body, plugins=[route])
 
 
+def test_recipients_that_a_route_hook_sends_the_same_way_share_a_transaction(relay):
+    @hookimpl
+    def route(recipient):
+        return Route("smtp", "127.0.0.1", PORT[0])
+
+    PORT = []
+
+    async def body(r, sink, bob):
+        PORT.append(sink.port)
+        many = [f"x{n}@d{n}.test" for n in range(130)]
+        await r.queue("one@a.test")
+        await r.queue(*many)
+        await r.queue("two@b.test")
+        assert await r.settled() == []
+        assert (len(sink.messages), sum(len(m.rcpts) for m in sink.messages)) == (4, 132)
+
+    run(relay, body, plugins=[route])
+
+
 @pytest.mark.parametrize("answer", [Route("pipe", path="/bin/cat"), RuntimeError("bug"), "nonsense"])
 def test_a_route_hook_that_cannot_be_followed_defers(relay, answer):
     @hookimpl

@@ -84,7 +84,7 @@ def test_generic() -> None:
     assert [answer for _, answer in said] == [
         SetSender(Address("postmaster", "example.org")),
         ReplaceRecipient(Address("ops", "mx.internal"), Address("info", "example.org")),
-        ReplaceHeader("from", "Root (the one) <postmaster@example.org>", 0),
-        ReplaceHeader("to", "=?utf-8?q?A?= <a@far.org>,\r\n B <info@example.org>", 0),
-        ReplaceHeader("reply-to", "info@example.org", 0),
+        ReplaceHeader("From", "Root (the one) <postmaster@example.org>", 0),
+        ReplaceHeader("To", "=?utf-8?q?A?= <a@far.org>,\r\n B <info@example.org>", 0),
+        ReplaceHeader("Reply-To", "info@example.org", 0),
     ]
