@@ -87,7 +87,7 @@ class BackendThere:
 @dataclass(frozen=True, slots=True)
 class PluginThere:
     """``wishes``: durable notifications that it wants; None: all. ``command``: the first line of its help; None: it has none.
-    ``schema``: its tables, as statements.py writes them."""
+    ``schema``: its tables, as sqlschema.py writes them."""
 
     path: str
     roles: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from mta.pluginhost.jsonlines import Lines, decode_line, encode_line
 from mta.pluginhost.load import adopt, guarded
 from mta.pluginhost.offersthere import OffersThere, Ready, described
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
+from mta.pluginhost.reach import keep_library
 from mta.pluginhost.remote import RemoteLog, RemoteServices, argument_in
 from mta.pluginhost.section import validate
 from mta.pluginhost.spawner import PR_SET_PDEATHSIG
@@ -89,6 +90,7 @@ def _first(channel: socket.socket, lines: Lines) -> tuple[dict[str, Any] | None,
 def _become(account: Sequence[Any] | None) -> None:
     if account is not None:
         uid, gid, groups = account
+        keep_library(account)
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
@@ -176,6 +178,7 @@ class Worker:
             domain=remote.domain,
             next_hop=remote.next_hop,
             metrics=self._metrics,
+            db=remote,
         )
         self._offers = OffersThere(plugin, self._context, self._invoke, self.ask)
         self._started = list(hello.get("started", ()))

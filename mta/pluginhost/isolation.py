@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from mta.model.errors import ConfigError, Refused, TemporaryFailure
+from mta.model.errors import AlreadyExists, ConfigError, Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
 from mta.pluginhost.call import Outside
@@ -136,7 +136,7 @@ class IsolatedPlugin:
             stand_in = implementation(one.hook, one.names, self._asker(number, one.hook), specname=one.hook, **options)
             stand_in.place = one.place  # type: ignore[attr-defined]
             setattr(module, f"step_{number}", stand_in)
-        self._stand_ins = StandIns(there, self, self._tasks)
+        self._stand_ins = StandIns(self._name, there, self, self._tasks)
         module.register = self._stand_ins.register()  # type: ignore[attr-defined]
         return module
 
@@ -238,17 +238,19 @@ class IsolatedPlugin:
         try:
             if not isinstance(args, list):
                 raise ValueError("there is no such service")
-            if service == "sasl.keys":
-                result = await self._stand_ins.keys(*args)
-            elif service in SERVICES:
-                result = await SERVICES[service](self._context, *args)
-            else:
+            if service not in SERVICES and service not in self._stand_ins.services:
                 raise ValueError("there is no such service")
+            serve = SERVICES.get(service) or self._stand_ins.services[service]
+            result = await serve(self._context, *args)
             answer: dict[str, Any] = {"result": result}
         except DnsError as exc:
             answer = {"error": str(exc), "kind": "dns"}
         except (TemporaryFailure, OSError) as exc:
             answer = {"error": str(exc), "kind": "temporary"}
+        except AlreadyExists as exc:
+            answer = {"error": str(exc)[:1000], "kind": "exists"}
+        except LookupError as exc:
+            answer = {"error": str(exc)[:1000], "kind": "lookup"}
         except Exception as exc:  # noqa: BLE001  # whatever its arguments caused is its own affair
             answer = {"error": f"{type(exc).__name__}: {exc}"[:1000], "kind": "other"}
         self._reply({"reply": number, **answer})

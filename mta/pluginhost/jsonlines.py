@@ -24,7 +24,16 @@ LONGEST_LINE = 2**22
 INLINE = 2**16
 """Octets of a message up to which it travels within the line."""
 
-_encode = msgspec.json.Encoder().encode
+
+def _simple(value: Any) -> Any:
+    """Texts and numbers of a plugin's own classes, as what they are."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind.__str__(value) if kind is str else kind(value)
+    raise TypeError(f"{type(value).__name__} is no value that can be sent")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_simple).encode
 _decode = msgspec.json.Decoder().decode
 
 

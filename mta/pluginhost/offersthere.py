@@ -29,6 +29,7 @@ from mta.pluginhost.jsonlines import LONGEST_LINE
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.registry import RECEIVED
 from mta_hooks.backends.accounts import Account, AccountsOptions
+from mta_hooks.backends.tables import Schema
 from mta_hooks.http import HttpAnswer, HttpRequest
 from mta_hooks.lookup import TableOptions
 from mta_hooks.sasl import Challenge, Identified, SaslError
@@ -57,8 +58,6 @@ def described(plugin: Plugin) -> dict[str, Any]:
     """The fields of PluginThere about offers. Raises PluginRefused for what cannot be elsewhere."""
     offers = plugin.offers
     received = offers.received
-    if offers.schemas is not None:
-        raise PluginRefused("registry.schema does not work from a process of its own: leave out isolate", plugin.path)
     return {
         "jobs": [JobThere(job.name, job.every, job.single, place_of_code(job.run)) for job in offers.jobs],
         "services": [ServiceThere(one.name, one.single, place_of_code(one.run)) for one in offers.services],
@@ -85,6 +84,7 @@ def described(plugin: Plugin) -> dict[str, Any]:
             )
             for name, one in offers.mechanisms.items()
         ],
+        "schema": None if offers.schemas is None else _schema(offers.schemas, plugin.path),
         "backends": [_backend(kind, scheme, factory, plugin.path) for (kind, scheme), factory in offers.backends.items()],
     }
 
@@ -92,6 +92,15 @@ def described(plugin: Plugin) -> dict[str, Any]:
 def _function(function: Callable[..., Any], known: tuple[str, ...]) -> FunctionThere:
     names = tuple(name for name in inspect.signature(function).parameters if name in (*known, "ctx"))
     return FunctionThere(names, place_of_code(function))
+
+
+def _schema(schema: Schema, path: str) -> dict[str, Any]:
+    from mta.pluginhost.sqlschema import schema_out  # SQLAlchemy is imported by plugins that have tables
+
+    try:
+        return schema_out(schema)
+    except LookupError as exc:
+        raise PluginRefused(str(exc), path) from None
 
 
 def _backend(kind: str, scheme: str, factory: Any, path: str) -> BackendThere:

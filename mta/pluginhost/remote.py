@@ -137,7 +137,7 @@ class RemoteTable:
 
 
 class RemoteServices:
-    """``ctx.kv`` and ``ctx.dns``, and what ``ctx.send`` is: asked of the server."""
+    """``ctx.kv``, ``ctx.dns`` and ``ctx.db``, and what ``ctx.send`` is: asked of the server."""
 
     validating = True  # not known here; an answer says whether it is secure
 
@@ -178,6 +178,19 @@ class RemoteServices:
 
     def table(self, source: Any) -> "RemoteTable":
         return RemoteTable(self._ask, source)
+
+    async def read(self, statement: Any) -> Sequence[Any]:
+        """``ctx.db``. Raises LookupError for what cannot cross, or is not the plugin's."""
+        from mta.pluginhost.sqlout import statement_out  # SQLAlchemy is imported by plugins that have tables
+        from mta.pluginhost.sqltree import rows_in
+
+        return rows_in(await self._ask("db.read", statement_out(statement)))
+
+    async def write(self, *statements: Any) -> list[int]:
+        from mta.pluginhost.sqlout import statement_out
+
+        touched: list[int] = await self._ask("db.write", *(statement_out(one) for one in statements))
+        return touched
 
     async def domain(self, name: str) -> Domain | None:
         found: Domain | None = convert(await self._ask("domain", name), Domain | None)

@@ -15,10 +15,14 @@ from mta.model.errors import TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
 from mta.pluginhost.call import Outside
+from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.crossing import BadAnswer, octets_out, plain, typed
 from mta.pluginhost.described import CapabilityThere, FunctionThere, MechanismThere, Place, PluginThere, RouteThere
 from mta.pluginhost.remotebackends import backend_factory
+from mta.pluginhost.served import Service
+from mta.pluginhost.tables import prefix_of
 from mta_hooks import hookimpl
+from mta_hooks.backends.tables import Schema
 from mta_hooks.capabilities import ImapReply, Pop3Reply
 from mta_hooks.http import HttpAnswer, HttpRequest, HttpRoute
 from mta_hooks.metrics import Metric
@@ -46,12 +50,16 @@ class Process(Protocol):
 class StandIns:
     """``register`` is what stands for the plugin's own."""
 
-    def __init__(self, there: PluginThere, process: Process, tasks: Tasks) -> None:
+    def __init__(self, name: str, there: PluginThere, process: Process, tasks: Tasks) -> None:
+        """Raises PluginRefused."""
         self._there, self._process, self._tasks = there, process, tasks
         self._requests = asyncio.Semaphore(MOST_REQUESTS)
         self._peers: dict[int, SaslPeer] = {}
         self._ends: dict[int, BaseException] = {}
         self._last = 0
+        self._schema = None if there.schema is None else _schema(there.schema, there.path, name)
+        self.services: Mapping[Any, Service] = {"sasl.keys": self._keys, "db.read": self._read, "db.write": self._write}
+        """What it may ask of us beside those of served.py."""
 
     def register(self) -> Callable[[Registry], None]:
         there = self._there
@@ -74,6 +82,8 @@ class StandIns:
                 registry.sasl(self._mechanism(mechanism))
             for number, capability in enumerate(there.capabilities):
                 self._capability(registry, number, capability)
+            if (schema := self._schema) is not None:
+                registry.schema(schema.metadata, schema.migrations)
             for backend in there.backends:
                 registry.backend(backend.kind, backend.scheme, backend_factory(backend, self._process))
 
@@ -197,7 +207,7 @@ class StandIns:
             raise SaslError(str(answer.get("text"))[:500])
         return _typed(answer, Challenge, Credentials, Identified, Rejected)
 
-    async def keys(self, number: Any, username: Any) -> Any:
+    async def _keys(self, _ctx: Any, number: Any, username: Any) -> Any:
         """A run asks for the keys of an account. Raises TemporaryFailure, ValueError."""
         peer = self._peers.get(number)
         if peer is None:
@@ -211,10 +221,37 @@ class StandIns:
             return {"ended": True}
         return {"keys": plain(found)}
 
+    # ---- tables
+
+    async def _read(self, ctx: Any, tree: Any) -> Any:
+        """Raises what ``ctx.db.read`` raises."""
+        from mta.pluginhost.sqltree import rows_out  # SQLAlchemy is imported by plugins that have tables
+
+        return rows_out(await ctx.db.read(self._statement(tree)))
+
+    async def _write(self, ctx: Any, *trees: Any) -> Any:
+        return await ctx.db.write(*(self._statement(tree) for tree in trees))
+
+    def _statement(self, tree: Any) -> Any:
+        from mta.pluginhost.sqlin import statement_in
+
+        if self._schema is None:
+            raise LookupError("it offers no registry.schema: it has no tables")
+        return statement_in(tree, self._schema.metadata.tables)
+
 
 def _peer_out(peer: SaslPeer) -> dict[str, Any]:
     bindings = {kind: found for kind in _BINDINGS if (found := peer.channel_binding(kind)) is not None}
     return {"service": peer.service, "mechanisms": list(peer.mechanisms), "certificate": peer.certificate, "bindings": bindings}
+
+
+def _schema(tree: Mapping[str, Any], path: str, plugin: str) -> Schema:
+    from mta.pluginhost.sqlschema import schema_in
+
+    try:
+        return schema_in(tree, prefix_of(plugin))
+    except (LookupError, ValueError) as exc:
+        raise PluginRefused(str(exc), path) from None
 
 
 def _placed(function: Any, place: Place) -> Any:

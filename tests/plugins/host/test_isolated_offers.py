@@ -18,6 +18,7 @@ from mta.model.errors import ConfigError, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
 from mta.pluginhost import lineprocess
+from mta.testing.memory.tables import MemoryTables
 from mta.testing.plugins import FakeSession, FakeTransaction, RecordingLog, host_with
 from mta.testing.smtpd import SmtpSite
 from mta.wire.sasl import Challenge, Identified, Rejected, SaslError
@@ -29,6 +30,7 @@ from mta_hooks.metrics import Metric
 
 PLUGIN = """
 import asyncio, os, time
+import sqlalchemy as sa
 from mta_hooks import *
 from mta_hooks.backends import Account
 from mta_hooks.capabilities import Pop3Reply
@@ -41,6 +43,23 @@ from mta.model.reply import Reply
 
 state = {"started": 0, "asked": 0}
 times = Histogram((0.1, 1.0))
+
+METADATA = sa.MetaData()
+ROWS = sa.Table("offers_rows", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text, default="none"))
+OTHERS = sa.Table("users", sa.MetaData(), sa.Column("id", sa.Integer))
+
+@hookimpl
+async def route(recipient, ctx):
+    key = len(recipient.local)
+    touched = await ctx.db.write(ROWS.delete().where(ROWS.c.id == key), ROWS.insert().values(id=key), ROWS.insert().values(id=key + 1, text="é"))
+    [row] = await ctx.db.read(sa.select(ROWS.c.text, sa.func.count().label("n")).where(ROWS.c.id >= key).group_by(ROWS.c.text).order_by(ROWS.c.text).limit(1))
+    said = [str(touched), row.text, str(row.n)]
+    for statement in (ROWS.insert().values(id=key), OTHERS.select()):
+        try:
+            await (ctx.db.read if statement.is_select else ctx.db.write)(statement)
+        except Exception as exc:
+            said.append(type(exc).__name__)
+    return Route("smtp", " ".join(said), 25)
 
 @hookimpl
 def startup(server, ctx):
@@ -159,6 +178,7 @@ class Reversed:
 
 @hookimpl
 def register(registry):
+    registry.schema(METADATA)
     registry.job("tick", 60.0, tick, single=False)
     registry.service("serve", serve)
     registry.service("shaky", shaky, single=True)
@@ -422,6 +442,15 @@ def test_accounts_of_a_directory(site) -> None:
     assert out == [
         Account(bob), Account(off, False), None, Domain("x.test"), None, Alias("all@x.test", ("a@x.test", "b@x.test")), None, True, False, None,
     ]  # fmt: skip
+
+
+def test_tables_of_its_own(site) -> None:
+    async def main():
+        site.host.services.tables = MemoryTables()
+        await site.host.migrate()
+        return await site.host.route.first(sender=None, recipient=Address("bob", "x.test"))
+
+    assert site.run(main).host == "[0, 1, 1] none 1 AlreadyExists LookupError"
 
 
 def test_tables_of_a_backend(site) -> None:

@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mta.testing.server import HOST, MailServer, free_port, wait_until
 
@@ -45,16 +49,26 @@ OLD = PLUGIN.format(more="", steps="")
 NEW = PLUGIN.format(more=', sa.Column("note", sa.Text)', steps="step")
 
 
-def test_tables_and_services_through_reloads(tmp_path: Path) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that every account can pass through."""
+    with tempfile.TemporaryDirectory(prefix="mta-owned-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_tables_and_services_through_reloads(where: str, folder: Path, tmp_path: Path) -> None:
     port = free_port()
-    source = tmp_path / "t_counting.py"
-    info = tmp_path / "t_counting-1.0.dist-info"
+    source = folder / "t_counting.py"
+    info = folder / "t_counting-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: t-counting\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mta.plugins]\ncounting = t_counting\n")
     source.write_text(OLD)
-    config: dict[str, Any] = {"plugins": {"sql": {}, "counting": {"port": port}}, "workers": 2, "drain": 2}
-    env = {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    section = {"port": port} if where == "here" else {"port": port, "isolate": "process"}
+    config: dict[str, Any] = {"plugins": {"sql": {}, "counting": section}, "workers": 2, "drain": 2}
+    env = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     with MailServer(config, protocols=("smtp",), directory=tmp_path, users=(), env=env) as server:
 
         def asked() -> list[str]:
@@ -77,7 +91,7 @@ def test_tables_and_services_through_reloads(tmp_path: Path) -> None:
         assert [send() for _ in range(3)] == [250] * 3
         count, pid, *columns = asked()
         assert (count, columns) == ("3", ["id", "sender"])
-        assert int(pid) in server.workers
+        assert (int(pid) in server.workers) is (where == "here")
         server.wait_for_log(r"plugin\.service_restarts.*plugin=counting.*service=shaky")
         assert "service=answer" not in server.log
 
