@@ -10,6 +10,8 @@ import sys
 import time
 from collections import Counter
 
+import pytest
+
 from mta.model.address import Address
 from mta.model.ids import QueueId
 from mta.model.message import Intake, OctetContent, QueuedRecipient
@@ -20,7 +22,7 @@ from mta_sql.database import SqlDatabase
 MESSAGES, KILLS = 600, 6
 
 RELAY = """
-import asyncio, sys
+import asyncio, os, sys
 from mta.config.sections import Config
 from mta.directory.resolve import Resolver
 from mta.dispatch.runner import Runner
@@ -47,7 +49,13 @@ async def main(folder, port):
     await Runner(config=config, hooks=hooks, database=database, resolver=resolver, router=Router(config, hooks), outbound=outbound,
         local=LocalTransport(hooks, database.directory, log), clock=clock, log=log, tasks=tasks, hostname="mx.here.test", owner="machine").run()
 
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+for _ in sys.stdin:  # a prepared process: each relay is forked from it
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
+    print("gone", flush=True)
 """
 
 
@@ -75,33 +83,54 @@ async def left(folder):
         await database.close()
 
 
-def test_nothing_is_lost_and_little_is_doubled(tmp_path):
+@pytest.fixture
+def relays(tmp_path):
+    """Starts the prepared process of relays to a port."""
+    started = []
+
+    def start(port):
+        arguments = [sys.executable, "-c", RELAY, str(tmp_path), str(port)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        started.append(subprocess.Popen(arguments, **pipes, text=True, bufsize=1, start_new_session=True))
+        return started[0]
+
+    yield start
+    for prepared in started:
+        os.killpg(prepared.pid, signal.SIGKILL)
+        prepared.communicate()
+
+
+def test_nothing_is_lost_and_little_is_doubled(tmp_path, relays):
     folder = str(tmp_path)
     asyncio.run(fill(folder))
     dice = random.Random(7)
     sink = Sink()
     sink.answer("DOT", "", delay=0.01)
     with sink.thread():
+        prepared = relays(sink.port)
 
         def start():
-            return subprocess.Popen([sys.executable, "-c", RELAY, folder, str(sink.port)])
+            prepared.stdin.write("\n")
+            return int(prepared.stdout.readline())
+
+        def kill(pid):
+            os.kill(pid, signal.SIGKILL)
+            assert prepared.stdout.readline() == "gone\n"
 
         for _ in range(KILLS):
-            process = start()
+            pid = start()
             before, goal = sink.count, dice.randrange(1, MESSAGES // (KILLS + 2))
             deadline = time.monotonic() + 20
             while sink.count < before + goal:
                 assert time.monotonic() < deadline, "the successor delivers at once"
                 time.sleep(0.002)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        process = start()
+            kill(pid)
+        pid = start()
         deadline = time.monotonic() + 30
         while len({m.rcpts[0] for m in list(sink.messages)}) < MESSAGES and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
-        process.kill()
-        process.wait()
+        kill(pid)
     arrived = Counter(m.rcpts[0] for m in sink.messages)
     assert len(arrived) == MESSAGES
     assert asyncio.run(left(folder)) == 0

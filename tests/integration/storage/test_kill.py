@@ -20,14 +20,15 @@ from mta_sql import open_database
 ROUNDS = 8
 WRITERS = 2
 
-# One process: many tasks accept messages; each acknowledged one is printed after its commit. Some are large enough for a file.
+# A writer: many tasks accept messages; each acknowledged one is printed after its commit. Some are large enough for a file.
+# For each round that it reads, a prepared process forks the writers, and says when they are gone.
 WORK = """
 import asyncio, itertools, os, sys
 from mta.testing.conformance import Backend, arrive, intake
 from mta_sql import open_database
 from pathlib import Path
 
-async def main(url, folder, round):
+async def work(url, folder, round):
     db = await Backend(lambda options: open_database(url, options), Path(folder)).open()
     user, _ = await arrive(db)
     count = itertools.count()
@@ -39,7 +40,14 @@ async def main(url, folder, round):
             os.write(1, (name + "\\n").encode())
     await asyncio.gather(*[task() for _ in range(20)])
 
-asyncio.run(main(*sys.argv[1:]))
+url, folder, writers = sys.argv[1:]
+for round in sys.stdin:
+    for _ in range(int(writers)):
+        if os.fork() == 0:
+            asyncio.run(work(url, folder, round.strip()))
+    for _ in range(int(writers)):
+        os.wait()
+    os.write(1, b"gone\\n")
 """
 
 
@@ -69,17 +77,21 @@ def test_kill_at_random_moments(url: str, tmp_path: Path) -> None:
         assert [row.uid for row in found] == list(range(1, len(found) + 1))
 
     backend.run(prepare)
-    for number in range(ROUNDS):
-        arguments = [sys.executable, "-c", WORK, url, str(tmp_path), str(number)]
-        processes = [subprocess.Popen(arguments, stdout=subprocess.PIPE) for _ in range(WRITERS)]
-        for process in processes:
-            assert process.stdout is not None
-            acknowledged.append(process.stdout.readline().decode().strip())  # it is at work
-        time.sleep(randomness.uniform(0.02, 0.3))
-        for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
-        for process in processes:
-            out, _ = process.communicate()
-            acknowledged += [name for name in out.decode().split("\n")[:-1] if name]
-        backend.run(audit)
+    arguments = [sys.executable, "-c", WORK, url, str(tmp_path), str(WRITERS)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as prepared:
+        assert prepared.stdin is not None
+        assert prepared.stdout is not None
+        for number in range(ROUNDS):
+            prepared.stdin.write(f"{number}\n")
+            at_work: set[int] = set()
+            while len(at_work) < WRITERS:
+                acknowledged.append(prepared.stdout.readline().strip())
+                at_work.add(int(acknowledged[-1].split("-")[1]))
+            time.sleep(randomness.uniform(0.02, 0.3))
+            for pid in at_work:
+                os.kill(pid, signal.SIGKILL)
+            while (line := prepared.stdout.readline().strip()) != "gone":
+                acknowledged.append(line)
+            backend.run(audit)
+        prepared.stdin.close()
     assert len(acknowledged) > 200
