@@ -133,7 +133,9 @@ class SqlQueue:
 
             if not (chosen := await self._core.read(choose, big=True)):
                 return total
-            total += await self._core.write(lambda tx, chosen=chosen: queue_admin.piece(tx, wanted, now, chosen, change))  # type: ignore[misc]
+            for start in range(0, len(chosen), queue_admin.PIECE):
+                some = chosen[start : start + queue_admin.PIECE]
+                total += await self._core.write(lambda tx, some=some: queue_admin.piece(tx, wanted, now, some, change))  # type: ignore[misc]
             after = chosen[-1]
 
 

@@ -1,7 +1,7 @@
 """What operators do with the queue: list, count, flush, hold, release, re-route, delete by filter; what waits, and for whom.
 
-Rows are looked at in the order of their ids. A change of many is done in pieces: rows are chosen by a read, behind the last one of the
-piece before, then changed in a transaction as far as they are still what is wanted. So a million rows are neither in memory at once nor
+Rows are looked at in the order of their ids. For a change of many, rows are chosen by a read, behind the last one of the read before,
+then changed in pieces, each a transaction, as far as they are still what is wanted. So a million rows are neither in memory at once nor
 locked at once, and nobody who writes waits while they are looked through.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -23,6 +23,8 @@ from mta_sql.transaction import Transaction
 
 PIECE = 2000
 """Rows of one transaction: it takes some ten milliseconds, which those who accept mail wait for."""
+CHOSEN = 100_000
+"""Rows chosen by one read, some 4 MiB of ids: PostgreSQL looks through the whole table for each."""
 STRETCH = 50_000
 """Rows whose ages are counted at once: what SQLite sorts is in memory."""
 
@@ -183,11 +185,11 @@ def _state(hold: str, owner: str, ready: float | None, now: float) -> State:
 
 
 def choose(connection: Connection, wanted: QueueFilter, now: float, after: int, change: Change) -> list[int]:
-    """The next ``PIECE`` rows behind ``after`` that would be changed."""
+    """The next ``CHOSEN`` rows behind ``after`` that would be changed."""
     where, params = _conditions(wanted, now, connection.array)
     where += (" AND " if where else " WHERE ") + f"{change.extra} AND q.id > ?"
     sql = _WHICH + _source(where) + where + " ORDER BY q.id LIMIT ?"
-    return [row[0] for row in connection.execute(sql, (*params, *change.params, after, PIECE)).fetchall()]
+    return [row[0] for row in connection.execute(sql, (*params, *change.params, after, CHOSEN)).fetchall()]
 
 
 def piece(tx: Transaction, wanted: QueueFilter, now: float, chosen: Sequence[int], change: Change) -> int:
