@@ -243,16 +243,16 @@ class Runner:
 
     async def _place_by_operator(self, rows: Sequence[Leased]) -> None:
         anew: dict[tuple[QueueId, frozenset[str], str | None], list[Leased]] = {}
+        placed: list[tuple[Leased, Destination]] = []
         for row in rows:
             if row.route == RESOLVE:
                 anew.setdefault((row.message.id, row.notify, row.orcpt), []).append(row)
                 continue
             try:
-                destination = self._way(self._router.read(row.route), row)
+                placed.append((row, self._way(self._router.read(row.route), row)))
             except ValueError as exc:
                 await self._cannot(row, f"451 4.3.5 the next hop given by an operator cannot be used: {exc}")
-            else:
-                self._push([(row, destination)])
+        self._push(placed)
         if anew:
             self._tasks.spawn(self._resolve_anew(list(anew.values())), "queue-resolve")
 
