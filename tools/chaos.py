@@ -1,6 +1,6 @@
 """Kill the daemon with SIGKILL at random moments under load, many times, and check that every promise was kept.
 
-    tools/chaos.py [--relay] [--database sqlite|postgresql|URL] [--kills 250] [--seed N] [--workers 2] [--threads 4]
+    tools/chaos.py [--relay [--operator]] [--database sqlite|postgresql|URL] [--kills 250] [--seed N] [--workers 2] [--threads 4]
 
 Exit status 0: every message answered 250 was in the mailbox exactly once after every restart. ``make chaos`` runs it on
 both databases. With --relay, mail goes out to a next hop that fails at every step: each acknowledged message arrives or is
@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", action="append", help="sqlite, postgresql (a server of our own) or a URL; default: both")
     parser.add_argument("--relay", action="store_true", help="mail goes out instead of in")
+    parser.add_argument("--operator", action="store_true", help="with --relay: somebody holds, releases and flushes meanwhile")
     parser.add_argument("--kills", type=int, help="default: 250, with --relay 100")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     parser.add_argument("--workers", type=int, default=2)
@@ -50,7 +51,9 @@ def run(database: str, options: argparse.Namespace) -> bool:
     if options.relay:
         sink = FailingSink(options.seed)
         with sink.thread(), MailServer({**config, **config_for(sink)}, directory=folder) as server:
-            result: ChaosResult = kill_while_relaying(server, sink, options.kills, seed=options.seed, threads=options.threads)
+            result: ChaosResult = kill_while_relaying(
+                server, sink, options.kills, seed=options.seed, threads=options.threads, operator=options.operator
+            )
     else:
         with MailServer(config, directory=folder) as server:
             result = kill_at_random_moments(server, options.kills, seed=options.seed, threads=options.threads)

@@ -14,10 +14,11 @@ import random
 import re
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ _FAULTS: dict[Stage, Sequence[tuple[float, str | None]]] = {
     "DATA": ((0.02, "451 4.3.0 later"), (0.01, None)),
     "DOT": ((0.04, "452 4.3.1 disk full"), (0.02, None)),
 }
+_COMMANDS = (("hold", "--all"), ("hold", "--recipient", f"a@{OUT}"), ("release", "--all"), ("flush", "--all"))
 _REFUSED = 0.04  # of all recipients, for good
 _LOST = 0.03  # of all messages: taken, and no answer
 
@@ -132,17 +134,26 @@ class RelayResult(ChaosResult):
         return f"{said}{f' ({again})' if again else ''}, longest without a result {self.unwritten:.3f} s; {super().__str__()}"
 
 
-def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, seed: int = 0, threads: int = 3) -> RelayResult:
-    """``server`` runs with ``config_for(sink)``. Do so many rounds of load and SIGKILL, then let all drain, and audit."""
+def kill_while_relaying(
+    server: MailServer, sink: FailingSink, kills: int, *, seed: int = 0, threads: int = 3, operator: bool = False
+) -> RelayResult:
+    """``server`` runs with ``config_for(sink)``. Do so many rounds of load and SIGKILL, then let all drain, and audit.
+
+    operator  in each round somebody holds, releases or flushes the queue, and dies with the daemon
+    """
     chance, result, ledger, killed = random.Random(seed), RelayResult(), Ledger(), list[Kill]()
     recipients = [f"{name}@{OUT}" for name in "abcdef"]
     while result.kills < kills:
         load = Load(server.smtp, recipients, threads=threads, ledger=ledger, size=chance.choice((600, 600, 20_000, 300_000)))
         with load:
             load.wait_acknowledged(1, 30)
-            time.sleep(chance.uniform(0.0, 0.4))
-            group, at = server.pid, time.monotonic()
-            server.kill()
+            with _at_work(server, chance.choice(_COMMANDS) if operator else ()) as command:
+                time.sleep(chance.uniform(0.0, 0.4))
+                if command is not None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        command.wait(chance.uniform(0.5, 3.0))
+                group, at = server.pid, time.monotonic()
+                server.kill()
             load.stop()
         sink.wait_alone()
         killed.append(Kill(group, at, queued(server)))
@@ -150,6 +161,8 @@ def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, se
         result.kills += 1
         result.restart = max(result.restart, server.start())
     sink.failing = False
+    if operator:
+        server.cli("queue", "release", "--all")
 
     def settled() -> bool:
         arrivals = sink.arrivals
@@ -163,6 +176,20 @@ def kill_while_relaying(server: MailServer, sink: FailingSink, kills: int, *, se
     result.acknowledged, result.unanswered = len(ledger.acknowledged), len(ledger.unknown)
     audit(result, ledger, sink, killed)
     return result
+
+
+@contextlib.contextmanager
+def _at_work(server: MailServer, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """``mta queue WORDS``, until it ends or we do."""
+    if not words:
+        yield None
+        return
+    command = subprocess.Popen(server.command("queue", *words), cwd=server.directory, stdout=subprocess.DEVNULL)
+    try:
+        yield command
+    finally:
+        command.kill()
+        command.wait(10)
 
 
 def queued(server: MailServer) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What a long queue costs: steps of SQLite's machine, which no other load on the computer changes."""
+"""What a long queue costs: steps of SQLite's machine, which no other load on the computer changes, and plans of PostgreSQL."""
 # SPDX-License-Identifier: Apache-2.0
 
 import time
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from mta.testing.postgresql import PostgreSql
 from mta_hooks.backends.queue import QueueFilter
-from mta_sql import housekeeping, queue, queue_admin
+from mta_sql import housekeeping, queue, queue_admin, queue_edit
 from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import migrate
 from mta_sql.sqlite import driver
@@ -105,3 +106,72 @@ def test_nothing_goes_through_all_rows(connection: Connection, work: Callable[[T
 
 def test_a_scan_would_be_seen(connection: Connection) -> None:
     assert steps(connection, lambda tx: tx.execute("SELECT count(*) FROM queue WHERE last_reply = 'x'").fetchone()) >= ROWS
+
+
+# ---- PostgreSQL
+
+
+@pytest.fixture(scope="module")
+def planned(postgresql: PostgreSql) -> Any:
+    """The plan of a statement over as many rows, as PostgreSQL explains it."""
+    import psycopg
+
+    with psycopg.connect(postgresql(), autocommit=True) as raw:
+        found = Connection(raw, "postgresql", Translation("postgresql"))
+        migrate(found, "test", lambda _version: None)
+        found.execute(
+            "INSERT INTO queue_messages (queue_id, origin, blob_id, size, skip, received_at, smtputf8, eightbit, message_id, login)"
+            " SELECT 'Q' || n, 'smtp', n, 1, 0, 1, 0, 0, '', '' FROM generate_series(1, CAST(? AS int)) n",
+            (ROWS,),
+        )
+        found.execute(
+            "INSERT INTO queue (message_id, local, domain, transport, site, notify, due, ready)"
+            " SELECT id, 'u', d, 'remote', d, '', t, t FROM (SELECT id, 'd' || id % 50 || '.test' AS d, ? + id AS t FROM queue_messages) AS m",
+            (NOW,),
+        )
+        found.execute("ANALYZE queue; ANALYZE queue_messages")
+
+        def plan(sql: str, params: Any) -> str:
+            return "\n".join(str(row[0]) for row in found.execute("EXPLAIN " + sql, params).fetchall())
+
+        yield plan
+
+
+FOUND = [5, 15_000]
+
+
+@pytest.mark.parametrize(
+    ("sql", "params"),
+    [
+        (queue._ANY_DUE, (NOW,)),
+        (queue._NEXT, ()),
+        (queue._DUE + " FOR UPDATE SKIP LOCKED", (NOW + 1, 500)),
+        (queue._DUE, (NOW + 10, queue.SCAN)),
+        (queue._DUE_AT, ("d7.test", NOW + 1, 500)),
+        (queue._SITES, ()),
+        (queue._STILL_DUE, (FOUND, NOW)),
+        (queue._TAKE, (NOW, "me", FOUND)),
+        (queue._LEASED, (FOUND,)),
+        (queue._RECLAIM, ("me",)),
+        (queue_edit._ROWS, (15_000, NOW)),
+    ],
+    ids=[
+        "any due",
+        "next",
+        "due",
+        "due beside full sites",
+        "due at a site",
+        "sites",
+        "still due",
+        "take",
+        "leased",
+        "reclaim",
+        "edit",
+    ],
+)
+def test_postgresql_finds_rows_by_index(planned: Any, sql: str, params: Any) -> None:
+    assert "Seq Scan" not in planned(sql, params)
+
+
+def test_a_scan_of_postgresql_would_be_seen(planned: Any) -> None:
+    assert "Seq Scan" in planned("SELECT count(*) FROM queue WHERE last_reply = ?", ("x",))
