@@ -69,6 +69,37 @@ def test_what_waits_is_written_together():
     assert gone == [0, 1, 2, 3, 4]
 
 
+def _written_while(in_hand, numbers):
+    """The transactions that results of ``numbers`` were written in, when a turn of the loop lies between two of them."""
+
+    async def main():
+        queue, hand = Queue(), set(in_hand)
+        settler = Settler(queue, Concluder(), RecordingLog(), lambda leased: hand.discard(leased.row), in_hand=lambda: len(hand))
+        task = asyncio.ensure_future(settler.run())
+        for number in numbers:
+            settler.add(Settlement((outcome(number),)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while hand & set(numbers):
+                await asyncio.sleep(0)
+        task.cancel()
+        return [[row for row, _ in rows] for rows, _ in queue.batches]
+
+    return asyncio.run(main())
+
+
+def test_results_wait_a_moment_for_those_under_way(monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0.05)
+    assert _written_while(range(10), range(4)) == [[0, 1, 2, 3]]
+
+
+def test_nothing_waits_when_no_more_can_come(monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 60.0)
+    assert _written_while(range(4), range(4)) == [[0, 1, 2, 3]]
+    assert _written_while([7], [7]) == [[7]]
+
+
 def test_one_transaction_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "MAX_BATCH", 3)
     queue = Queue()
