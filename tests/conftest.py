@@ -1,5 +1,6 @@
 """For the whole suite: ``@pytest.mark.peer("swaks", …)`` skips, with the reason, where such a program cannot run; what measures
-time or strains the machine is marked ``alone``, and `make test` runs it after the rest, one at a time."""
+time is marked ``alone``, and `make test` runs it after the rest, one at a time; what strains the machine and then waits for it is
+marked ``paired``: two at a time."""
 # SPDX-License-Identifier: Apache-2.0
 
 import os
@@ -20,27 +21,40 @@ os.environ["PATH"] = (
 NEED_ROOT = frozenset({"postfix", "exim4"})
 ALONE = (
     "tests/e2e/test_idle.py",
-    "tests/e2e/test_sendmail.py",
-    "tests/integration/faults/",
-    "tests/integration/outbound/test_kill.py",
+    "tests/integration/faults/test_disk",
+    "tests/integration/faults/test_dns",
+    "tests/integration/faults/test_out_of_files.py",
+    "tests/integration/faults/test_plugins.py",
+    "tests/integration/faults/test_re",
     "tests/integration/smtp/test_attacks.py",
     "tests/integration/storage/test_faults.py",
     "tests/integration/storage/test_speed.py",
     "tests/plugins/host/test_deadlines.py",
 )
+PAIRED = (
+    "tests/e2e/test_sendmail.py",
+    "tests/integration/faults/test_clock_jump.py",
+    "tests/integration/faults/test_database_locked.py",
+    "tests/integration/faults/test_kill",
+    "tests/integration/faults/test_postgresql_crash.py",
+    "tests/integration/outbound/test_kill.py",
+)
+MARKED = {"alone": ALONE, "paired": PAIRED}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With ``-m alone`` nothing else is read: reading everything takes ten seconds."""
-    if config.option.markexpr != "alone" or collection_path.is_dir():
+    wanted = MARKED.get(config.option.markexpr)
+    if wanted is None or collection_path.is_dir():
         return None
-    return not collection_path.relative_to(config.rootpath).as_posix().startswith(ALONE) or None
+    return not collection_path.relative_to(config.rootpath).as_posix().startswith(wanted) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.startswith(ALONE):
-            item.add_marker("alone")
+        for name, files in MARKED.items():
+            if item.nodeid.startswith(files):
+                item.add_marker(name)
         for mark in item.iter_markers("peer"):
             missing = [name for name in mark.args if shutil.which(name) is None]
             if missing:
