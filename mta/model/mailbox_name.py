@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import unicodedata
+from functools import lru_cache
 
 from mta.model.errors import MailboxNotAllowed
 from mta.model.mailbox import DELIMITER, MAX_DEPTH, MAX_NAME
@@ -19,6 +20,7 @@ STANDARD = (
 """What a new account has, with special use (RFC 6154)."""
 
 
+@lru_cache(maxsize=4096)
 def normalise_name(name: str) -> str:
     """Return NFC with INBOX in capitals. Raises MailboxNotAllowed for what no LIST pattern could name or no client show."""
     if not name.isascii():

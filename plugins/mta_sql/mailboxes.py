@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
@@ -45,8 +44,8 @@ _BESIDE = tuple(f"DELETE FROM {table} WHERE mailbox_id = ?" for table in ("acl",
 _RENAME = "UPDATE mailboxes SET name = ? WHERE id = ?"
 
 
-def mailbox_info(row: Any) -> MailboxInfo:
-    return MailboxInfo(MailboxId(row[0]), UserId(row[1]), row[2], row[3], row[4], bool(row[5]))
+def mailbox_info(row: Any, highest_modseq: int = 0) -> MailboxInfo:
+    return MailboxInfo(MailboxId(row[0]), UserId(row[1]), row[2], row[3], row[4], bool(row[5]), True, ModSeq(highest_modseq))
 
 
 def has_many(connection: Connection, user: UserId) -> bool:
@@ -82,7 +81,7 @@ def find_mailbox(connection: Connection, user: UserId, name: str) -> MailboxInfo
     row = connection.execute(_BY_NAME, (user, name)).fetchone()
     if row is None:
         raise NoSuchMailbox(name)
-    return replace(mailbox_info(row), highest_modseq=ModSeq(row[6]))
+    return mailbox_info(row, row[6])
 
 
 def make_mailbox(tx: Transaction, core: Core, user: int, name: str, special_use: str = "") -> int:
