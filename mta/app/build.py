@@ -117,7 +117,7 @@ class Assembly:
         if self._throttle is not None:
             hooks.add_builtin("throttle", self._throttle)
         login = Login(hooks, log, self._tasks)
-        resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname)
+        resolver = Resolver(hooks, frozenset(config.domains), log, config.hostname, config.postmaster)
         self._services.domain, self._services.next_hop = resolver.is_ours, Router(config, hooks).route
         self._refusals = Refusals(self.database.traces, self.clock, log)
         self._tasks.spawn(self._refusals.run(), "refusals")

@@ -146,7 +146,7 @@ class Rehearsal:
         if self._accounts:
             hooks.add_builtin("directories", ElsewherePlugin(self._directory, self._accounts))
         hooks.add_builtin("directory", DirectoryPlugin(real.directory, self._passwords))
-        self.resolver = Resolver(hooks, frozenset(self.config.domains), self._log, self.config.hostname)
+        self.resolver = Resolver(hooks, frozenset(self.config.domains), self._log, self.config.hostname, self.config.postmaster)
         self.services.domain, self.services.next_hop = self.resolver.is_ours, Router(self.config, hooks).route
         self._seal()
         hooks.start(self._tasks, jobs=False)

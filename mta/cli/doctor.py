@@ -73,6 +73,10 @@ def _name(loaded: LoadedConfig) -> Iterator[Finding]:
         yield "ok", "hostname", name
     if not loaded.config.domains:
         yield "warn", "domains", "the config names none; those added by command count as well"
+    if loaded.config.postmaster is None:
+        yield "warn", "postmaster", "not set: mail to it is refused where no account or alias has the name (RFC 5321 §4.5.1)"
+    else:
+        yield "ok", "postmaster", loaded.config.postmaster
 
 
 def _disk(loaded: LoadedConfig) -> Iterator[Finding]:

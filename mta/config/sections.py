@@ -483,6 +483,12 @@ class Config(Section):
         "./var"
     )
     database: Annotated[str, Field(description="sqlite (a file in data_dir) or postgresql://user@host/name.")] = "sqlite"
+    postmaster: Annotated[
+        MailAddress | None,
+        Field(
+            description="Who gets mail for postmaster of a domain that has none: RFC 5321 §4.5.1 wants it taken. Absent: refused there."
+        ),
+    ] = None
     directory: Annotated[
         tuple[BackendUrl, ...],
         BeforeValidator(listed),

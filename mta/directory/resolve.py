@@ -60,10 +60,13 @@ class Resolution:
 class Resolver:
     """Resolves addresses through the hooks. Holds no state between calls, so directory changes are seen at once."""
 
-    def __init__(self, hooks: ResolveHooks, config_domains: frozenset[str], log: Log, hostname: str = "") -> None:
+    def __init__(
+        self, hooks: ResolveHooks, config_domains: frozenset[str], log: Log, hostname: str = "", postmaster: str | None = None
+    ) -> None:
         self._hooks = hooks
         self._log = log
         self._home = hostname
+        self._default = None if postmaster is None else Address.parse(postmaster)
         self._fixed = {name: Domain(name) for name in sorted(config_domains | ({hostname} if hostname else set()))}
 
     async def is_ours(self, domain: str) -> Domain | None:
@@ -89,11 +92,13 @@ class Resolver:
         return expansion.resolution()
 
     async def _postmaster(self, expansion: "_Expansion", address: Address) -> None:
-        """RFC 5321 §4.5.1: every domain of ours has a postmaster; without one of its own, the machine's."""
+        """RFC 5321 §4.5.1: every domain of ours has a postmaster; without one of its own, the machine's, or whom the config names."""
         homes = ([self._home] if self._home else []) + list(self._fixed)
         for name in homes:
             if name != address.domain and not expansion.found:
                 await expansion.add(Address("postmaster", name), self._fixed[name], ())
+        if self._default is not None and self._default != address and not expansion.found:
+            await expansion.stand_for(self._default)
 
 
 class _Expansion:
@@ -136,6 +141,13 @@ class _Expansion:
             self.looped = True
         elif path:
             self._log.warning("alias.target_unknown", address=str(self._origin), target=str(address))
+
+    async def stand_for(self, target: Address) -> None:
+        domain = await self._resolver.is_ours(target.domain)
+        if domain is None:
+            self._remote[target] = None
+        else:
+            await self.add(target, domain, ())
 
     async def _ask(self, candidate: Address, aliased: bool) -> Target | None:
         if aliased and (plan := self._hooks.alias_expand) is not None:

@@ -167,6 +167,26 @@ def test_postmaster_of_every_domain_of_ours():
     assert resolve("Postmaster@here.test", users=["x@here.test"]).refusal.enhanced == "5.1.1"
 
 
+@pytest.mark.parametrize(
+    ("whom", "users", "local", "remote"),
+    [
+        ("x@here.test", ["x@here.test"], ["x@here.test"], ()),
+        ("x@here.test", ["x@here.test", "postmaster@mx.here.test"], ["postmaster@mx.here.test"], ()),
+        ("admin@there.test", [], [], (Address("admin", "there.test"),)),
+    ],
+)
+def test_the_config_names_a_postmaster_for_domains_without(whom, users, local, remote):
+    resolver = Resolver(directory(users=users), frozenset(), Log(), "mx.here.test", whom)
+    for asked in (Address("Postmaster", "here.test"), Address("postmaster", "")):
+        found = asyncio.run(resolver.resolve(asked))
+        assert (names(found), found.remote, found.refusal) == (local, remote, None)
+    assert asyncio.run(resolver.resolve(Address("nobody", "here.test"))).refusal.enhanced == "5.1.1"
+    asked = Resolver(directory(), frozenset(), Log(), "mx.here.test", "postmaster@here.test").resolve(
+        Address("postmaster", "here.test")
+    )
+    assert asyncio.run(asked).refusal.enhanced == "5.1.1", "nobody stands for himself"
+
+
 def test_config_domains_and_hostname_are_ours_without_a_directory():
     hooks = SimpleNamespace(domain_lookup=None, alias_expand=None, recipient_lookup=None)
     resolver = Resolver(hooks, frozenset({"conf.test"}), Log(), "mx.here.test")
