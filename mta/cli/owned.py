@@ -8,7 +8,8 @@ commands of another. For the list in ``mta --help`` nothing is imported at all: 
 import ast
 import os
 import re
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,9 @@ def command_of(ctx: click.Context, name: str) -> click.Command | None:
     section = config.config.plugins.get(name)
     if section is None:  # safe mode leaves it out
         return None
-    if section.get("isolate"):
-        raise click.UsageError(f"plugin {name} has no commands: it runs in a process of its own (isolate)")
     obs_log.configure("error")
     environment.use(config.config.data_dir)
-    host = HookHost(Services(config.config.hostname, SystemClock(), Log()))
+    host = HookHost(Services(config.config.hostname, SystemClock(), Log(), terminal=(0, 1, 2)))
     host.load({name: section}, config.where)
     if (failed := host.failed.get(name)) is not None:
         place = f" ({failed.file}:{failed.line})" if failed.file else ""
@@ -124,9 +123,31 @@ def command_of(ctx: click.Context, name: str) -> click.Command | None:
     command = plugin.offers.command
     if command is None:
         raise click.UsageError(f"plugin {name} has no commands")
+    ctx.meta[_OURS] = chosen = _Chosen(config, host, plugin)
+    if plugin.process is not None:
+        return _elsewhere(chosen, f"{ctx.command_path} {name}")
     command.context_settings = {**command.context_settings, "obj": plugin.context}
-    ctx.meta[_OURS] = _Chosen(config, host, plugin)
     return command
+
+
+def _elsewhere(chosen: _Chosen, program: str) -> click.Command:
+    """The command of a plugin in a process of its own: all its words go there, ``--help`` too."""
+    from mta.pluginhost.isolation import IsolatedPlugin
+
+    process = chosen.plugin.process
+    assert isinstance(process, IsolatedPlugin)
+
+    def run(words: tuple[str, ...]) -> int:
+        import asyncio
+
+        try:
+            return asyncio.run(process.command(program, words, lambda: _services(chosen)))
+        finally:
+            chosen.host.stop()
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+    return click.Command(chosen.plugin.name, context_settings=settings, callback=run, params=[words])
 
 
 def run(ctx: click.Context, work: Coroutine[Any, Any, Any]) -> Any:
@@ -141,6 +162,13 @@ def run(ctx: click.Context, work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _with_services(chosen: _Chosen, work: Coroutine[Any, Any, Any]) -> Any:
+    async with _services(chosen):
+        return await work
+
+
+@asynccontextmanager
+async def _services(chosen: _Chosen) -> AsyncIterator[None]:
+    """The database is open and the plugin's tables are there."""
     from mta.cli.access import database
     from mta.net.dns import DnsResolver
     from mta.net.tasks import Tasks
@@ -156,12 +184,13 @@ async def _with_services(chosen: _Chosen, work: Coroutine[Any, Any, Any]) -> Any
         services.kv, services.tables, services.dns = opened.kv, opened.tables, DnsResolver(config.config.dns, tasks)
         try:
             await migrate(plugin, opened.tables)
-            return await work
+            yield
         except PluginRefused as exc:
             raise config.mistake(f"plugins.{plugin.name}", exc.problem) from exc
         finally:
-            host.stop()
             await tasks.close()
+            if plugin.process is None:
+                host.stop()
 
 
 def _provide(config: "LoadedConfig", host: "HookHost") -> None:

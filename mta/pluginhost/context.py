@@ -50,7 +50,8 @@ class NoDns:
 class Services:
     """What all contexts share. ``kv``, ``tables``, ``outbox``, ``account``, ``lookups``, ``domain``, ``next_hop`` and ``send`` are set by the app when the database and the pipeline are there; ``launcher`` by the host.
 
-    sealed  plugins are only tried: those in a process of their own get no network either
+    sealed    plugins are only tried: those in a process of their own get no network either
+    terminal  descriptors of standard input, output and error, for the command of one in a process of its own; in programs of the command line
     """
 
     hostname: str
@@ -65,6 +66,7 @@ class Services:
     send: Send | None = None
     launcher: Launcher | None = None
     sealed: bool = False
+    terminal: tuple[int, ...] = ()
     metrics: Callable[[], Sequence[Metric]] | None = None
     lookups: Lookups | None = None
     domain: Callable[[str], Awaitable[Domain | None]] | None = None

@@ -14,14 +14,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from mta.model.errors import AlreadyExists, ConfigError, Refused, TemporaryFailure
+from mta.model.errors import AlreadyExists, ConfigError, NoSuchMailbox, NoSuchUser, Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
 from mta.pluginhost.call import Outside
@@ -47,10 +48,15 @@ LOADING = 30.0
 """Seconds for the process to start and import the plugin."""
 MOST_CALLS = 64
 """Services that one process asks for at a time."""
+_TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "TZ")
 LOG_LINES, LOG_WINDOW = 600, 60.0
 _EVENT = re.compile(r"[a-z0-9_.]{1,80}\Z")
 _LEVELS = ("debug", "info", "warning", "error")
 _BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv[1]); from mta.pluginhost.isolated import main; main()"
+
+
+_RAISED: Mapping[Any, type[Exception]] = {kind.__name__: kind for kind in (AlreadyExists, NoSuchUser, NoSuchMailbox)}
+"""What a command raises beside what every question may: told apart by their exit status."""
 
 
 class IsolatedPlugin:
@@ -89,15 +95,16 @@ class IsolatedPlugin:
         }
         command = Command(
             (sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)),
-            {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": account.home or "/"},
+            {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": account.home or "/", **self._shown()},
             None
             if late
             else credentials(account),  # late: by itself, when it has imported the engine, which root can read for sure
             self._confinement.limits(one_shot=False),
             counted=account.uid,
+            cwd=os.getcwd() if self._services.terminal else "/",
         )
         self._handover = Handover(self._pool)
-        self._lines = LineProcess(launcher, command, self._log, self._hello, self._handle)
+        self._lines = LineProcess(launcher, command, self._log, self._hello, self._handle, self._services.terminal)
         self._lines.closed = self._handover.close
         try:
             said = self._lines.hello(LOADING)
@@ -111,6 +118,11 @@ class IsolatedPlugin:
         except PluginRefused:
             self.close()
             raise
+
+    def _shown(self) -> dict[str, str]:
+        """What a command shows depends on."""
+        names = _TERMINAL if self._services.terminal else ()
+        return {name: os.environ[name] for name in names if name in os.environ}
 
     def _refuse(self, said: Mapping[str, Any], key: str, where: Where) -> None:
         problem = str(said["error"])[:1000]
@@ -171,6 +183,29 @@ class IsolatedPlugin:
                 self._handover.drop(handed["file"])
         self._refused(said)
         self._keep(said.get("kept"), arguments)
+        return said
+
+    async def command(self, program: str, words: Sequence[str], services: Callable[[], AbstractAsyncContextManager[None]]) -> int:
+        """Run the plugin's command on ``Services.terminal``, within ``services`` when it is an ``async def``; its exit status.
+
+        Raises what it raises of mta.model.errors.
+        """
+        said = await self._deed(["cli", program, list(words)])
+        if said.get("waits") is True:
+            async with services():
+                said = await self._deed(["cli_goes_on"])
+        status = said.get("exit")
+        return status if isinstance(status, int) else 1
+
+    async def _deed(self, offer: list[Any]) -> Mapping[str, Any]:
+        try:
+            said = (await self.ask({"offer": offer}, {})).get("result")
+        except Outside as exc:
+            raise TemporaryFailure(f"plugin {self._name}: {exc}") from exc
+        if not isinstance(said, dict):
+            raise TemporaryFailure(f"plugin {self._name}: answered nothing")
+        if isinstance(raised := said.get("raised"), list) and len(raised) == 2 and raised[0] in _RAISED:
+            raise _RAISED[raised[0]](str(raised[1])[:1000])
         return said
 
     async def with_octets(self, octets: bytes, ask: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:

@@ -10,7 +10,7 @@ import contextlib
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -37,14 +37,22 @@ def _nothing() -> None: ...
 
 
 class LineProcess:
-    """``hello``: the line each new process is sent first, answered with id 0, or None. ``handle``: lines that are no answer."""
+    """``hello``: the line each new process is sent first, answered with id 0, or None. ``handle``: lines that are no answer.
+    ``files``: descriptors that become its 3, 4, …"""
 
     def __init__(
-        self, launcher: Launcher, command: Command, log: Log, hello: dict[str, Any] | None = None, handle: Handle | None = None
+        self,
+        launcher: Launcher,
+        command: Command,
+        log: Log,
+        hello: dict[str, Any] | None = None,
+        handle: Handle | None = None,
+        files: Sequence[int] = (),
     ) -> None:
         self._launcher, self._command, self._log = launcher, command, log
         self._hello = hello
         self._handle = handle
+        self._files = files
         self.closed: Callable[[], None] = _nothing
         """Called when it is closed for good."""
         self._socket: socket.socket | None = None
@@ -156,7 +164,7 @@ class LineProcess:
         self._why = ""
         try:
             self._number = self._launcher.start(
-                self._command, (theirs.fileno(), theirs.fileno(), output.writing), self._ended_of(ours)
+                self._command, (theirs.fileno(), theirs.fileno(), output.writing, *self._files), self._ended_of(ours)
             )
         except TemporaryFailure:
             ours.close()

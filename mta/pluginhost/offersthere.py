@@ -3,7 +3,11 @@
 
 import asyncio
 import base64
+import contextlib
 import inspect
+import os
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -11,7 +15,7 @@ from typing import Any, Literal, cast
 
 from mta.model.address import Address
 from mta.model.directory import StoredKeys
-from mta.model.errors import TemporaryFailure
+from mta.model.errors import ConfigError, MailError, Refused, TemporaryFailure
 from mta.pluginhost.call import place_of_code
 from mta.pluginhost.capabilities import ARGUMENTS
 from mta.pluginhost.check import PluginRefused
@@ -34,6 +38,8 @@ from mta_hooks.http import HttpAnswer, HttpRequest
 from mta_hooks.lookup import TableOptions
 from mta_hooks.sasl import Challenge, Identified, SaslError
 
+TERMINAL = 3
+"""The first of three descriptors: standard input, output and error of who runs a command."""
 LARGEST_ANSWER = LONGEST_LINE // 4 * 3 - 2**16
 """Octets of a body over HTTP: what fits into a line as base64."""
 MOST_RUNS, LONGEST_RUN = 4096, 900.0
@@ -85,6 +91,7 @@ def described(plugin: Plugin) -> dict[str, Any]:
             for name, one in offers.mechanisms.items()
         ],
         "schema": None if offers.schemas is None else _schema(offers.schemas, plugin.path),
+        "command": None if offers.command is None else offers.command.get_short_help_str(),
         "backends": [_backend(kind, scheme, factory, plugin.path) for (kind, scheme), factory in offers.backends.items()],
     }
 
@@ -112,6 +119,13 @@ def _backend(kind: str, scheme: str, factory: Any, path: str) -> BackendThere:
     raise PluginRefused(f"a {kind} backend cannot run in a process of its own, because {why}: leave out isolate", path)
 
 
+class Ready:
+    """An answer that is JSON already."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class OffersThere:
     """``do`` answers one question; ``ask`` asks the server, as for services."""
 
@@ -120,6 +134,7 @@ class OffersThere:
         self._routes = plugin.offers.made_routes(plugin.context.config)
         self._services: dict[str, asyncio.Task[Any]] = {}
         self._runs: dict[int, tuple[float, Any]] = {}
+        self._command_waits: Awaitable[Any] | None = None
         self._made: dict[tuple[str, ...], asyncio.Future[Any]] = {}
 
     async def do(self, offer: list[Any], values: Mapping[str, Any]) -> Any:
@@ -190,6 +205,27 @@ class OffersThere:
         names = [name for name in inspect.signature(function).parameters if name in known]
         return await self._invoke(_by_name(function, names), *(known[name] for name in names))
 
+    # ---- the command line
+
+    async def cli(self, _values: Mapping[str, Any], program: str, words: list[str]) -> Ready:
+        """Run it on the terminal that we were given; {"waits": true}: what it has to wait for needs the database."""
+        for number in range(3):
+            os.dup2(TERMINAL + number, number)
+        command = self._offers.command
+        assert command is not None
+
+        async def run() -> Any:
+            return command.main(words, prog_name=program, standalone_mode=False, obj=self._context)
+
+        said = await ended(run())
+        if inspect.iscoroutine(said):
+            self._command_waits, said = said, {"waits": True}
+        return Ready(said)
+
+    async def cli_goes_on(self, _values: Mapping[str, Any]) -> Ready:
+        assert self._command_waits is not None
+        return Ready(await ended(self._command_waits))
+
     # ---- SASL
 
     async def sasl(self, values: Mapping[str, Any], name: str, number: int) -> Any:
@@ -255,11 +291,35 @@ class OffersThere:
         return backend
 
 
-class Ready:
-    """An answer that is JSON already."""
+async def ended(work: Awaitable[Any]) -> Any:
+    """How a command ended: {"exit": status}, {"raised": [kind, text]}; or the coroutine that it answered."""
+    import click
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    status = 1
+    try:
+        result = await work
+        if inspect.iscoroutine(result):
+            return result
+        status = result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        status = 130
+    except click.ClickException as exc:
+        exc.show()
+        status = 64
+    except BrokenPipeError:
+        status = 0
+    except (TemporaryFailure, ConfigError, Refused):
+        raise
+    except MailError as exc:
+        return {"raised": [type(exc).__name__, str(exc)]}
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+    except Exception:  # noqa: BLE001  # a bug of the command's, told where it runs
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+    return {"exit": status}
 
 
 class RemotePeer:
@@ -303,5 +363,7 @@ _DEEDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "command": OffersThere.command,
     "param": OffersThere.param,
     "sasl": OffersThere.sasl,
+    "cli": OffersThere.cli,
+    "cli_goes_on": OffersThere.cli_goes_on,
     "backend": OffersThere.backend,
 }

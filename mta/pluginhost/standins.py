@@ -82,6 +82,8 @@ class StandIns:
                 registry.sasl(self._mechanism(mechanism))
             for number, capability in enumerate(there.capabilities):
                 self._capability(registry, number, capability)
+            if there.command is not None:
+                registry.cli(_command(there.command))
             if (schema := self._schema) is not None:
                 registry.schema(schema.metadata, schema.migrations)
             for backend in there.backends:
@@ -243,6 +245,12 @@ class StandIns:
 def _peer_out(peer: SaslPeer) -> dict[str, Any]:
     bindings = {kind: found for kind in _BINDINGS if (found := peer.channel_binding(kind)) is not None}
     return {"service": peer.service, "mechanisms": list(peer.mechanisms), "certificate": peer.certificate, "bindings": bindings}
+
+
+def _command(text: str) -> Any:
+    import click  # not for every server
+
+    return click.Command("elsewhere", help=text)
 
 
 def _schema(tree: Mapping[str, Any], path: str, plugin: str) -> Schema:

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import pwd
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,10 +151,73 @@ def test_no_plugin_breaks_the_commands_of_another(installed: Installed, tmp_path
     installed.config["plugins"]["broken"] = {"required": True}
     installed.write()
     assert installed.mta("notes", "add", "milk")[0] == 0
-    installed.config["plugins"]["notes"]["isolate"] = "process"
-    installed.write()
-    status, _, problem = installed.mta("notes", "add", "milk")
-    assert (status, "process of its own" in problem) == (64, True)
+
+
+ELSEWHERE = NOTES.replace(
+    "@hookimpl",
+    '''
+@notes.command()
+@click.option("--deed")
+@click.argument("file", type=click.File())
+def read(file, deed):
+    """Read a file, say who we are. Example: mta notes read -"""
+    import os, sys
+    click.echo(f"{file.read()} {os.getuid()} {os.getcwd()} {sys.stdin.isatty()}")
+    click.echo("aside", err=True)
+    if deed == "break":
+        raise ValueError("broken")
+    if deed == "die":
+        os._exit(9)
+    return 5
+
+@hookimpl''',
+)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Any]:
+    """The plugin in a process of its own; ``mta`` runs in one too, because its standard output is what the command writes to."""
+    with tempfile.TemporaryDirectory(prefix="mta-commands-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "t_notes.py").write_text(ELSEWHERE)
+        info = folder / "t_notes-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: t-notes\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[mta.plugins]\nnotes = t_notes\n")
+        plugins = {"notes": {"place": "here", "isolate": "process"}, "sql": {}}
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        config = {"hostname": "mx.example.test", "data_dir": str(folder / "data"), "user": account, "plugins": plugins}
+        (folder / "mta.yaml").write_text(json.dumps(config))
+
+        def mta(*words: str, given: str = "") -> tuple[int, str, str]:
+            env = {**os.environ, "PYTHONPATH": name, "MTA_CONFIG": str(folder / "mta.yaml")}
+            command = [sys.executable, "-m", "mta.cli.main", *words]
+            done = subprocess.run(
+                command, check=False, input=given, capture_output=True, text=True, env=env, cwd=folder, timeout=60
+            )
+            return done.returncode, done.stdout, done.stderr
+
+        yield mta
+
+
+def test_a_command_in_a_process_of_its_own(elsewhere: Any) -> None:
+    """With the plugin's account and limits; words, terminal and statuses are those of whoever calls it."""
+    assert elsewhere("notes", "add", "milk") == (0, "", "")
+    assert elsewhere("notes", "list")[:2] == (0, "milk last milk\n")
+    status, _, problem = elsewhere("notes", "add", "milk")
+    assert (status, "notes_all.text" in problem) == (73, True)
+    status, out, _ = elsewhere("notes", "add", "--help")
+    assert (status, "Example: mta notes add milk" in out, "Usage: mta notes add" in out) == (0, True, True)
+    uid = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
+    status, out, err = elsewhere("notes", "read", "-", given="from here")
+    assert (status, err) == (5, "aside\n")
+    assert out.startswith(f"from here {uid} /tmp/mta-commands-")
+    assert out.endswith(" False\n")
+    status, _, err = elsewhere("notes", "read", "t_notes.py", "--deed", "break")
+    assert (status, "ValueError: broken" in err) == (1, True)
+    status, _, err = elsewhere("notes", "read", "t_notes.py", "--deed", "die")
+    assert (status, "mta: plugin notes: its process failed" in err) == (75, True), err
 
 
 def test_tables_stay_when_their_plugin_goes_and_the_list_says_so(installed: Installed, tmp_path: Path) -> None:
