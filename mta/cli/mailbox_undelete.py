@@ -24,8 +24,8 @@ from mta_hooks.backends.database import Database
 def undelete(ctx: click.Context, address: Address, folder: str | None, at: float | None, dry_run: bool, as_json: bool) -> None:
     """Bring back what was deleted within storage.undelete_days: messages, and folders with them, of one FOLDER or all.
 
-    Without --at: everything that was expunged and is nowhere else in the account. With it: what each folder held at that moment, with the
-    flags of then; what came later stays.
+    Without --at: everything that was expunged and is nowhere else in the account, and deleted folders. With it: what each folder held at
+    that moment, with the flags, name and subscription of then; what came later stays.
 
     Example: mta mailbox undelete alice@example.org --at 2h --dry-run
     """
@@ -44,6 +44,6 @@ def undelete(ctx: click.Context, address: Address, folder: str | None, at: float
             raise NoSuchMailbox(f"{address} has, and had, no folder {folder}; mta mailbox list {address} shows them") from exc
 
     rows = with_database(ctx, work)
-    show(rows, ("folder", "messages", "size", "flags", "elsewhere", "made"), as_json)
+    show(rows, ("folder", "messages", "size", "flags", "elsewhere", "made", "renamed", "subscribed"), as_json)
     if not rows and not as_json:
         click.echo("nothing to restore", err=True)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 class Restoration:
     """What one folder gets back, or would.
 
-    folder    its name; "" when that account has no such folder and it was made anew: ``made``
+    folder    its name
     messages  how many come back; ``flags``: how many others get the flags back that they had then
     size      octets of the messages
     made      the folder itself was deleted
+    renamed   what it was called until now; "": it has its name still
+    subscribed  the subscription it has again; None: that did not change
     elsewhere messages that were there and lie in another folder of the account now; they are left there
     """
 
@@ -21,3 +23,5 @@ class Restoration:
     size: int = 0
     made: bool = False
     elsewhere: int = 0
+    renamed: str = ""
+    subscribed: bool | None = None

@@ -4,7 +4,7 @@
 import asyncio
 from typing import Any
 
-from mta_sql import flag_history, traces
+from mta_sql import flag_history, folder_history, traces
 from mta_sql.core import Core, loosen
 from mta_sql.dialect import Connection
 from mta_sql.transaction import Transaction
@@ -38,6 +38,7 @@ async def housekeep(core: Core, now: float) -> None:
     undelete = core.options.undelete
     await _repeat(core, lambda tx: _release(tx, now - undelete))
     await _repeat(core, lambda tx: flag_history.forget(tx, now - undelete, PIECE))
+    await _repeat(core, lambda tx: folder_history.forget(tx, now - undelete, PIECE))
     await _repeat(core, lambda tx: _forget(tx, now - max(undelete, TOMBSTONES)))
     files: list[str] = []
     await _repeat(core, lambda tx: _free(tx, files))

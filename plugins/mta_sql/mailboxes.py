@@ -11,6 +11,7 @@ from mta.model.mailbox_name import INBOX, normalise_name, parents
 from mta_sql.core import Core
 from mta_sql.dialect import Connection
 from mta_sql.events import record, record_subscription
+from mta_sql.folder_history import remember_name, remember_subscription
 from mta_sql.transaction import Transaction
 
 INFO = "SELECT id, user_id, name, uid_validity, special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = mailboxes.user_id AND s.name = mailboxes.name) FROM mailboxes"
@@ -34,8 +35,8 @@ _BURY_ALL = (
 _DELETE_MESSAGES = "DELETE FROM messages WHERE mailbox_id = ?"
 _DELETE = "DELETE FROM mailboxes WHERE id = ?"
 _REMEMBER = (
-    "INSERT INTO deleted_mailboxes (id, owner, name, gone, user_id)"
-    " SELECT mailboxes.id, users.local || '@' || users.domain, mailboxes.name, ?, users.id"
+    "INSERT INTO deleted_mailboxes (id, owner, name, gone, user_id, special_use)"
+    " SELECT mailboxes.id, users.local || '@' || users.domain, mailboxes.name, ?, users.id, mailboxes.special_use"
     " FROM mailboxes JOIN users ON users.id = mailboxes.user_id WHERE mailboxes.id = ?"
 )
 _CHILDREN = "SELECT id, name FROM mailboxes WHERE user_id = ? AND substr(name, 1, ?) = ? ORDER BY name"
@@ -99,6 +100,7 @@ def _insert(tx: Transaction, core: Core, user: int, name: str, special_use: str,
     made: int = tx.execute(_INSERT, (user, name, validity[0], special_use)).fetchone()[0]
     if above is not None:
         tx.execute(_INHERIT, (made, above))
+    remember_name(tx, user, made, "")
     tx.changed(made)
     if core.events:
         record(tx, core, "MailboxCreate", made)
@@ -165,17 +167,24 @@ def rename(tx: Transaction, core: Core, user: UserId, old: str, new: str) -> int
         if tx.one(_FIND, (user, parent)) is None:
             make_mailbox(tx, core, user, parent)
     for mailbox, name in moving:
-        tx.execute(_RENAME, (new + name[len(old) :], mailbox))
-        tx.changed(mailbox)
-        core.inboxes.pop((user, name), None)
-        if core.events:
-            record(tx, core, "MailboxRename", mailbox, details={"from": name})
+        set_name(tx, core, user, mailbox, name, new + name[len(old) :])
     return None
+
+
+def set_name(tx: Transaction, core: Core, user: int, mailbox: int, old: str, new: str) -> None:
+    """Nothing else is called so."""
+    remember_name(tx, user, mailbox, old)
+    tx.execute(_RENAME, (new, mailbox))
+    tx.changed(mailbox)
+    core.inboxes.pop((user, old), None)
+    if core.events:
+        record(tx, core, "MailboxRename", mailbox, details={"from": old})
 
 
 def subscribe(tx: Transaction, core: Core, user: UserId, name: str, subscribed: bool) -> None:
     name = normalise_name(name)
     if tx.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, (user, name)).rowcount:
+        remember_subscription(tx, user, name, not subscribed)
         tell_account(tx, user)
         if core.events:
             record_subscription(tx, core, user, name, subscribed)

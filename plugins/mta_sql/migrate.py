@@ -31,6 +31,7 @@ STEPS: tuple[Step, ...] = (
     upgrades.app_passwords,
     upgrades.files_of_blobs,
     upgrades.together,
+    upgrades.folders,
 )
 """From version 1 to 2, from 2 to 3, …; a step is never changed once released."""
 

@@ -190,6 +190,8 @@ deleted_mailboxes = _plain(
     _column("name", Text),
     _column("gone", Double),
     Column("user_id", BigInteger),
+    _column("special_use", Text, ""),
+    _column("restored", SmallInteger, "0"),
 )
 acl = _clustered(
     "acl",
@@ -216,6 +218,18 @@ flag_changes = _plain(  # flags and keywords that these messages had until ``at`
     _column("keywords", Text),
     _column("uids", Text),
     Index("flag_changes_mailbox", "mailbox_id"),
+)
+folder_changes = (
+    _plain(  # until ``at`` this mailbox had this name ("": it was not there); mailbox 0: the name was subscribed, or not
+        "folder_changes",
+        _id(),
+        _column("user_id", BigInteger),
+        _column("mailbox_id", BigInteger),
+        _column("at", Double),
+        _column("name", Text),
+        _column("subscribed", SmallInteger),
+        Index("folder_changes_user", "user_id"),
+    )
 )
 
 # ---- queue

@@ -1,7 +1,7 @@
 """``Undelete``: what tombstones and the history of flags say a mailbox held, made true again.
 
-Each folder is one transaction. A restored message is a new row on the same octets; its tombstone stays for QRESYNC without them, so
-that nothing comes back twice.
+One transaction for the names, one for each folder, one for subscriptions. A restored message is a new row on the same octets; its
+tombstone stays for QRESYNC without them, so that nothing comes back twice.
 """
 # SPDX-License-Identifier: Apache-2.0
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mta.model.errors import MailboxNotAllowed, NoSuchMailbox, NoSuchUser
+from mta.model.errors import MailboxNotAllowed, NoSuchMailbox
 from mta.model.ids import MailboxId, Uid, UserId
 from mta.model.mailbox_events import Kind
 from mta.model.mailbox_name import normalise_name
@@ -18,16 +18,11 @@ from mta.model.message import Flags
 from mta.model.restoring import Restoration
 from mta_sql import quotas
 from mta_sql.core import Core
-from mta_sql.dialect import Connection
 from mta_sql.events import record
 from mta_sql.flag_history import flags_at, remember_flags
-from mta_sql.mailboxes import make_mailbox
-from mta_sql.transaction import Transaction
+from mta_sql.transaction import Run, Transaction
+from mta_sql.undelete_folders import Source, make_again, set_names, set_subscriptions, sources_of
 
-_USER = "SELECT 1 FROM users WHERE id = ?"
-_FOLDERS = "SELECT id, name FROM mailboxes WHERE user_id = ? ORDER BY name"
-_DELETED = "SELECT id, name FROM deleted_mailboxes WHERE user_id = ? AND gone > ? ORDER BY gone DESC"
-_FIND = "SELECT id FROM mailboxes WHERE user_id = ? AND name = ? FOR UPDATE"
 _LOCK = "SELECT uid_next FROM mailboxes WHERE id = ? FOR UPDATE"
 _KEPT = "SELECT uid, flags, keywords, date, size, blob_id FROM tombstones WHERE mailbox_id = ? AND blob_id IS NOT NULL"
 _EXPUNGED = _KEPT + " AND moved = 0 ORDER BY uid"
@@ -60,14 +55,6 @@ class _Gone(NamedTuple):
     blob: int
 
 
-class _Source(NamedTuple):
-    """A mailbox that is there, or was."""
-
-    id: int
-    name: str
-    deleted: bool
-
-
 class SqlUndelete:
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -76,33 +63,48 @@ class SqlUndelete:
         self, user: UserId, *, at: float | None = None, folder: str | None = None, dry_run: bool = False
     ) -> list[Restoration]:
         wanted = None if folder is None else _named(folder)
-        sources = await self._core.read(lambda connection: _sources(connection, user, at, wanted), big=True)
+        sources = await self._core.read(lambda connection: sources_of(connection, user, at, wanted), big=True)
         if wanted is not None and not sources:
             raise NoSuchMailbox(wanted)
+        core, moment = self._core, at
+
+        def rename(tx: Transaction) -> list[Restoration]:
+            return set_names(tx, core, user, sources)
+
+        def refill(source: Source) -> Run[list[Restoration]]:
+            return lambda tx: [_restore(tx, core, user, source, at)]
+
+        def subscriptions(tx: Transaction) -> list[Restoration]:
+            return [] if moment is None else set_subscriptions(tx, core, user, moment, wanted)
+
+        runs: list[Run[list[Restoration]]] = [rename, *map(refill, sources), subscriptions]
+        if dry_run:  # what is tried is not there for the next; with other names it has to be
+            together = any(source.name != source.now for source in sources)
+            runs = [_trial(runs)] if together else [_trial([run]) for run in runs]
+        done: list[Restoration] = []
+        for run in runs:
+            try:
+                done += await core.write(run)
+            except _Tried as tried:
+                done += tried.what
         by_folder: dict[str, Restoration] = {}
-        for source in sources:
-            done = await self._one(user, source, at, dry_run)
-            known = by_folder.get(done.folder)
-            by_folder[done.folder] = done if known is None else _sum(known, done)
-        return [one for _, one in sorted(by_folder.items()) if one.messages or one.flags or one.made or one.elsewhere]
+        for one in done:
+            known = by_folder.get(one.folder)
+            by_folder[one.folder] = one if known is None else _sum(known, one)
+        return [one for folder, one in sorted(by_folder.items()) if one != Restoration(folder)]
 
-    async def _one(self, user: UserId, source: _Source, at: float | None, dry_run: bool) -> Restoration:
-        def run(tx: Transaction) -> Restoration:
-            done = _restore(tx, self._core, user, source, at)
-            if dry_run:
-                raise _Tried(done)
-            return done
 
-        try:
-            return await self._core.write(run)
-        except _Tried as tried:
-            return tried.what
+def _trial(runs: Sequence[Run[list[Restoration]]]) -> Run[list[Restoration]]:
+    def run(tx: Transaction) -> list[Restoration]:
+        raise _Tried([one for each in runs for one in each(tx)])
+
+    return run
 
 
 class _Tried(Exception):
     """Undoes what was only tried."""
 
-    def __init__(self, what: Restoration) -> None:
+    def __init__(self, what: list[Restoration]) -> None:
         super().__init__()
         self.what = what
 
@@ -122,20 +124,12 @@ def _sum(one: Restoration, other: Restoration) -> Restoration:
         size=one.size + other.size,
         made=one.made or other.made,
         elsewhere=one.elsewhere + other.elsewhere,
+        renamed=one.renamed or other.renamed,
+        subscribed=one.subscribed if other.subscribed is None else other.subscribed,
     )
 
 
-def _sources(connection: Connection, user: UserId, at: float | None, folder: str | None) -> list[_Source]:
-    """Folders that are there first: a deleted one of the same name comes back into it."""
-    if connection.execute(_USER, (user,)).fetchone() is None:
-        raise NoSuchUser(str(user))
-    here: list[Any] = connection.execute(_FOLDERS, (user,)).fetchall()
-    gone: list[Any] = connection.execute(_DELETED, (user, 0.0 if at is None else at)).fetchall()
-    found = [_Source(row[0], row[1], False) for row in here] + [_Source(row[0], row[1], True) for row in gone]
-    return [source for source in found if folder is None or source.name == folder]
-
-
-def _restore(tx: Transaction, core: Core, user: UserId, source: _Source, at: float | None) -> Restoration:
+def _restore(tx: Transaction, core: Core, user: UserId, source: Source, at: float | None) -> Restoration:
     if at is None:
         rows: list[Any] = tx.execute(_EXPUNGED, (source.id,)).fetchall()
     else:
@@ -144,25 +138,16 @@ def _restore(tx: Transaction, core: Core, user: UserId, source: _Source, at: flo
     alive = {row[0] for row in tx.execute(_ALIVE, (user, tx.array({one.blob for one in gone}))).fetchall()} if gone else set()
     back = [one for one in gone if one.blob not in alive]
     then = {} if at is None else flags_at(tx, source.id, at)
-    target, made = _target(tx, core, user, source, needed=bool(back) or (at is not None and source.deleted))
+    target, made = source.id, False
+    if source.deleted:
+        needed = bool(back) or at is not None or not source.restored
+        target, made = make_again(tx, core, user, source) if needed else (0, False)
     if target and back:
         _put_back(tx, core, user, source.id, target, back, then)
     changed = 0
     if at is not None and then and not source.deleted:
         changed = _set_flags(tx, source.id, then, at)
     return Restoration(source.name, len(back), changed, sum(one.size for one in back), made, len(gone) - len(back))
-
-
-def _target(tx: Transaction, core: Core, user: UserId, source: _Source, *, needed: bool) -> tuple[int, bool]:
-    """Where it comes back, and whether that was made; (0, False): nothing to do."""
-    if not source.deleted:
-        return source.id, False
-    if not needed:
-        return 0, False
-    row: Any = tx.one(_FIND, (user, source.name))
-    if row is not None:
-        return row[0], False
-    return make_mailbox(tx, core, user, source.name), True
 
 
 def _put_back(

@@ -161,3 +161,21 @@ def together(operations: "Operations") -> None:
         PrimaryKeyConstraint("mailbox_id", "modseq"),
         sqlite_with_rowid=False,
     )
+
+
+def folders(operations: "Operations") -> None:
+    """12 to 13: names and subscriptions as they were."""
+    from sqlalchemy import BigInteger, Column, Double, Integer, SmallInteger, Text
+
+    operations.add_column("deleted_mailboxes", Column("special_use", Text, nullable=False, server_default=""))
+    operations.add_column("deleted_mailboxes", Column("restored", SmallInteger, nullable=False, server_default="0"))
+    operations.create_table(
+        "folder_changes",
+        Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+        Column("user_id", BigInteger, nullable=False),
+        Column("mailbox_id", BigInteger, nullable=False),
+        Column("at", Double, nullable=False),
+        Column("name", Text, nullable=False),
+        Column("subscribed", SmallInteger, nullable=False),
+    )
+    operations.create_index("folder_changes_user", "folder_changes", ["user_id"])

@@ -73,9 +73,10 @@ class Undelete(Protocol):
     async def restore(
         self, user: UserId, *, at: float | None = None, folder: str | None = None, dry_run: bool = False
     ) -> list[Restoration]:
-        """Bring back what was expunged and is still kept, folders that were deleted with it.
+        """Bring back what was expunged and is still kept, and folders that were deleted, with their special use and subscription.
 
-        at       None: all of it. Else wall clock: what was there at that moment, with the flags it had then; what came since stays
+        at       None: all of it. Else wall clock: what was there at that moment, with the flags it had then, folders with their names
+                 and subscriptions of then; what came since stays
         folder   this one only
         dry_run  change nothing, say what would be
 

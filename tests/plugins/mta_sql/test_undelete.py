@@ -1,6 +1,7 @@
 """Undelete and time travel: what was there at any moment can be made so again, on both databases."""
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mta.model.errors import NoSuchMailbox, NoSuchUser, OverQuota
+from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox, NoSuchUser, OverQuota
 from mta.model.ids import Uid, UserId
 from mta.model.mailbox import NewMessage
 from mta.model.message import Flags, OctetContent
@@ -123,6 +124,113 @@ def test_deleted_folders_come_back(sql: Backend, clock: Clock) -> None:
     sql.run(scenario)
 
 
+async def folders(db: Database, user: UserId) -> dict[str, tuple[str, bool]]:
+    """Beyond the standard ones: special use, subscribed."""
+    found = {box.name: (box.special_use, box.subscribed) for box in await db.store.mailboxes(user) if box.exists}
+    return {name: kind for name, kind in found.items() if name not in ("INBOX", "Archive", "Junk", "Sent", "Trash")}
+
+
+def test_deleted_folders_have_their_use_and_subscription_again(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        before = await folders(db, user.id)
+        await db.store.create(user.id, "a")
+        await db.store.create(user.id, "a/empty")
+        await db.store.subscribe(user.id, "a/empty", True)
+        moment = clock.pass_()
+        for name in ("Drafts", "a/empty", "a"):
+            await db.store.subscribe(user.id, name, False)
+            await db.store.delete(user.id, name)
+        await db.store.create(user.id, "never/there then")
+        await db.store.delete(user.id, "never/there then")
+        clock.pass_()
+        made = [Restoration(name, made=True) for name in ("Drafts", "a", "a/empty", "never/there then")]
+        assert await restore(db, user.id, dry_run=True) == made
+        assert await folders(db, user.id) == {"never": ("", False)}
+        done = await restore(db, user.id, at=moment)
+        assert [(one.folder, one.made) for one in done] == [("Drafts", True), ("a", True), ("a/empty", True)]
+        assert await folders(db, user.id) == before | {"a": ("", False), "a/empty": ("", True), "never": ("", False)}
+        await db.store.delete(user.id, "a/empty")
+        clock.now += 100
+        assert await restore(db, user.id) == [Restoration("a/empty", made=True), Restoration("never/there then", made=True)]
+        assert (await folders(db, user.id))["a/empty"] == ("", True)
+        await db.store.delete(user.id, "never")
+        assert await restore(db, user.id, folder="a/empty") == []
+
+    sql.run(scenario)
+
+
+def test_folders_are_called_as_they_were(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        ids = {name: (await db.store.create(user.id, name)).id for name in ("x", "y", "p", "p/q", "kept", "z")}
+        await append(db, await db.store.mailbox(user.id, "p/q"), 1)
+        moment = clock.pass_()
+        await db.store.rename(user.id, "x", "t")  # x and y change places
+        await db.store.rename(user.id, "y", "x")
+        await db.store.rename(user.id, "t", "y")
+        await db.store.rename(user.id, "p", "Archive/p")
+        await db.store.delete(user.id, "kept")
+        await db.store.rename(user.id, "z", "gone")
+        await db.store.delete(user.id, "gone")
+        await db.store.create(user.id, "new")
+        clock.pass_()
+        renamed = [Restoration("p", renamed="Archive/p"), Restoration("p/q", renamed="Archive/p/q")]
+        wanted = [Restoration("kept", made=True), *renamed, Restoration("x", renamed="y"), Restoration("y", renamed="x")]
+        wanted.append(Restoration("z", made=True))
+        assert await restore(db, user.id, at=moment, dry_run=True) == wanted
+        assert "Archive/p/q" in await folders(db, user.id)
+        assert await restore(db, user.id, at=moment, folder="p/q") == renamed[1:]
+        assert await restore(db, user.id, at=moment) == [one for one in wanted if one.folder != "p/q"]
+        for name in ("x", "y", "p", "p/q"):
+            assert (await db.store.mailbox(user.id, name)).id == ids[name]
+        assert (await folders(db, user.id)).keys() == {"Drafts", "kept", "new", "p", "p/q", "x", "y", "z"}
+        assert await restore(db, user.id, at=moment) == []
+
+    sql.run(scenario)
+
+
+def test_a_name_that_is_taken_stays(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        first = await db.store.create(user.id, "x")
+        moment = clock.pass_()
+        await db.store.rename(user.id, "x", "other")
+        second = await db.store.create(user.id, "x")
+        later = clock.pass_()
+        assert await restore(db, user.id, at=moment) == []
+        assert (await db.store.mailbox(user.id, "x")).id == second.id
+        await db.store.delete(user.id, "x")
+        assert await restore(db, user.id, at=moment) == [Restoration("x", renamed="other")]
+        assert (await db.store.mailbox(user.id, "x")).id == first.id
+        clock.pass_()
+        await restore(db, user.id, at=later)  # back past the restoration itself
+        assert (await db.store.mailbox(user.id, "other")).id == first.id
+        await db.housekeep(now=clock.now + 15 * 86400)
+        assert await restore(db, user.id, at=moment) == []  # and nobody remembers
+
+    sql.run(scenario)
+
+
+def test_subscriptions_as_they_were(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        await db.store.subscribe(user.id, "nowhere", True)
+        moment = clock.pass_()
+        await db.store.subscribe(user.id, "nowhere", False)
+        await db.store.subscribe(user.id, "later", True)
+        await db.store.subscribe(user.id, "both", True)
+        await db.store.subscribe(user.id, "both", False)
+        clock.pass_()
+        wanted = [Restoration("later", subscribed=False), Restoration("nowhere", subscribed=True)]
+        assert await restore(db, user.id, at=moment, dry_run=True) == wanted
+        assert await restore(db, user.id, at=moment) == wanted
+        assert {box.name for box in await db.store.mailboxes(user.id) if not box.exists} == {"nowhere"}
+        assert await restore(db, user.id, at=moment) == []
+
+    sql.run(scenario)
+
+
 def test_quota_holds_and_what_is_past_undelete_is_gone(sql: Backend, clock: Clock) -> None:
     async def scenario(db: Database) -> None:
         user, inbox = await arrive(db)
@@ -141,7 +249,7 @@ def test_quota_holds_and_what_is_past_undelete_is_gone(sql: Backend, clock: Cloc
 def test_any_moment_can_be_made_so_again(sql: Backend, clock: Clock, seed: int) -> None:
     """Random changes against a record of what was: each message of a moment is where it was, as it was, or still somewhere else."""
     dice = random.Random(seed)
-    names = ["INBOX", "Archive", "w", "w/x"]
+    names = ["INBOX", "Archive", "w", "w/x", "v", "v/x"]
 
     async def look(db: Database, user: UserId) -> dict[str, dict[bytes, tuple[int, str]]]:
         found: dict[str, dict[bytes, tuple[int, str]]] = {}
@@ -153,7 +261,7 @@ def test_any_moment_can_be_made_so_again(sql: Backend, clock: Clock, seed: int) 
         return found
 
     async def change(db: Database, user: UserId, step: int) -> None:
-        what = dice.choice(["append", "append", "flag", "flag", "flag", "remove", "move", "drop"])
+        what = dice.choice(["append", "append", "flag", "flag", "flag", "remove", "move", "drop", "rename", "subscribe"])
         name = dice.choice(names)
         try:
             box = await db.store.mailbox(user, name)
@@ -174,19 +282,28 @@ def test_any_moment_can_be_made_so_again(sql: Backend, clock: Clock, seed: int) 
             target = await db.store.mailbox(user, dice.choice([n for n in names if n in await look(db, user)]))
             if target.id != box.id:
                 await db.store.move(box.id, some, target.id)
-        elif name != "INBOX":
+        elif what == "subscribe":
+            await db.store.subscribe(user, name, dice.random() < 0.5)
+        elif what == "rename" and name not in ("INBOX", "Archive"):
+            with contextlib.suppress(MailboxExists, MailboxNotAllowed):
+                await db.store.rename(user, name, dice.choice(names[2:]))
+        elif what == "drop" and name != "INBOX":
             await db.store.delete(user, name)
+
+    async def subscribed(db: Database, user: UserId) -> set[str]:
+        return {box.name for box in await db.store.mailboxes(user) if box.subscribed}
 
     async def scenario(db: Database) -> None:
         user, _ = await arrive(db)
         record = []
         for step in range(40):
             await change(db, user.id, step)
-            record.append((clock.pass_(), await look(db, user.id)))
-        moment, then = dice.choice(record[5:35])
+            record.append((clock.pass_(), await look(db, user.id), await subscribed(db, user.id)))
+        moment, then, names_then = dice.choice(record[5:35])
         before = {octets for there in (await look(db, user.id)).values() for octets in there}
         await restore(db, user.id, at=moment)
         now = await look(db, user.id)
+        assert await subscribed(db, user.id) == names_then
         assert then.keys() <= now.keys()
         for name, there in then.items():
             for octets, kind in there.items():
