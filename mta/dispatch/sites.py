@@ -317,7 +317,8 @@ class Sites:
         if self._strikes:
             self._strikes.pop(site.destination, None)
         if site.limit < site.most and site.grows_at <= self._monotonic():
-            site.limit = min(site.most, site.limit + 1 / site.limit)
+            step = 1 / site.limit if site.grows_at else 1.0  # it doubles with each round, until it is too much for the first time
+            site.limit = min(site.most, site.limit + step)
             self._staff(site)
 
     def refused(self, site: Site) -> None:

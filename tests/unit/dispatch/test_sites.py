@@ -45,9 +45,9 @@ def test_lanes_begin_few_and_grow_with_success():
     pool = Pool()
     site = pool.push(A, 20)
     assert site.lanes == 5
-    for _ in range(6):
+    for _ in range(2):
         pool.sites.succeeded(site)
-    assert site.lanes == 6
+    assert site.lanes == 7
     for _ in range(1000):
         pool.sites.succeeded(site)
     assert site.lanes == 10  # all there are
@@ -69,7 +69,7 @@ def test_a_refused_connection_is_not_tried_again_at_once():
     assert site.limit == 4
     pool.now += module.CONTENT
     pool.sites.succeeded(site)
-    assert site.limit > 4
+    assert site.limit == 4.25, "slowly from now on"
 
 
 def test_a_site_that_failed_is_left_alone_then_tried_by_one_lane():
