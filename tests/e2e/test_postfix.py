@@ -19,7 +19,12 @@ pytestmark = pytest.mark.peer("postfix")
 @pytest.fixture(scope="module")
 def place():
     port = free_port()
-    config = {"routes": {"peer.test": f"smtp://{HOST}:{port}"}, "domains": ["example.test"]}
+    config = {
+        "routes": {"peer.test": f"smtp://{HOST}:{port}"},
+        "domains": ["example.test"],
+        "outbound": {"sources_by_sender": {BOB: ["127.0.0.12"]}, "helo": {"127.0.0.12": "out12.example.test"}},
+        "plugins": {"sql": {}, "rewrite": {"generic": {"inner@peer.test": "outer@peer.test", BOB: "public@example.test"}}},
+    }
     with MailServer(config) as server:
         server.cli("alias", "add", "fwd@example.test", "back@peer.test")
         extra = (
@@ -78,13 +83,39 @@ def test_postfix_tells_its_sender_of_our_refusal(place):
     assert b"550 5.1.1 no such user here" in report.replace(b"\r\n    ", b" ")
 
 
+def test_addresses_and_names_are_those_of_the_config(place):
+    """Postfix writes down who came, under which name, and for whom: smtp_bind_address, smtp_helo_name, smtp_generic_maps of ours."""
+    server, peer = place
+    with server.smtp(BOB) as client:
+        client.sendmail(BOB, ["inner@peer.test"], f"From: Bob <{BOB}>\r\nTo: inner@peer.test\r\nSubject: out\r\n\r\nx\r\n".encode())
+    [message] = peer.wait("outer@peer.test")
+    assert "from out12.example.test (unknown [127.0.0.12])" in message["Received"]
+    assert (message["Return-Path"], message["From"], message["To"]) == (
+        "<public@example.test>", "Bob <public@example.test>", "outer@peer.test",
+    )  # fmt: skip
+    assert peer.messages("inner@peer.test") == []
+
+
+@pytest.mark.parametrize(("mode", "action", "arrives"), [("R", b"failed", 0), ("N", b"relayed", 1)])
+def test_postfix_keeps_no_time(place, mode, action, arrives):
+    """RFC 2852 §4.2: it does not offer DELIVERBY."""
+    server, peer = place
+    subject = f"s{uuid.uuid4().hex}"
+    with server.smtp(BOB) as client:
+        client.sendmail(
+            BOB, [f"by{mode}@peer.test"], f"From: <{BOB}>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), [f"BY=100;{mode}"]
+        )
+    assert b"Action: " + action in inbox(server, BOB, subject)
+    assert len(peer.wait(f"by{mode}@peer.test", arrives)) == arrives
+
+
 def test_a_forwarder_that_sends_it_back(place):
     """fwd@example.test -> back@peer.test -> fwd@example.test: one round, and the sender is told by who has the message then."""
     server, peer = place
     subject = f"s{uuid.uuid4().hex}"
-    with server.smtp(BOB) as client:
-        client.sendmail(BOB, ["fwd@example.test"], f"From: <{BOB}>\r\nSubject: {subject}\r\n\r\nx\r\n".encode())
-    report = inbox(server, BOB, subject)
+    with server.smtp(ALICE) as client:
+        client.sendmail(ALICE, ["fwd@example.test"], f"From: <{ALICE}>\r\nSubject: {subject}\r\n\r\nx\r\n".encode())
+    report = inbox(server, ALICE, subject)
     assert b"554 5.4.6 mail forwarding loop" in report.replace(b"\r\n    ", b" ")
     assert b"\r\nDelivered-To: fwd@example.test\r\n" in report, "the header comes back with it"
     time.sleep(0.5)
