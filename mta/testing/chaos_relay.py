@@ -160,6 +160,8 @@ def kill_while_relaying(
         sink.era += 1
         result.kills += 1
         result.restart = max(result.restart, server.start())
+    if (verified := server.cli("mailbox", "verify", check=False, timeout=120)).returncode:
+        result.faults.append(f"damaged: {verified.stdout.decode()} {verified.stderr.decode()}")
     sink.failing = False
     if operator:
         server.cli("queue", "release", "--all")
