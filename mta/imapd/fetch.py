@@ -36,8 +36,9 @@ async def fetch(session: Session, command: Fetch) -> bytes:
     items = _completed(items, command, condstore=selected.condstore, uidonly=selected.uidonly)
     positions = selected.positions(command.sequence, uid=command.uid)
     if command.changed_since is not None:
-        modseqs, since = columns.modseqs, command.changed_since
-        positions = [at for at in positions if modseqs[at] > since]
+        since = command.changed_since
+        modseqs = columns.taken(columns.modseqs, positions)
+        positions = [at for at, modseq in zip(positions, modseqs, strict=True) if modseq > since]
         if command.vanished:
             await tell_vanished(session, selected, ModSeq(since), command.sequence)
     if command.partial is not None:

@@ -69,7 +69,7 @@ async def send_octets(
                 made[blob] = have.encode()
             await respond(session, columns, at, items, message, have, seen=at in newly_seen, beside=beside)
         if made:
-            await session.server.store.remember_parsed(made)
+            await session.server.remember(made)
     return complete
 
 

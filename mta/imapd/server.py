@@ -4,7 +4,7 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mta.config.sections import Config
@@ -15,7 +15,7 @@ from mta.imapd.connection import Connection
 from mta.imapd.rights import still_open
 from mta.imapd.view import View
 from mta.model.errors import MailError, NoSuchMailbox
-from mta.model.ids import MailboxId
+from mta.model.ids import BlobId, MailboxId
 from mta.model.message import Content
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
@@ -123,6 +123,7 @@ class ImapServer:
         self._offer: bytes | None = None
         limits = config.limits
         self.bounds = Bounds(message=limits.message_size, memory=limits.memory_per_message, total=4 * limits.message_size)
+        self._remembering: asyncio.Task[None] | None = None
         self.liner = Liner(limits.memory_per_message, os.path.join(config.data_dir, "tmp"))
         self._connections: set[Connection] = set()
         self._views: dict[MailboxId, View] = {}
@@ -238,6 +239,18 @@ class ImapServer:
         else:
             await view.refresh(force=True)
         return view
+
+    async def remember(self, made: Mapping[BlobId, bytes]) -> None:
+        """Have parsed messages kept; nobody waits for that, but for the write before it: one at a time bounds what is held."""
+        while self._remembering is not None and not self._remembering.done():
+            await asyncio.wait([self._remembering])
+        self._remembering = self.tasks.spawn(self._remember(made), "imap.remember")
+
+    async def _remember(self, made: Mapping[BlobId, bytes]) -> None:
+        try:
+            await self.store.remember_parsed(made)
+        except MailError as exc:  # they are parsed once more
+            self.log.info("imap.remember", detail=str(exc))
 
     def told(self, mailbox: MailboxId) -> int:
         """Messages below this uid were told to a session here, so they are recent to nobody else."""
