@@ -165,21 +165,21 @@ class Lanes:
         courier = self._outbound.open(site.destination)
         site.couriers.add(courier)
         try:
-            while (batch := await sites.next_batch(site, served)) is not None:
-                served += 1
-                if not await self._send(site, courier, batch):
-                    break
+            with journal():
+                while (batch := await sites.next_batch(site, served)) is not None:
+                    served += 1
+                    heard()  # of a batch that went back into the line
+                    with self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
+                        goes_on = await self._attempt(site, courier, batch)
+                    if not goes_on:
+                        break
         finally:
             site.couriers.discard(courier)
             courier.close()
             sites.ended(site)
 
-    async def _send(self, site: Site, courier: Courier, batch: Batch) -> bool:
-        """Deliver one batch. False: this lane has to end."""
-        with journal(), self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
-            return await self._attempt(site, courier, batch)
-
     async def _attempt(self, site: Site, courier: Courier, batch: Batch) -> bool:
+        """Deliver one batch. False: this lane has to end."""
         message = batch.message
         if message.deliver_by is not None and self._concluder.missed(message):
             await self._conclude(message, _findings_of(batch, MISSED))

@@ -9,12 +9,11 @@ loss of power is of no use and does no harm: it counts as one crash, and one is 
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mta.pluginhost.call import Step
@@ -114,25 +113,44 @@ class Recorder:
         self._free = []
         self._map = None
 
-    @contextmanager
-    def of(self, kind: str, key: str, rows: Sequence[int] = ()) -> Iterator[None]:
+    def of(self, kind: str, key: str, rows: Sequence[int] = ()) -> "_Inside":
         """Hooks that are called inside are called for this work."""
+        return _Inside(self, kind, key, rows)
+
+    def begin(self, kind: str, key: str, rows: Sequence[int]) -> Flight | None:
+        """None: nothing is recorded."""
         if not self._free or self._map is None:
-            yield
-            return
+            return None
         numbers = ",".join(map(str, rows))
         text = f"{kind}\0{key}\0{numbers}".encode("utf-8", "replace")
         if len(text) > LABEL - 3:
             text = f"{kind}\0{key}\0".encode("utf-8", "replace")[: LABEL - 3]
-        flight = Flight(self._map, self._free.pop(), text)
-        token = FLIGHT.set(flight)
-        try:
-            yield
-        finally:
-            FLIGHT.reset(token)
-            at = flight.end()
-            if self._map is not None:
-                self._free.append(at)
+        return Flight(self._map, self._free.pop(), text)
+
+    def end(self, flight: Flight) -> None:
+        at = flight.end()
+        if self._map is not None:
+            self._free.append(at)
+
+
+class _Inside:
+    """A class: a generator would cost each message three times as much."""
+
+    __slots__ = ("_flight", "_token", "_recorder", "_work")
+
+    def __init__(self, recorder: Recorder, *work: Any) -> None:
+        self._recorder, self._work = recorder, work
+        self._flight: Flight | None = None
+
+    def __enter__(self) -> None:
+        self._flight = self._recorder.begin(*self._work)
+        if self._flight is not None:
+            self._token = FLIGHT.set(self._flight)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._flight is not None:
+            FLIGHT.reset(self._token)
+            self._recorder.end(self._flight)
 
 
 def _suspects(map: mmap.mmap) -> list[Suspect]:
