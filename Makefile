@@ -26,7 +26,7 @@ run: $(STAMP)
 
 # Compiled first: hundreds of processes import the same modules, and each would compile them where nothing may be written.
 test: $(STAMP)
-	$(BIN)/python -m compileall -q mta hooks plugins
+	$(BIN)/python -m compileall -q mta hooks/mta_hooks plugins
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone and not paired"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m paired
 	$(BIN)/python -m pytest -m alone

@@ -64,7 +64,7 @@ def cases(suite: str) -> list[Any]:
     with (HERE / suite).open("rb") as file:
         return [
             pytest.param(scenario["zonedata"], case, id=name)
-            for scenario in yaml.safe_load_all(file)
+            for scenario in yaml.load_all(file, yaml.CSafeLoader)  # ten times as fast
             for name, case in scenario["tests"].items()
         ]
 
