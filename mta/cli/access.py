@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 import click
 
@@ -104,7 +105,7 @@ class AddressParam(click.ParamType[Address]):
         if isinstance(value, Address):
             return value
         try:
-            return Address.parse(value)
+            return Address.parse(normalize("NFC", value))
         except ValueError as exc:
             self.fail(f"{value!r} is no mail address: {exc}", param, ctx)
 

@@ -10,6 +10,7 @@ not ours, and the decision whether a client may relay to them.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from unicodedata import normalize
 
 from mta.model.address import Address
 from mta.model.directory import AliasTarget, Domain, HookTarget, MailboxTarget, NotFound, RelayTarget, Target
@@ -89,7 +90,10 @@ class Resolver:
         await expansion.add(address, domain, ())
         if not expansion.found and not expansion.looped and address.local.lower() == "postmaster":
             await self._postmaster(expansion, address)
-        return expansion.resolution()
+        found = expansion.resolution()
+        if found.refusal is None or address.local.isascii() or (composed := normalize("NFC", address.local)) == address.local:
+            return found
+        return await self.resolve(Address(composed, address.domain))  # RFC 5198 §3: written in pieces, it is the same name
 
     async def _postmaster(self, expansion: "_Expansion", address: Address) -> None:
         """RFC 5321 §4.5.1: every domain of ours has a postmaster; without one of its own, the machine's, or whom the config names."""

@@ -158,6 +158,11 @@ def test_answers_of_other_directories():
     assert names(resolve("list@here.test", extra=extra, users=users)) == ["bob@here.test"]
 
 
+def test_a_name_written_in_pieces_is_the_same_name():
+    assert names(resolve("jo\u0308rg@here.test", users=["j\u00f6rg@here.test"])) == ["j\u00f6rg@here.test"]
+    assert resolve("jo\u0308rn@here.test", users=["j\u00f6rg@here.test"]).refusal.enhanced == "5.1.1"
+
+
 def test_postmaster_of_every_domain_of_ours():
     users = ["postmaster@mx.here.test"]
     assert names(resolve("postmaster@here.test", users=users)) == ["postmaster@mx.here.test"]
