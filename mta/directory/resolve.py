@@ -93,7 +93,7 @@ class Resolver:
         found = expansion.resolution()
         if found.refusal is None or address.local.isascii() or (composed := normalize("NFC", address.local)) == address.local:
             return found
-        return await self.resolve(Address(composed, address.domain))  # RFC 5198 §3: written in pieces, it is the same name
+        return await self.resolve(Address(composed, address.domain))  # RFC 6532 §3.1: written in pieces, it is the same name
 
     async def _postmaster(self, expansion: "_Expansion", address: Address) -> None:
         """RFC 5321 §4.5.1: every domain of ours has a postmaster; without one of its own, the machine's, or whom the config names."""
