@@ -40,8 +40,12 @@ class MailPart:
         return self._octets
 
     @property
+    def charset(self) -> str:
+        return self._entity.parameters.get("charset", "utf-8")
+
+    @property
     def text(self) -> str:
-        return decode(self.octets, self._entity.parameters.get("charset", "utf-8"))
+        return decode(self.octets, self.charset)
 
 
 def parts_of(root: Entity, message: bytes) -> Iterator[MailPart]:

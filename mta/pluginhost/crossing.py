@@ -34,6 +34,7 @@ from mta_hooks.edits import (
 )
 
 VIEWS = ("session", "transaction", "message")
+_SEEN = (*VIEWS, "server", "part")
 LONGEST_TEXT = 1000
 MOST_NOTES = 2**16
 """Octets of all notes that one answer may bring, as JSON."""
@@ -41,6 +42,7 @@ MOST_NOTES = 2**16
 SESSION = ("id", "protocol", "client_ip", "client_port", "local_ip", "local_port", "tls", "helo", "user")
 TRANSACTION = ("id", "origin")
 MESSAGE = ("id", "origin", "size")
+PART = ("path", "content_type", "filename", "disposition", "size")
 SERVER = ("hostname", "data_dir", "workers", "worker")
 _ACTIONS: dict[str, type[Any]] = {"delivered": Delivered, "deferred": Deferred, "failed": Failed}
 _FLAGS = {"seen": Flags.SEEN, "answered": Flags.ANSWERED, "flagged": Flags.FLAGGED, "deleted": Flags.DELETED, "draft": Flags.DRAFT}
@@ -82,11 +84,13 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def view(name: str, value: Any) -> dict[str, Any] | None:
-    """Session, transaction, message (without its octets) or server as an object."""
+    """Session, transaction, message or part (without their octets) or server as an object."""
     if value is None:
         return None
     if name == "session":
         out = {key: getattr(value, key) for key in SESSION}
+    elif name == "part":
+        return {**{key: getattr(value, key) for key in PART}, "charset": getattr(value, "charset", "utf-8")}
     elif name == "server":
         return {key: getattr(value, key) for key in SERVER}
     elif name == "transaction":
@@ -112,7 +116,7 @@ def notes_out(notes: Mapping[str, Any]) -> dict[str, Any]:
 
 def arguments_out(values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of one call."""
-    return {name: view(name, value) if name in (*VIEWS, "server") else plain(value) for name, value in values.items()}
+    return {name: view(name, value) if name in _SEEN else plain(value) for name, value in values.items()}
 
 
 def judges(spec: Spec) -> bool:

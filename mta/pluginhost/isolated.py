@@ -8,12 +8,10 @@ into its log, so that a ``print`` disturbs nobody.
 
 import asyncio
 import contextlib
-import ctypes
 import dataclasses
 import importlib.util
 import inspect
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -27,19 +25,19 @@ from mta.config.safe import GROUP
 from mta.model.errors import AlreadyExists, ConfigError, Refused, TemporaryFailure
 from mta.net.clock import SystemClock
 from mta.net.tasks import Tasks
+from mta.pluginhost.become import become
 from mta.pluginhost.call import Step, describe
 from mta.pluginhost.check import PluginRefused, implementations
 from mta.pluginhost.crossing import BadAnswer, answer_out, convert, plain
 from mta.pluginhost.described import HookThere
+from mta.pluginhost.describing import described
 from mta.pluginhost.http import HttpClient, NoHttp
 from mta.pluginhost.jsonlines import Lines, decode_line, encode_line
 from mta.pluginhost.load import adopt, guarded
-from mta.pluginhost.offersthere import OffersThere, Ready, described
+from mta.pluginhost.offersthere import OffersThere, Ready
 from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
-from mta.pluginhost.reach import keep_library
 from mta.pluginhost.remote import RemoteLog, RemoteServices, argument_in
 from mta.pluginhost.section import validate
-from mta.pluginhost.spawner import PR_SET_PDEATHSIG
 from mta.pluginhost.specs import SPECS, hints
 from mta.pluginhost.threads import Pool
 from mta.pluginhost.wishes import wishes_of
@@ -64,7 +62,7 @@ def main() -> None:
         return
     factory = _loop_factory()  # while we can read everything
     try:
-        _become(hello["account"])
+        become(hello["account"])
         plugin = _load(hello)
         answer: dict[str, Any] = {"result": _described(plugin)}
     except ConfigError as exc:
@@ -85,16 +83,6 @@ def _first(channel: socket.socket, lines: Lines) -> tuple[dict[str, Any] | None,
         if found := list(lines.feed(data)):
             return decode_line(found[0]), found[1:]
     return None, []
-
-
-def _become(account: Sequence[Any] | None) -> None:
-    if account is not None:
-        uid, gid, groups = account
-        keep_library(account)
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # a change of account clears it
 
 
 def _load(hello: Mapping[str, Any]) -> Plugin:

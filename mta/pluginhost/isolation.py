@@ -43,9 +43,12 @@ from mta.pluginhost.specs import SPECS
 from mta.pluginhost.standins import StandIns
 from mta.pluginhost.threads import Pool
 from mta_hooks.services import DnsError
+from mta_hooks.views import Part
 
 LOADING = 30.0
 """Seconds for the process to start and import the plugin."""
+LARGEST_DECODED = 2**18
+"""Octets of a part that are decoded in the loop; more in a thread."""
 MOST_CALLS = 64
 """Services that one process asks for at a time."""
 _TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "TZ")
@@ -139,16 +142,17 @@ class IsolatedPlugin:
         module = ModuleType(self._name)
         module.__file__ = there.path
         module.roles = there.roles  # type: ignore[attr-defined]
+        self._stand_ins = StandIns(self._name, there, self, self._tasks)
         for number, one in enumerate(there.hooks):
             if one.hook not in SPECS:
                 raise PluginRefused(f"there is no hook {one.hook[:80]}", *one.place)
-            if problem := uncrossable(SPECS[one.hook], one.names):
+            if one.hook != "message_sink" and (problem := uncrossable(SPECS[one.hook], [n for n in one.names if n != "part"])):
                 raise PluginRefused(f"isolate: {problem}", *one.place)
             options = {key: tuple(value) if isinstance(value, list) else value for key, value in one.options.items()}
-            stand_in = implementation(one.hook, one.names, self._asker(number, one.hook), specname=one.hook, **options)
+            answer = self._stand_ins.sink(number, one.place) if one.hook == "message_sink" else self._asker(number, one.hook)
+            stand_in = implementation(one.hook, one.names, answer, specname=one.hook, **options)
             stand_in.place = one.place  # type: ignore[attr-defined]
             setattr(module, f"step_{number}", stand_in)
-        self._stand_ins = StandIns(self._name, there, self, self._tasks)
         module.register = self._stand_ins.register()  # type: ignore[attr-defined]
         return module
 
@@ -172,18 +176,25 @@ class IsolatedPlugin:
     async def ask(self, question: dict[str, Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Fulfils mta.pluginhost.standins.Process."""
         given = arguments_out(arguments)
-        message = arguments.get("message")
-        handed = await self._handover.put(message) if message is not None else {}
-        if message is not None:
-            given["message"] |= handed
+        files: list[str] = []
         try:
+            for name, put in (("message", self._handover.put), ("part", self._put_part)):
+                if (one := arguments.get(name)) is not None:
+                    handed = await put(one)
+                    given[name] |= handed
+                    if "file" in handed:
+                        files.append(handed["file"])
             said = await self._lines.ask({**question, "args": given})
         finally:
-            if "file" in handed:
-                self._handover.drop(handed["file"])
+            for file in files:
+                self._handover.drop(file)
         self._refused(said)
         self._keep(said.get("kept"), arguments)
         return said
+
+    async def _put_part(self, part: Part) -> dict[str, Any]:
+        octets = part.octets if part.size <= LARGEST_DECODED else await self._pool.run(getattr, part, "octets")
+        return await self._handover.put_octets(octets)
 
     async def command(self, program: str, words: Sequence[str], services: Callable[[], AbstractAsyncContextManager[None]]) -> int:
         """Run the plugin's command on ``Services.terminal``, within ``services`` when it is an ``async def``; its exit status.

@@ -1,4 +1,4 @@
-"""The offers of a plugin in a process of its own: described for the server's stand-ins (standins.py), and done when these ask."""
+"""The offers of a plugin in a process of its own, done when the server's stand-ins ask (standins.py)."""
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
@@ -11,32 +11,20 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, cast
+from typing import Any
 
 from mta.model.address import Address
 from mta.model.directory import StoredKeys
 from mta.model.errors import ConfigError, MailError, Refused, TemporaryFailure
-from mta.pluginhost.call import place_of_code
-from mta.pluginhost.capabilities import ARGUMENTS
-from mta.pluginhost.check import PluginRefused
+from mta.pluginhost.check import implementations
 from mta.pluginhost.crossing import answer_out, convert, octets_in, octets_out, plain
-from mta.pluginhost.described import (
-    BackendThere,
-    CapabilityThere,
-    FunctionThere,
-    JobThere,
-    MechanismThere,
-    RouteThere,
-    ServiceThere,
-)
 from mta.pluginhost.jsonlines import LONGEST_LINE
 from mta.pluginhost.plugin import Plugin
-from mta.pluginhost.registry import RECEIVED
 from mta_hooks.backends.accounts import Account, AccountsOptions
-from mta_hooks.backends.tables import Schema
 from mta_hooks.http import HttpAnswer, HttpRequest
 from mta_hooks.lookup import TableOptions
 from mta_hooks.sasl import Challenge, Identified, SaslError
+from mta_hooks.views import Sink
 
 TERMINAL = 3
 """The first of three descriptors: standard input, output and error of who runs a command."""
@@ -44,79 +32,12 @@ LARGEST_ANSWER = LONGEST_LINE // 4 * 3 - 2**16
 """Octets of a body over HTTP: what fits into a line as base64."""
 MOST_RUNS, LONGEST_RUN = 4096, 900.0
 """Of SASL mechanisms; nobody says when a client has given one up."""
-WHY_NOT = {
-    "database": "it is the server's own durability: 250 is said when its transaction is there",
-    "blob": "its octets are written within the server's transactions",
-    "store": "its mailboxes are read and written by every session, in bulk",
-    "search": "it is fed every message, in bulk",
-}
-"""Backends that stay in the server's process (docs/decisions/isolated-plugins.md)."""
-
 Invoke = Callable[..., Awaitable[Any]]
 """``invoke(function, *args)``: call, in a thread once it has held up the process, and await what it answers."""
 
 
 class Ended(Exception):  # noqa: N818  # ends a run of a mechanism
     """The server does not let this run go on; let it pass."""
-
-
-def described(plugin: Plugin) -> dict[str, Any]:
-    """The fields of PluginThere about offers. Raises PluginRefused for what cannot be elsewhere."""
-    offers = plugin.offers
-    received = offers.received
-    return {
-        "jobs": [JobThere(job.name, job.every, job.single, place_of_code(job.run)) for job in offers.jobs],
-        "services": [ServiceThere(one.name, one.single, place_of_code(one.run)) for one in offers.services],
-        "routes": [
-            RouteThere(route.method, route.path, route.access, route.timeout, place_of_code(route.handler))
-            for route in offers.made_routes(plugin.context.config)
-        ],
-        "metrics": [place_of_code(function) for function in offers.metrics_functions],
-        "received": None if received is None else _function(received, RECEIVED),
-        "capabilities": [
-            CapabilityThere(
-                one.protocol,
-                one.line,
-                {verb: _function(handler, ARGUMENTS) for verb, handler in one.commands.items()},
-                {name: None if check is None else place_of_code(check) for name, check in one.mail.items()},
-                {name: None if check is None else place_of_code(check) for name, check in one.rcpt.items()},
-                one.before_login,
-            )
-            for one in offers.capabilities
-        ],
-        "mechanisms": [
-            MechanismThere(
-                name, one.needs_tls, one.server_first, bool(getattr(one, "channel_binding", False)), place_of_code(one.step)
-            )
-            for name, one in offers.mechanisms.items()
-        ],
-        "schema": None if offers.schemas is None else _schema(offers.schemas, plugin.path),
-        "command": None if offers.command is None else offers.command.get_short_help_str(),
-        "backends": [_backend(kind, scheme, factory, plugin.path) for (kind, scheme), factory in offers.backends.items()],
-    }
-
-
-def _function(function: Callable[..., Any], known: tuple[str, ...]) -> FunctionThere:
-    names = tuple(name for name in inspect.signature(function).parameters if name in (*known, "ctx"))
-    return FunctionThere(names, place_of_code(function))
-
-
-def _schema(schema: Schema, path: str) -> dict[str, Any]:
-    from mta.pluginhost.sqlschema import schema_out  # SQLAlchemy is imported by plugins that have tables
-
-    try:
-        return schema_out(schema)
-    except LookupError as exc:
-        raise PluginRefused(str(exc), path) from None
-
-
-def _backend(kind: str, scheme: str, factory: Any, path: str) -> BackendThere:
-    if kind in ("directory", "table"):
-        return BackendThere(
-            cast("Literal['directory', 'table']", kind), scheme, getattr(factory, "patterns", False) is True, place_of_code(factory)
-        )
-    why = WHY_NOT.get(kind, "it is part of the server")
-    raise PluginRefused(f"a {kind} backend cannot run in a process of its own, because {why}: leave out isolate", path)
 
 
 class Ready:
@@ -132,6 +53,8 @@ class OffersThere:
     def __init__(self, plugin: Plugin, context: Any, invoke: Invoke, ask: Callable[..., Awaitable[Any]]) -> None:
         self._offers, self._context, self._invoke, self._ask = plugin.offers, context, invoke, ask
         self._routes = plugin.offers.made_routes(plugin.context.config)
+        self._hooks = [function for hook, function in implementations(plugin.object) if hook != "register"]
+        self._sinks: dict[int, Any] = {}
         self._services: dict[str, asyncio.Task[Any]] = {}
         self._runs: dict[int, tuple[float, Any]] = {}
         self._command_waits: Awaitable[Any] | None = None
@@ -204,6 +127,33 @@ class OffersThere:
         known = {**values, "ctx": self._context}
         names = [name for name in inspect.signature(function).parameters if name in known]
         return await self._invoke(_by_name(function, names), *(known[name] for name in names))
+
+    # ---- message_sink
+
+    async def message_sink(self, values: Mapping[str, Any], place: int, number: int) -> Ready:
+        sink = await self._named(self._hooks[place], values)
+        if sink is None:
+            return Ready(None)
+        if not isinstance(sink, Sink):
+            raise TypeError(f"message_sink must answer an object with feed and close or None, not {type(sink).__name__}")
+        self._sinks[number] = sink
+        return Ready(True)
+
+    async def feed(self, values: Mapping[str, Any], number: int) -> None:
+        await self._invoke(self._sink(number).feed, base64.b64decode(values["octets"]))
+
+    async def close(self, _values: Mapping[str, Any], number: int) -> Any:
+        sink = self._sink(number)
+        del self._sinks[number]
+        return await self._invoke(sink.close)
+
+    async def forget(self, _values: Mapping[str, Any], number: int) -> None:
+        self._sinks.pop(number, None)
+
+    def _sink(self, number: int) -> Any:
+        if number not in self._sinks:
+            raise TemporaryFailure("its process was started again within a message")
+        return self._sinks[number]
 
     # ---- the command line
 
@@ -363,6 +313,10 @@ _DEEDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "command": OffersThere.command,
     "param": OffersThere.param,
     "sasl": OffersThere.sasl,
+    "message_sink": OffersThere.message_sink,
+    "feed": OffersThere.feed,
+    "close": OffersThere.close,
+    "forget": OffersThere.forget,
     "cli": OffersThere.cli,
     "cli_goes_on": OffersThere.cli_goes_on,
     "backend": OffersThere.backend,

@@ -4,6 +4,7 @@
 import base64
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from mta.obs.log import Log
 from mta.pluginhost.crossing import convert
 from mta.pluginhost.jsonlines import LONGEST_LINE
 from mta.pluginhost.specs import hints
+from mta.wire.mime.charsets import decode
 from mta.wire.mime.headers import headers
 from mta_hooks.services import Validated
 
@@ -61,6 +63,25 @@ class RemoteMessage:
         return [value for known, value in self.headers if known.lower() == lowered]
 
 
+class RemotePart:
+    """mta_hooks.views.Part, likewise."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.path, self.content_type, self.filename = fields["path"], fields["content_type"], fields["filename"]
+        self.disposition, self.size = fields["disposition"], fields["size"]
+        self._charset: str = fields["charset"]
+        self._encoded = fields.get("body")
+        self._file = open(fields["file"], "rb") if "file" in fields else None  # noqa: SIM115  # its name goes with the call
+
+    @cached_property
+    def octets(self) -> bytes:
+        return self._file.read() if self._file is not None else base64.b64decode(self._encoded or "")
+
+    @property
+    def text(self) -> str:
+        return decode(self.octets, self._charset)
+
+
 def _record(kind: str, record: Any) -> Any:
     """One record of ``dns.validated`` as it was before it crossed."""
     if kind == "TLSA":
@@ -75,6 +96,8 @@ def argument_in(name: str, value: Any, hint: Any) -> Any:
         return None
     if name == "message":
         return RemoteMessage(value)
+    if name == "part":
+        return RemotePart(value)
     if name in ("session", "server"):
         return SimpleNamespace(**value)
     if name == "transaction":

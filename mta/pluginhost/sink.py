@@ -9,7 +9,7 @@ from mta.pluginhost.call import Step, place_of_code
 from mta.pluginhost.specs import SPECS, Spec
 
 _FEED = dataclasses.replace(SPECS["message_sink"], arguments=("octets",), allowed=frozenset(), answers=())
-_CLOSE = dataclasses.replace(SPECS["message_sink"], arguments=(), mode="verdict", answers=())
+CLOSE = dataclasses.replace(SPECS["message_sink"], arguments=(), mode="verdict", answers=())
 
 
 def feed_step(made_by: Step, method: Callable[[bytes], Any]) -> Step:
@@ -25,7 +25,7 @@ def close_step(made_by: Step, method: Callable[[], Any]) -> Step:
     def close() -> Any:
         return method()
 
-    return _like(made_by, _CLOSE, close, method)
+    return _like(made_by, CLOSE, close, method)
 
 
 def _like(made_by: Step, spec: Spec, function: Callable[..., Any], method: Callable[..., Any]) -> Step:

@@ -6,8 +6,10 @@ server have: deadlines, breakers, counters, names that nobody else may take.
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from mta.model.directory import StoredKeys
@@ -16,10 +18,11 @@ from mta.model.reply import Reply
 from mta.net.tasks import Tasks
 from mta.pluginhost.call import Outside
 from mta.pluginhost.check import PluginRefused
-from mta.pluginhost.crossing import BadAnswer, octets_out, plain, typed
+from mta.pluginhost.crossing import BadAnswer, answer_in, octets_out, plain, typed
 from mta.pluginhost.described import CapabilityThere, FunctionThere, MechanismThere, Place, PluginThere, RouteThere
 from mta.pluginhost.remotebackends import backend_factory
 from mta.pluginhost.served import Service
+from mta.pluginhost.sink import CLOSE
 from mta.pluginhost.tables import prefix_of
 from mta_hooks import hookimpl
 from mta_hooks.backends.tables import Schema
@@ -150,6 +153,29 @@ class StandIns:
         placed: Callable[..., Any] = _placed(call, function.place)
         return placed
 
+    def sink(self, place: int, at: Place) -> Callable[[Mapping[str, Any]], Coroutine[Any, Any, Any]]:
+        """What stands for a ``message_sink``."""
+
+        async def make(arguments: Mapping[str, Any]) -> "RemoteSink | None":
+            self._last = number = self._last + 1
+            if await self._ask(["message_sink", place, number], arguments) is None:
+                return None
+            made = RemoteSink(self._ask, number)
+            loop = asyncio.get_running_loop()
+            weakref.finalize(made, self._drop, loop, number).atexit = False
+            return made
+
+        return make
+
+    def _drop(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        """In whatever thread: the message came to its end, or never will."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: self._tasks.spawn(self._forget(number), "sink-forgotten"))
+
+    async def _forget(self, number: int) -> None:
+        with contextlib.suppress(Outside, TemporaryFailure):
+            await self._ask(["forget", number], {})
+
     # ---- commands and capabilities
 
     def _capability(self, registry: Registry, number: int, there: CapabilityThere) -> None:
@@ -240,6 +266,23 @@ class StandIns:
         if self._schema is None:
             raise LookupError("it offers no registry.schema: it has no tables")
         return statement_in(tree, self._schema.metadata.tables)
+
+
+class RemoteSink:
+    """mta_hooks.views.Sink, of one message."""
+
+    def __init__(self, ask: Callable[[list[Any], Mapping[str, Any]], Awaitable[Any]], number: int) -> None:
+        self._ask, self._number = ask, number
+
+    async def feed(self, octets: bytes) -> None:
+        await self._ask(["feed", self._number], {"octets": octets})
+
+    async def close(self) -> Any:
+        answer = await self._ask(["close", self._number], {})
+        try:
+            return answer_in(CLOSE, answer, {})
+        except BadAnswer as exc:
+            raise Outside(f"answered {exc}") from None
 
 
 def _peer_out(peer: SaslPeer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import gc
 import tempfile
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -17,10 +18,12 @@ from mta.model.directory import Alias, Domain, ScramKeys, StoredKeys
 from mta.model.errors import ConfigError, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
+from mta.pipeline.parts import parts_of
 from mta.pluginhost import lineprocess
 from mta.testing.memory.tables import MemoryTables
-from mta.testing.plugins import FakeSession, FakeTransaction, RecordingLog, host_with
+from mta.testing.plugins import FakeMessage, FakeSession, FakeTransaction, RecordingLog, host_with
 from mta.testing.smtpd import SmtpSite
+from mta.wire.mime import parse
 from mta.wire.sasl import Challenge, Identified, Rejected, SaslError
 from mta_hooks.backends import Account, AccountsOptions
 from mta_hooks.capabilities import ImapReply
@@ -65,6 +68,32 @@ async def route(recipient, ctx):
 def startup(server, ctx):
     state["started"] = server.worker
 
+@hookimpl(types=("text/*", "application/pdf"))
+def mime_part(message, part):
+    if part.content_type == "text/plain":
+        return add_score(len(part.octets), f"{part.text.strip()} {part.path} {part.filename} {part.disposition} {message.header('subject')}")
+    return reject(f"{len(part.octets)} {part.size}")
+
+class Counting:
+    def __init__(self, transaction):
+        self.seen, self.id = 0, transaction.id
+    def feed(self, octets):
+        self.seen += len(octets)
+        if octets == b"break":
+            raise ValueError("broken")
+        if octets == b"exit":
+            os._exit(3)
+    async def close(self):
+        state["closed"] = self.id
+        return reject(f"{self.seen} octets of {self.id}") if self.seen else None
+    def __del__(self):
+        state["dropped"] = self.id
+
+@hookimpl
+def message_sink(session, transaction, ctx):
+    session.notes["sink"] = ctx.plugin
+    return Counting(transaction) if transaction.id != "q0" else None
+
 async def tick(ctx):
     await ctx.kv.set("ticked", b"yes")
 
@@ -98,6 +127,8 @@ def deeds(request, ctx):
             return HttpAnswer.json({metric.name: metric.value for metric in ctx.metrics()})
         case "exit":
             os._exit(3)
+        case "state":
+            return HttpAnswer.text(f"{state.get('closed')} {state.get('dropped')}")
         case "pid":
             return HttpAnswer.text(f"{os.getpid()} {state['started']}")
 
@@ -309,6 +340,49 @@ def test_requests_that_fail_are_named(site) -> None:
     assert "ValueError: broken" in errors.last_error
 
 
+def test_parts_of_a_message(site) -> None:
+    text = b"Content-Type: text/plain; charset=latin-1\r\nContent-Disposition: attachment; filename=a.txt\r\n\r\n\xe9\r\n"
+    large = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"QUJD" * 100_000 + b"\r\n"
+    raw = b"Subject: s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + text + b"--b\r\n" + large + b"--b--\r\n"
+    first, second = parts_of(parse(raw), raw)
+
+    async def main():
+        message = FakeMessage(raw)
+        return [await site.host.mime_part.verdict(message=message, part=part) for part in (first, second)]
+
+    scored, refused = site.run(main)
+    assert (scored.score, scored.verdict) == (1.0, None)
+    assert "é 1 a.txt attachment s" in str(scored.steps)
+    assert refused.verdict.text == "300000 400000"
+
+
+def test_a_message_while_it_arrives(site) -> None:
+    async def hear(*pieces, id="q1", end=True):
+        session = FakeSession()
+        sinks = await site.host.message_sink.open(session=session, transaction=FakeTransaction(id=id))
+        assert session.notes == {"sink": "offers"}
+        if sinks is None:
+            return None
+        for piece in pieces:
+            if (decision := await sinks.feed(piece)).verdict is not None:
+                return decision.verdict
+        return (await sinks.close()).verdict if end else None
+
+    async def main():
+        request = HttpRequest("GET", "/", {"what": "state"}, (), {}, b"", FakeSession())
+        out = [await hear(b"a" * 70_000, b"b", id="q7"), await hear(), await hear(b"x", id="q0"), await hear(b"a", b"break")]
+        await hear(b"a", id="q9", end=False)
+        gc.collect()
+        while (said := (await site.host.routes[1].ask(request)).body) != b"q1 q9":
+            await asyncio.sleep(0.01)
+        return [*out, said]
+
+    seven, empty, none, broken, _ = site.run(main)
+    assert seven.text == "70001 octets of q7"
+    assert (empty, none) == (None, None)
+    assert broken.action == "defer"
+
+
 def test_all_numbers_of_the_server(site) -> None:
     site.host.services.metrics = lambda: [Metric("mta_x_total", 7.0)]
     assert site.get("all").body == b'{"mta_x_total": 7.0}\n'
@@ -488,6 +562,17 @@ def test_a_death_hurts_the_one_who_asked_and_startup_is_told_again(there) -> Non
             await run.step(b"knock")
 
     there.run(logs_in)
+
+    async def arrives():
+        given = {"session": FakeSession(), "transaction": FakeTransaction()}
+        one, other = [await there.host.message_sink.open(**given) for _ in range(2)]
+        assert (await one.feed(b"exit")).verdict.action == "defer"
+        third = await there.host.message_sink.open(**given)
+        assert (await other.feed(b"x")).verdict.action == "defer"  # of a process that is gone; nobody hears another's message
+        assert (await third.feed(b"abc")).verdict is None
+        return (await third.close()).verdict.text
+
+    assert there.run(arrives) == "3 octets of q1"
     people = there.host.backend("directory", "people")("people:all", AccountsOptions("/x", "mx", ("x.test",)))
 
     async def looks_up():

@@ -1,22 +1,36 @@
-"""Python's own library for a process that gives root up, when it lies where only root comes: below /root, as uv and pyenv put it.
+"""Becoming another account without losing Python's own library, when that lies where only root comes: below /root, as uv and pyenv put it.
 
 Its folders are opened while we are root and named by these descriptors from then on; files in them are read as any account may read them.
 Other folders of ``sys.path`` are not opened: what lies in them may be meant for root.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+import ctypes
 import os
+import signal
 import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mta.pluginhost.spawner import PR_SET_PDEATHSIG
+
 _LIBRARY = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
-def keep_library(account: Sequence[Any]) -> None:
-    """``account``: uid, gid, groups that we are about to become. Call it as root."""
+def become(account: Sequence[Any] | None) -> None:
+    """uid, gid and groups from now on; None: what we are."""
+    if account is not None:
+        uid, gid, groups = account
+        _keep_library(account)
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # a change of account clears it
+
+
+def _keep_library(account: Sequence[Any]) -> None:
     uid, gid, groups = account
     found = {sysconfig.get_path(name) for name in _LIBRARY}
     found |= {place for place in sys.path if place.endswith("/lib-dynload")}
