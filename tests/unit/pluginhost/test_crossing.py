@@ -206,7 +206,8 @@ def sample(hint):
     if hint is Health:
         return Health("degraded", "x")
     kinds = typing.get_type_hints(hint)
-    return hint(**{f.name: sample(kinds[f.name]) for f in dataclasses.fields(hint)})
+    looked_at = {"sources": ("192.0.2.1",)}  # texts that have a form
+    return hint(**{f.name: looked_at.get(f.name) or sample(kinds[f.name]) for f in dataclasses.fields(hint)})
 
 
 CROSSING = [(h, n) for h in CALLED for n in SPECS[h].arguments if not uncrossable(SPECS[h], [n]) and n not in (*VIEWS, "server")]
