@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -41,7 +41,13 @@ _FAULTS: dict[Stage, Sequence[tuple[float, str | None]]] = {
     "DATA": ((0.02, "451 4.3.0 later"), (0.01, None)),
     "DOT": ((0.04, "452 4.3.1 disk full"), (0.02, None)),
 }
-_COMMANDS = (("hold", "--all"), ("hold", "--recipient", f"a@{OUT}"), ("release", "--all"), ("flush", "--all"))
+_COMMANDS = (
+    ("hold", "--all"),
+    ("hold", "--recipient", f"a@{OUT}"),
+    ("release", "--all"),
+    ("flush", "--all"),
+    ("delete", "--recipient", f"unwanted@{OUT}", "--yes"),
+)
 _REFUSED = 0.04  # of all recipients, for good
 _LOST = 0.03  # of all messages: taken, and no answer
 
@@ -139,13 +145,14 @@ def kill_while_relaying(
 ) -> RelayResult:
     """``server`` runs with ``config_for(sink)``. Do so many rounds of load and SIGKILL, then let all drain, and audit.
 
-    operator  in each round somebody holds, releases or flushes the queue, and dies with the daemon
+    operator  in each round somebody holds, releases, flushes or deletes, and dies with the daemon; what was deleted may arrive or not
     """
-    chance, result, ledger, killed = random.Random(seed), RelayResult(), Ledger(), list[Kill]()
+    chance, result, ledger, unwanted, killed = random.Random(seed), RelayResult(), Ledger(), Ledger(), list[Kill]()
     recipients = [f"{name}@{OUT}" for name in "abcdef"]
     while result.kills < kills:
         load = Load(server.smtp, recipients, threads=threads, ledger=ledger, size=chance.choice((600, 600, 20_000, 300_000)))
-        with load:
+        other = Load(server.smtp, [f"unwanted@{OUT}"], threads=int(operator), ledger=unwanted)
+        with load, other:
             load.wait_acknowledged(1, 30)
             with _at_work(server, chance.choice(_COMMANDS) if operator else ()) as command:
                 time.sleep(chance.uniform(0.0, 0.4))
@@ -154,7 +161,6 @@ def kill_while_relaying(
                         command.wait(chance.uniform(0.5, 3.0))
                 group, at = server.pid, time.monotonic()
                 server.kill()
-            load.stop()
         sink.wait_alone()
         killed.append(Kill(group, at, queued(server)))
         sink.era += 1
@@ -176,7 +182,7 @@ def kill_while_relaying(
     except AssertionError as exc:
         result.faults.append(str(exc))
     result.acknowledged, result.unanswered = len(ledger.acknowledged), len(ledger.unknown)
-    audit(result, ledger, sink, killed)
+    audit(result, ledger, sink, killed, unwanted.sent)
     return result
 
 
@@ -208,13 +214,13 @@ def queued(server: MailServer) -> frozenset[str]:
         return frozenset(row[0] for row in connection.execute(MESSAGES))
 
 
-def audit(result: RelayResult, ledger: Ledger, sink: FailingSink, killed: Sequence[Kill]) -> None:
-    """Count; ``faults`` gets one line for each broken promise."""
+def audit(result: RelayResult, ledger: Ledger, sink: FailingSink, killed: Sequence[Kill], unwanted: Set[str] = frozenset()) -> None:
+    """Count; ``faults`` gets one line for each broken promise. ``unwanted``: sent as well, and may be lost."""
     arrivals = sink.arrivals
     result.arrived, result.reported = len(arrivals.keys() & ledger.sent), len(sink.reported)
     reports = {name for names in sink.reported.values() for name in names}
     result.faults += [f"lost: {one}" for one in ledger.acknowledged if one not in arrivals and one not in sink.reported]
-    result.faults += [f"nobody sent: {one}" for one in (arrivals.keys() | sink.reported) - ledger.sent - reports]
+    result.faults += [f"nobody sent: {one}" for one in (arrivals.keys() | sink.reported) - ledger.sent - unwanted - reports]
     result.faults += [f"reported {len(names)} times: {one}" for one, names in sink.reported.items() if len(names) > 1]
     for name, times in arrivals.items():
         for before, after in pairwise(times):
