@@ -90,7 +90,7 @@ def test_a_forward_leaves_with_srs_and_its_bounce_comes_back(place: tuple[MailSe
     server, port, hop, _ = place
     with SmtpSink(port=hop) as sink:
         assert refusal(port, "bob@origin.example", f"forward@{DOMAIN}", "copy this")[0] == 250
-        arrived = sink.wait(2)
+        arrived = sink.wait(1)
         assert {r.split()[0] for m in arrived for r in m.get_all("X-Rcpt-Args")} == {"<dave@far.example>", "<archive@far.example>"}
         path = re.match(r"<(SRS0=[^=]{6}=[A-Z2-7]{2}=origin\.example=bob@mx\.example\.test)>", arrived[0]["X-Mail-Args"])
         assert path is not None, arrived[0]["X-Mail-Args"]
@@ -99,7 +99,7 @@ def test_a_forward_leaves_with_srs_and_its_bounce_comes_back(place: tuple[MailSe
             client.sendmail("", [path[1]], b"Subject: bounce\r\n\r\nno such user\r\n")
             assert client.mail("")
             assert client.rcpt(path[1].replace("bob@", "eve@"))[0] == 550
-        sink.wait(3)
+        sink.wait(2)
         (back,) = [m for m in sink.messages if m["Subject"] == "bounce"]
         assert back["X-Rcpt-Args"].split()[0] == "<bob@origin.example>"
         assert back["X-Mail-Args"].startswith("<>")

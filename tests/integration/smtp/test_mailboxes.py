@@ -90,7 +90,10 @@ def test_a_message_to_an_alias_is_visible_when_250_is_said(database: Any) -> Non
         [for_alice] = await messages(database, "alice@example.test", "INBOX")
         [for_bob] = await messages(database, "bob@example.test", "Lists/dev")
         assert for_alice == for_bob
-        assert for_alice.startswith(b"Return-Path: <sender@elsewhere.test>\r\nX-Checked: yes\r\nReceived: from c.example")
+        fields = (
+            b"Return-Path: <sender@elsewhere.test>\r\nX-Checked: yes\r\nDelivered-To: All@example.test\r\nReceived: from c.example"
+        )
+        assert for_alice.startswith(fields)
         assert for_alice.endswith(b"Subject: hello\r\n\r\nbody\r\n")
         [leased] = await database.queue.lease("test", 10, 60.0, now=site.clock.now() + 1)
         assert (str(leased.address), leased.transport) == ("x@far.test", "remote")
