@@ -178,6 +178,7 @@ def main() -> None:
     words = _next_command(socket.socket(fileno=int(sys.argv[1])))
     if words is not None:
         sys.argv = words
+        sys.path[0] = str(Path(sys.executable).parent)  # where the script is; with -m it was the working directory
         program.main(words[1:])
 
 
