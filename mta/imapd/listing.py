@@ -31,11 +31,12 @@ _CHOSEN = (("SUBSCRIBED", _SUBSCRIBED), ("SPECIAL-USE", _SPECIAL))
 
 
 async def _tree(session: Session, mailboxes: Sequence[MailboxInfo]) -> _Tree:
-    names: dict[str, MailboxInfo | None] = {info.name: info for info in mailboxes}
+    names: dict[str, MailboxInfo | None] = {}
     below: dict[str, int] = {}
     for at, info in enumerate(mailboxes):
         if at % 1000 == 999:
             await session.out.drain()
+        names[info.name] = info
         what = (1 if info.exists else 0) | (_SUBSCRIBED if info.subscribed else 0) | (_SPECIAL if info.special_use else 0)
         name = info.name
         while (cut := name.rfind(DELIMITER)) > 0:
@@ -121,6 +122,7 @@ async def lsub(session: Session, command: List) -> bytes:
     pattern = Pattern(command.reference + command.patterns[0])
     tree = await _tree(session, (await everything(session, pattern.fixed))[0])
     for name in _in_order(tree.names):
+        await session.out.drain()
         info = tree.names[name]
         subscribed = info is not None and info.subscribed
         implied = "%" in pattern.text and bool(tree.below.get(name, 0) & _SUBSCRIBED)

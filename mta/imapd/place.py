@@ -122,16 +122,16 @@ async def everything(session: Session, starts: str = "") -> tuple[list[MailboxIn
     lent = await sharing.shared_with(names, but=session.account)
     if not lent:
         return own, {}
-    found = {info.name: info for info in own}
+    found: dict[str, MailboxInfo] = {}
+    subscribed = {info.name for info in own if not info.exists and info.subscribed}
     rights: dict[str, str] = {}
     for each in lent:
         letters = effective(each.entries, session.peer.user)
         if "l" in letters:
             name = prefix_of(session, each.owner) + each.mailbox.name
-            known = found.get(name)
-            found[name] = replace(each.mailbox, name=name, special_use="", subscribed=known is not None and known.subscribed)
+            found[name] = replace(each.mailbox, name=name, special_use="", subscribed=name in subscribed)
             rights[name] = letters
-    return list(found.values()), rights
+    return [*(info for info in own if info.exists or info.name not in found), *found.values()], rights
 
 
 def prefix_of(session: Session, owner: str) -> str:

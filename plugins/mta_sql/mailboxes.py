@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import time
+from itertools import chain
 from typing import Any
 
 from mta.model.errors import MailboxExists, MailboxNotAllowed, NoSuchMailbox
@@ -61,13 +62,16 @@ def list_mailboxes(connection: Connection, user: UserId, starts: str = "") -> li
     cursor = connection.execute(_ALL + some, params)
     while rows := cursor.fetchmany(PIECE):  # in pieces: no single step keeps the interpreter from the event loop
         found.update((row[2], mailbox_info(row)) for row in rows)
-    names = {row[0] for row in connection.execute(_SUBSCRIBED + some, params).fetchall()}
+    names: set[str] = set()
+    cursor = connection.execute(_SUBSCRIBED + some, params)
+    while rows := cursor.fetchmany(PIECE):
+        names.update(row[0] for row in rows)
     above: set[str] = set()
     for name in found:
         while (cut := name.rfind(DELIMITER)) > 0 and (name := name[:cut]) not in above:
             above.add(name)
-    for name in (names | above) - found.keys():
-        if name.startswith(starts):
+    for name in chain(names, above):
+        if name not in found and name.startswith(starts):
             found[name] = MailboxInfo(MailboxId(0), user, name, 0, "", name in names, exists=False)
     inbox = found.pop(INBOX, None)
     others = [found[name] for name in sorted(found)]
