@@ -20,6 +20,10 @@ from mta_sql.mailboxes import make_mailbox
 from mta_sql.quotas import LIMITED, fits
 from mta_sql.transaction import Stale, Transaction
 
+# As int: "&" with a member of the enum takes a microsecond.
+_SEEN = int(Flags.SEEN)
+_DELETED = int(Flags.DELETED)
+
 _SET = (
     "UPDATE mailboxes SET uid_next = uid_next + 1, highest_modseq = highest_modseq + 1, messages = messages + 1,"
     " size = size + ?, unseen = unseen + ?, deleted = deleted + ?, deleted_size = deleted_size + ?"
@@ -86,8 +90,8 @@ def _put(
     """Take a uid in each mailbox and insert the rows; returns (id, uid, modseq, user, name, what is limited)."""
     flags, keywords = kind
     saved = int(time.time())
-    deleted = 1 if flags & Flags.DELETED else 0
-    counts = (size, 0 if flags & Flags.SEEN else 1, deleted, size * deleted)
+    deleted = 1 if flags & _DELETED else 0
+    counts = (size, 0 if flags & _SEEN else 1, deleted, size * deleted)
     if len(mailboxes) == 1:
         [mailbox] = mailboxes
         rows: list[Any] = tx.execute(_TAKE_ONE, (*counts, mailbox)).fetchall()
