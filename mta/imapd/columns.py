@@ -85,6 +85,13 @@ class Columns:
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else -1
 
+    def positions(self, uids: Sequence[int]) -> Sequence[int]:
+        """Where those of these are that are there, ascending; a range when they lie side by side."""
+        first = self.position(uids[0]) if uids else -1
+        if first >= 0 and self.uids[first : first + len(uids)].tolist() == uids:
+            return range(first, first + len(uids))
+        return sorted(at for at in map(self.position, uids) if at >= 0)
+
     def numbers(self, positions: Sequence[int]) -> Sequence[int]:
         """The flag sets of these."""
         return self.taken(self.sets, positions)
@@ -123,12 +130,15 @@ class Columns:
     def without(self, positions: Sequence[int]) -> "Columns":
         """New columns lacking these ascending positions, linked from here."""
         kept = bytearray(b"\1") * len(self.uids)
-        for at in positions:
-            kept[at] = 0
+        if not isinstance(positions, range):
+            for at in positions:
+                kept[at] = 0
         new = Columns(self.table)
         for name in ("uids", "sets", "modseqs", "dates", "sizes", "blobs"):
             old = getattr(self, name)
-            if len(positions) <= 16:
+            if isinstance(positions, range):
+                column = old[: positions.start] + old[positions.stop :]
+            elif len(positions) <= 16:
                 column = old[:]
                 for at in reversed(positions):
                     del column[at]

@@ -223,9 +223,7 @@ class View:
         if columns is None:
             self.dirty = True
             return
-        positions = [at for at in map(columns.position, uids) if at >= 0]
-        if positions:
-            positions.sort()
+        if positions := columns.positions(uids):
             self._replace(columns.without(positions))
         if uids and modseq is not None and (modseq - 1 if since is None else since) <= self.highest:
             self.highest = max(self.highest, modseq)
