@@ -6,7 +6,6 @@ host; a lost one behind the dot is a deferral, as the message may have arrived.
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -378,8 +377,12 @@ class Courier:
             if self._destination.requiretls and route.transport == "smtp":
                 await demand_promise(out.dns, self._destination, session, host, policy)
             if route.credentials is not None:
-                if not session.secure and not _is_loopback(host):
+                if not session.secure and not host.is_here:
                     raise Refusal("the next hop offers no TLS, and a password is not sent without")
+                if self._destination.uses_mx and not policy.source and not host.is_of(self._destination.domain):
+                    raise Refusal(
+                        f"a password is not sent to {host.name}, which is not of {self._destination} and comes out of DNS alone"
+                    )
                 await log_in(session.ask, frozenset(session.features.get("AUTH", "").upper().split()), route)
         except BaseException:
             session.close()
@@ -389,10 +392,6 @@ class Courier:
 
 def _lose(late: tuple[Host, Link]) -> None:
     late[1].close()
-
-
-def _is_loopback(host: Host) -> bool:
-    return bool(host.path) or ipaddress.ip_address(host.address).is_loopback
 
 
 def _reason(exc: Exception) -> str:

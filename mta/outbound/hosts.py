@@ -70,6 +70,14 @@ class Host(NamedTuple):
     port: int
     path: str = ""
 
+    @property
+    def is_here(self) -> bool:
+        return bool(self.path) or ipaddress.ip_address(self.address).is_loopback
+
+    def is_of(self, domain: str) -> bool:
+        """Whoever has a certificate for this name belongs to the domain; an MX record may be forged."""
+        return self.name == domain or self.name.endswith(f".{domain}")
+
     def __str__(self) -> str:
         return self.path or f"{self.name}[{self.address}]:{self.port}"
 

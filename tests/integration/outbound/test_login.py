@@ -55,6 +55,28 @@ def test_a_server_that_cannot_prove_itself_gets_no_mail(relay):
     assert not any("AUTH PLAIN" in line for heard in sink.commands for line in heard)
 
 
+@pytest.mark.parametrize(("exchanger", "user"), [("mx.isp.test", "us@isp.test"), ("mx.evil.test", None), ("mx.notisp.test", None)])
+def test_a_forged_mx_gets_no_password(relay, exchanger, user):
+    """The name in its certificate would be its own, and good."""
+
+    async def main():
+        async with (
+            relay(
+                f"isp.test MX 10 {exchanger}.\n{exchanger} A 127.0.0.2\n",
+                routes={"dest.test": "mx:isp.test"},
+                relay={"credentials": {"isp.test": {"username": "us@isp.test", "password": "secret"}}},
+            ) as r,
+            Sink(host="127.0.0.2", port=r.port, users={"us@isp.test": "secret"}) as hop,
+        ):
+            await r.queue("x@dest.test")
+            rows = await r.settled()
+            assert [message.user for message in hop.messages] == ([user] if user else [])
+            assert any(line.startswith("AUTH") for heard in hop.commands for line in heard) is (user is not None)
+            assert len(rows) == (user is None), "it waits"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("mechanisms", ["XOAUTH2 PLAIN", "OAUTHBEARER"])
 def test_a_token_is_read_at_each_login(relay, tmp_path, mechanisms):
     token = tmp_path / "token"
