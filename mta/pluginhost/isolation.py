@@ -25,7 +25,7 @@ import msgspec
 from mta.model.errors import AlreadyExists, ConfigError, NoSuchMailbox, NoSuchUser, Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.net.tasks import Tasks
-from mta.pluginhost.call import Outside
+from mta.pluginhost.call import Outside, describe
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.confine import Confinement, account_for, credentials
 from mta.pluginhost.context import PluginContext, Services
@@ -113,14 +113,16 @@ class IsolatedPlugin:
             said = self._lines.hello(LOADING)
         except (Outside, TemporaryFailure) as exc:
             raise PluginRefused(f"in a process of its own: {exc}") from None
-        if "error" in said:
-            self.close()
-            self._refuse(said, key, where)
         try:
-            return self._module(said["result"])
-        except PluginRefused:
+            if "error" in said:
+                self._refuse(said, key, where)
+            return self._module(said.get("result"))
+        except (PluginRefused, ConfigError):
             self.close()
             raise
+        except (TypeError, ValueError, AttributeError) as exc:
+            self.close()
+            raise PluginRefused(f"its process says of itself what cannot be: {describe(exc)}") from None
 
     def _shown(self) -> dict[str, str]:
         """What a command shows depends on."""
@@ -144,7 +146,7 @@ class IsolatedPlugin:
         module.roles = there.roles  # type: ignore[attr-defined]
         self._stand_ins = StandIns(self._name, there, self, self._tasks)
         for number, one in enumerate(there.hooks):
-            if one.hook not in SPECS:
+            if one.hook not in SPECS or SPECS[one.hook].mode == "load":
                 raise PluginRefused(f"there is no hook {one.hook[:80]}", *one.place)
             if one.hook != "message_sink" and (problem := uncrossable(SPECS[one.hook], [n for n in one.names if n != "part"])):
                 raise PluginRefused(f"isolate: {problem}", *one.place)

@@ -1,6 +1,7 @@
 """``isolate: process``: the same hooks with the same meaning elsewhere; and whatever a hostile plugin does there stays there."""
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -354,6 +355,31 @@ def test_what_cannot_be_loaded_is_named(shared, text, problem, line) -> None:
     save(shared, text)
     assert problem in shared.reason("iso")
     assert shared.host.failed["iso"].line == line
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"result": 5},
+        {"result": {"path": "x", "hooks": [{"hook": "deliver", "names": [], "options": {"never": 1}, "place": ["x", 1]}]}},
+        {"result": {"path": "x", "hooks": [{"hook": "register", "names": [], "options": {}, "place": ["x", 1]}]}},
+        {
+            "result": {
+                "path": "x",
+                "routes": [{"method": "BREW", "path": "x", "access": "public", "timeout": 1.0, "place": ["x", 1]}],
+            }
+        },
+        {"result": {"path": "x", "schema": {"tables": [5], "migrations": []}}},
+        {"error": "no", "line": "seven"},
+    ],
+)
+def test_what_a_process_says_of_itself_is_not_believed(hooks, said) -> None:
+    save(
+        hooks,
+        f"import os, time\nfor fd in range(3, 9):\n    try:\n        os.write(fd, {json.dumps({'id': 0, **said})!r}.encode() + b'\\n')\n    except OSError:\n        pass\ntime.sleep(30)\n",
+    )
+    assert hooks.reason("iso")
+    assert "iso" not in hooks.host.plugins
 
 
 def test_a_broken_version_leaves_the_old_one_at_work(hooks) -> None:
