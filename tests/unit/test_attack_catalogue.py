@@ -150,13 +150,77 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+IMAP = "integration/imap/test_attacks.py"
+
+MAILBOXES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "literals before login",
+        (f"{IMAP}::test_literals_before_login", "unit/wire/imap/test_decoder.py::test_many_small_literals_count_together"),
+    ),
+    (
+        "parenthesis and depth",
+        (f"{IMAP}::test_parenthesis_and_depth", "unit/wire/mime/test_parse.py::test_depth_is_bounded_and_the_rest_opaque"),
+    ),
+    (
+        "long work",
+        (
+            f"{IMAP}::test_long_work_is_bounded",
+            f"{IMAP}::test_one_session_never_stalls_others",
+            "integration/imap/test_many_mailboxes.py::test_a_listing_takes_turns",
+        ),
+    ),
+    (
+        "SASL abuse",
+        (
+            f"{IMAP}::test_sasl_abuse_touches_nobody_else",
+            "unit/wire/sasl/test_sasl.py::test_broken_base64_is_refused",
+            "plugins/mta_scram/test_server.py::test_a_hidden_binding_is_noticed_and_old_accounts_are_told_nothing",
+        ),
+    ),
+    ("user name injection", (f"{IMAP}::test_user_name_injection",)),
+    (
+        "auth cache mix-up",
+        (
+            "unit/directory/test_passwords.py::test_auth_cache_mix_up",
+            "plugins/mta_htpasswd/test_htpasswd.py::test_auth_cache_mix_up",
+            "plugins/mta_oauth/test_tokens.py::test_auth_cache_mix_up",
+        ),
+    ),
+    (
+        "secret comparison",
+        (
+            "unit/test_secret_comparison.py::test_secret_comparison",
+            "unit/directory/test_passwords.py::test_unknown_account_hashes_too_and_is_never_cached",
+        ),
+    ),
+    (
+        "ACL side doors",
+        (
+            f"{IMAP}::test_acl_side_doors",
+            f"{IMAP}::test_acl_side_doors_by_name",
+            "unit/imapd/test_urlauth.py::test_nothing_of_it_can_be_changed",
+        ),
+    ),
+    ("mailbox names", (f"{IMAP}::test_mailbox_names",)),
+    (
+        "index damage",
+        (
+            f"{IMAP}::test_index_damage_no_uid_twice_whatever_was_expunged_before_a_restart",
+            "integration/storage/test_faults.py::test_verify_finds_what_is_damaged",
+            "plugins/mta_sql/test_search.py::test_a_damaged_file_is_made_anew",
+        ),
+    ),
+    ("crash mid APPEND", (f"{IMAP}::test_crash_mid_append_leaves_nothing",)),
+)
+
+
 @cache
 def functions(file: str) -> frozenset[str]:
     tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-@pytest.mark.parametrize(("row", "tests"), ROWS, ids=[row for row, _ in ROWS])
+@pytest.mark.parametrize(("row", "tests"), [*ROWS, *MAILBOXES], ids=[row for row, _ in (*ROWS, *MAILBOXES)])
 def test_every_row_of_the_attack_catalogue_has_its_test(row: str, tests: tuple[str, ...]) -> None:
     named = re.sub(r"[^a-z0-9]+", "_", row.lower())
     for test in tests:

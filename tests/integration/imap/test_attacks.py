@@ -4,6 +4,7 @@
 import asyncio
 import functools
 import os
+import random
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ async def test_literals_before_login(octets: bytes) -> None:
     ],
 )
 @in_loop
-async def test_parentheses_and_depth(command: bytes) -> None:
+async def test_parenthesis_and_depth(command: bytes) -> None:
     site = await ImapSite().open()
     link, transport = await site.login(b"SELECT INBOX")
     said = await site.talk(link, transport, b"a " + command + b"\r\n")
@@ -237,7 +238,7 @@ def test_user_name_injection(name: bytes, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 @in_loop
-async def test_no_side_door_to_another_account(command: bytes) -> None:
+async def test_acl_side_doors_by_name(command: bytes) -> None:
     """Whatever bob says, what is alice's stays hers, and he cannot learn that it is there."""
     site = await ImapSite().open()
     await site.database.store.create(site.users["alice@example.test"], "Private")
@@ -249,6 +250,74 @@ async def test_no_side_door_to_another_account(command: bytes) -> None:
     assert said.replace(b"Private", b"") == known.replace(b"Nowhere", b"")
     hers = await site.mailbox("Private")
     assert (await site.database.store.status(hers)).messages == 1
+
+
+DOORS = (
+    "SELECT {m}", "EXAMINE {m}", "STATUS {m} (MESSAGES UNSEEN SIZE MAILBOXID)", "DELETE {m}", "RENAME {m} Mine", "RENAME INBOX {m}/x", "CREATE {m}/x",
+    "COPY 1 {m}", "MOVE 1 {m}", "APPEND {m} {{2+}}\r\nxy", "SUBSCRIBE {m}", "UNSUBSCRIBE {m}", 'LIST "" {m}*', 'LIST "" * RETURN (STATUS (MESSAGES) MYRIGHTS)',
+    'LSUB "" *', "GETACL {m}", "SETACL {m} bob@example.test lrswipkxtea", "DELETEACL {m} anyone", "MYRIGHTS {m}", "LISTRIGHTS {m} bob@example.test",
+    "GETQUOTAROOT {m}", "GETQUOTA alice@example.test", "SETQUOTA alice@example.test (STORAGE 1)", "GETMETADATA {m} /shared/comment /private/comment",
+    'SETMETADATA {m} (/shared/comment "mine")', 'GETMETADATA "" /shared/comment', "ESEARCH IN (mailboxes {m}) RETURN (ALL) ALL",
+    "ESEARCH IN (subtree {m}) ALL", "ESEARCH IN (personal) TEXT hersecret", "NOTIFY SET STATUS (mailboxes {m} (MessageNew MessageExpunge FlagChange))",
+    'GENURLAUTH "imap://alice%40example.test@mx.example.test/Private/;UID=1;URLAUTH=anonymous" INTERNAL', "RESETKEY {m}",
+    'URLFETCH "imap://alice%40example.test@mx.example.test/Private/;UID=1;URLAUTH=anonymous:INTERNAL:01ab"',
+    'APPEND INBOX CATENATE (URL "/{m}/;UID=1" TEXT {{2+}}\r\nxy)', "REPLACE 1 {m} {{2+}}\r\nxy", "UID FETCH 1:* (FLAGS BODY.PEEK[])", "SEARCH TEXT hersecret",
+    "SEARCH RETURN (COUNT) KEYWORD hersecret", "SORT (SUBJECT) UTF-8 ALL", "UNSELECT", "SELECT INBOX", "NOOP", "IDLE\r\nDONE", "UNAUTHENTICATE",
+    "LOGIN bob@example.test secret",
+)  # fmt: skip
+NAMES = (
+    "Private", "user/alice@example.test/Private", "user/alice@example.test/INBOX", "user/alice@example.test", '"user/ALICE@example.test/Private"',
+    "shared/alice@example.test/Private", '"user/alice@example.test/../Private"', '"user//Private"', "user/alice/Private", "Hersecret", "user/alice@example.test/Hersecret",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_acl_side_doors(seed: int, tmp_path: Path) -> None:
+    """Random commands of bob change nothing of alice's and show nothing of it, whatever lies open to others beside it."""
+    dice = random.Random(seed)
+
+    async def run() -> None:
+        site = await ImapSite(database=sqlite, data_dir=str(tmp_path)).open()
+        alice = site.users["alice@example.test"]
+        for name in ("Private", "Hersecret", "Open"):
+            await site.database.store.create(alice, name)
+        for name in ("INBOX", "Private", "Hersecret"):
+            await site.deliver(b"Subject: hersecret\r\n\r\nhersecret\r\n", name=name, keywords=["hersecret"])
+        hers = await site.login(
+            b"SETACL Open bob@example.test lr", b'SETMETADATA Private (/shared/comment "hersecret")', b"SUBSCRIBE Hersecret"
+        )
+
+        async def state() -> bytes:
+            said = b""
+            for name in (b"INBOX", b"Private", b"Hersecret", b"Open"):
+                for each in (
+                    b"EXAMINE %b",
+                    b"FETCH 1:* (UID FLAGS BODY.PEEK[])",
+                    b"GETACL %b",
+                    b"GETMETADATA %b (/shared/comment /private/comment)",
+                ):
+                    said += await site.talk(*hers, b"s " + each.replace(b"%b", name) + b"\r\n")
+            said += await site.talk(*hers, b's LIST "" *\r\ns LSUB "" *\r\ns GETQUOTAROOT INBOX\r\n')
+            return re.sub(rb"HIGHESTMODSEQ \d+", b"", said)
+
+        await state()  # FLAGS names the keywords of what was read
+        before = await state()
+        link, transport = await site.login(b"APPEND INBOX {2+}\r\nxy", b"SELECT INBOX", user=b"bob@example.test")
+        for _ in range(250):
+            command = dice.choice(DOORS).format(m=dice.choice(NAMES)).encode()
+            said = await site.talk(link, transport, b"a " + command + b"\r\n")
+            shown = said.replace(b"SUBJECT hersecret", b"")
+            for name in NAMES:  # what he asked for himself may be said again
+                shown = shown.replace(name.strip('"').encode(), b"")
+            assert b"hersecret" not in shown.lower(), (command, said)
+            assert b"SERVERBUG" not in said, (command, said)
+            if transport.gone:
+                link, transport = await site.login(b"SELECT INBOX", user=b"bob@example.test")
+        assert await state() == before
+        await site.tasks.close()
+        await site.database.close()
+
+    asyncio.run(run())
 
 
 # ---- mailbox names
@@ -281,10 +350,10 @@ def test_mailbox_names(name: bytes, tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-# ---- index damage; crash mid APPEND
+# ---- index damage
 
 
-def test_no_uid_twice_whatever_was_expunged_before_a_restart(tmp_path: Path) -> None:
+def test_index_damage_no_uid_twice_whatever_was_expunged_before_a_restart(tmp_path: Path) -> None:
     async def run() -> list[int]:
         site = ImapSite(database=sqlite, data_dir=str(tmp_path))
         await site.database.open()
@@ -305,7 +374,10 @@ def test_no_uid_twice_whatever_was_expunged_before_a_restart(tmp_path: Path) -> 
     assert len(found) == 9
 
 
-def test_a_literal_cut_off_leaves_nothing(tmp_path: Path) -> None:
+# ---- crash mid APPEND
+
+
+def test_crash_mid_append_leaves_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         site = await ImapSite(database=sqlite, data_dir=str(tmp_path), memory_per_message=65536).open()
         for _ in range(30):

@@ -192,6 +192,19 @@ def test_changes_are_seen_at_once(tmp_path: Path) -> None:
     assert len(made.services.log.named("htpasswd.read")) == 3  # type: ignore[attr-defined]
 
 
+def test_auth_cache_mix_up(tmp_path: Path) -> None:
+    """Two users of one file, remembered or not: each has his own password, and an equal one is nobody else's."""
+    one, two = (next(stored for stored, password in VECTORS if password == wanted) for wanted in ("secret", "myPassword"))
+    made = host(make(tmp_path / "file", f"alice@a.test:{one}\nbob@a.test:{two}\nalice@b.test:{two}\n"))
+    right = {"alice@a.test": "secret", "bob@a.test": "myPassword", "alice@b.test": "myPassword"}
+    for _ in range(2):
+        for user, own in right.items():
+            for password in ("secret", "myPassword"):
+                answer = login(made, user, password)
+                assert isinstance(answer, AuthOk) is (own == password), (user, password)
+                assert not isinstance(answer, AuthOk) or answer.user == user
+
+
 def test_a_success_is_remembered_and_a_change_forgets_it(tmp_path: Path) -> None:
     stored = VECTORS[0][0]
     file = PasswordFile.read(str(make(tmp_path / "file", f"alice@a.test:{stored}\n")))

@@ -138,6 +138,21 @@ def test_keys_are_fetched_once_an_hour_and_for_a_new_one(issuer):
     asyncio.run(scenario())
 
 
+def test_auth_cache_mix_up(issuer):
+    """What is remembered of one token is not said of another."""
+
+    async def scenario():
+        endpoint = {"url": f"{issuer.url}/introspect", "client_id": "mta", "client_secret": "s:1"}
+        tokens, ctx = Tokens(), context(issuer, introspection=endpoint)
+        issuer.active = {name: {"email": f"{name}@example.test", "aud": "mail"} for name in ("alice", "bob", "alice ")}
+        for name in ("alice", "bob", "alice", "bob", "alice"):
+            assert str(await tokens.address_of(name, ctx)) == f"{name}@example.test"
+        with pytest.raises(BadToken):
+            await tokens.address_of("ALICE", ctx)
+
+    asyncio.run(scenario())
+
+
 def test_introspection(issuer):
     async def scenario():
         endpoint = {"url": f"{issuer.url}/introspect", "client_id": "mta", "client_secret": "s:1"}

@@ -66,6 +66,23 @@ def test_success_is_remembered_for_a_while_and_failure_never(stored, count):
     asyncio.run(run())
 
 
+def test_auth_cache_mix_up(stored):
+    """CVE-2025-30189: what is remembered of one user says nothing of another, in any order and at once."""
+    others = {"alice": (stored, "secret"), "bob": (hash_password("other"), "other"), "carol": (hash_password("secret"), "secret")}
+
+    async def run():
+        passwords = Passwords()
+        questions = [(user, password) for user in others for password in ("secret", "other", "secret ", "")] * 3
+        answers = await asyncio.gather(*(passwords.verify(others[user][0], password) for user, password in questions))
+        assert answers == [others[user][1] == password for user, password in questions]
+        for user, password in questions:  # now from the cache
+            assert await passwords.verify(others[user][0], password) is (others[user][1] == password)
+        assert not await passwords.verify(None, "secret")
+        passwords.close()
+
+    asyncio.run(run())
+
+
 def test_unknown_account_hashes_too_and_is_never_cached(stored, count):
     async def run():
         passwords = Passwords()
