@@ -80,6 +80,7 @@ class Lanes:
             monotonic=clock.monotonic,
             rules=limits.sites,
             rates=limits.rates,
+            later=lambda seconds, look, site: asyncio.get_running_loop().call_later(seconds, look, site),
         )
         self._here = Sites(
             lanes=LOCAL_LANES,

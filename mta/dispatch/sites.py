@@ -23,6 +23,8 @@ from mta.outbound.hosts import Destination
 
 FIRST = 5
 FULL = 500  # recipients that wait at one site, so that a slow one leaves room for the others
+PRESSED = 4  # recipients that wait for each lane of a site, from which on another lane is worth its connection
+PATIENCE = 0.05  # seconds that fewer wait for a lane, as long as lanes come back within them
 IDLE = 2.0  # seconds that a connection is kept for the next message
 CONTENT = 60.0  # seconds without trying for more, after a connection more was refused
 SHARE = 20  # batches that a lane serves while others wait for one
@@ -51,11 +53,12 @@ class Pool:
 
 class Site:
     """``most``: lanes at most; ``names``: what the queue calls it; ``down_until``: monotonic, with the reply that says why;
-    ``served``: batches since ``since``, when something began to wait."""
+    ``served``: batches since ``since``, when something began to wait; ``taken``: all; ``seen``: when ``_look_again`` looked last, -1: it
+    will not."""
 
     __slots__ = (
-        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "line", "most", "names",
-        "pace", "pool", "served", "since", "slots", "starving",
+        "couriers", "destination", "down_remote", "down_reply", "down_until", "grows_at", "idle", "lanes", "limit", "line", "look_at", "most", "names",
+        "pace", "pool", "seen", "served", "since", "slots", "starving", "taken",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, limit: float, most: int) -> None:
@@ -66,7 +69,8 @@ class Site:
         self.pace = Pace()
         self.slots = Slots()
         self.pool: Pool | None = None
-        self.served = 0
+        self.served = self.taken = 0
+        self.seen, self.look_at = -1, 0.0
         self.since = 0.0
         self.names: set[str] = set()
         self.lanes = 0
@@ -96,7 +100,10 @@ class Sites:
         monotonic: Callable[[], float],
         rules: Mapping[str, SiteRule] | None = None,
         rates: QueueRates | None = None,
+        later: Callable[[float, Callable[[Site], None], Site], object] | None = None,
     ) -> None:
+        """``later(seconds, function, site)`` as the loop's ``call_later``; None: whatever waits has a lane at once, up to the limits."""
+        self._later = later
         self._pools = Names({pattern: Pool(rule) for pattern, rule in (rules or {}).items()})
         self._pool_known: dict[Destination, Pool] = {}
         self._rates = rates or QueueRates()
@@ -215,6 +222,7 @@ class Sites:
         if batch is None:
             return None
         site.served += 1
+        site.taken += 1
         if site.rows < FULL:
             self.full.discard(site)
         if not site.line:
@@ -246,12 +254,17 @@ class Sites:
 
     # ---- lanes
 
-    def _staff(self, site: Site) -> None:
-        """See to it that what waits is served: by an idle lane, a new one, or a place in the line for one."""
+    def _staff(self, site: Site, *, patient: bool = True) -> None:
+        """See to it that what waits is served: by an idle lane, one that soon is, a new one, or a place in the line for one."""
         if site.idle:
             _wake(site.idle.popleft())
             return
         if site.lanes >= max(1, int(site.limit)) or not site.line or site.starving:
+            return
+        if patient and self._later is not None and site.lanes and site.rows < PRESSED * site.lanes:
+            if site.seen < 0:
+                site.seen, site.look_at = site.taken, self._monotonic() + PATIENCE
+                self._later(PATIENCE, self._look_again, site)
             return
         if (pool := site.pool) is not None and pool.full:
             if site.lanes == 0:
@@ -270,6 +283,15 @@ class Sites:
             site.starving = True
             self._starving.append(site)
             self._release_idle()
+
+    def _look_again(self, site: Site) -> None:
+        """Lanes that did not come back take longer than a connection more."""
+        came_back, site.seen = site.taken - site.seen, -1
+        if came_back >= site.lanes or self._monotonic() - site.look_at > PATIENCE:  # or it is we who are late
+            self._staff(site)
+            return
+        for _ in range(site.rows):
+            self._staff(site, patient=False)
 
     def _release_idle(self, pool: Pool | None = None) -> None:
         for site in self._sites.values():

@@ -54,6 +54,31 @@ def test_lanes_begin_few_and_grow_with_success():
     assert site.limit == 20
 
 
+def test_what_waits_has_patience_with_lanes_that_come_back():
+    looks = []
+    pool = Pool(later=lambda seconds, look, site: looks.append((seconds, look, site)))
+
+    def looks_again(late=0.0):
+        [(seconds, look, site)] = looks
+        looks.clear()
+        pool.now += seconds + late
+        look(site)
+        return site.lanes
+
+    site = pool.push(A, 3)
+    assert site.lanes == 1
+    pool.push(A)
+    assert site.lanes == 2, "four wait for one lane"
+    assert pool.sites.take(site)
+    assert pool.sites.take(site)
+    assert looks_again() == 2, "both came back"
+    assert looks_again(late=1.0) == 2, "that we are late says nothing about the site"
+    assert looks_again() == 4, "no lane came back: those who wait have one each"
+    assert pool.sites.take(site)
+    pool.push(B)
+    assert not looks
+
+
 def test_one_batch_needs_one_lane():
     pool = Pool()
     assert pool.push(A).lanes == 1
