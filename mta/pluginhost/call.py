@@ -17,7 +17,7 @@ from typing import Any
 from mta.model.delivery import Trouble
 from mta.model.errors import ConfigError, Refused, StorageDead, TemporaryFailure
 from mta.model.verdict import Verdict, defer, reject
-from mta.net.prompt import own_task
+from mta.net.prompt import has_own_task, own_task
 from mta.obs.log import Log
 from mta.pluginhost.answers import LONGEST_TEXT, problem_of
 from mta.pluginhost.flight import FLIGHT, Flight
@@ -196,7 +196,7 @@ class Dispatcher:
             try:
                 answer = step.function(*step.arguments(arguments)) if step.names else step.function()
                 if answer is not None and answer.__class__ is types.CoroutineType:
-                    if asyncio.current_task() is None:
+                    if not has_own_task():
                         started = await self._into_task(step, answer)
                     try:
                         future = answer.send(None)

@@ -590,7 +590,7 @@ def test_a_sink_that_hangs_is_cut_off_and_the_next_message_is_taken(site_with) -
             hangs.append(self)
             await asyncio.sleep(60 if len(hangs) == 1 else 0)
 
-    @hookimpl(timeout=0.05)
+    @hookimpl(timeout=0.3)
     def message_sink():
         return Slow()
 

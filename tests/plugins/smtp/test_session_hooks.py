@@ -320,3 +320,26 @@ def test_smtp_tls_before_the_greeting(site_with, verdict, wanted) -> None:
 
     run(work())
     assert asked == [(True, None)]
+
+
+def test_one_that_waits_after_one_that_does_not_has_a_task_of_its_own(site_with) -> None:
+    tasks = []
+
+    @hookimpl
+    def smtp_ehlo():
+        return None
+
+    @hookimpl
+    async def smtp_capabilities(capabilities):
+        async with asyncio.timeout(5):
+            tasks.append(asyncio.current_task())
+            await asyncio.sleep(0.001)
+        return [*capabilities, "XWAITED"]
+
+    async def work():
+        client = site_with(smtp_ehlo, smtp_capabilities).client("smtp")
+        await client.greet()
+        assert "XWAITED" in "".join(await client.ask("EHLO c"))
+        assert tasks[0] is not asyncio.current_task()
+
+    run(work())

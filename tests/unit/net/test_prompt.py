@@ -95,6 +95,31 @@ def test_a_task_has_its_own_already():
     assert asyncio.run(run()) == (True, 7)
 
 
+def test_the_callers_task_is_not_ones_own():
+    """Who is called in a task and has to wait goes on in another: what it does to its task is not for the caller."""
+    found = []
+
+    async def looks():
+        await own_task()
+        found.append(asyncio.current_task())
+
+    async def run():
+        made = promptly(looks())
+        task = Tasks(RecordingLog()).spawn(made, "later")
+        await task
+        return found == [task] and task is not asyncio.current_task()
+
+    assert asyncio.run(run())
+
+
+def test_one_within_another_waits_for_the_task_of_the_outer():
+    async def outer():
+        inner = promptly(asks_for_time())
+        return await inner
+
+    assert soon(outer) == ("later", True)
+
+
 @pytest.mark.parametrize("first", [own_task, lambda: asyncio.sleep(3600)])
 def test_cancelled_while_it_waits_it_may_clean_up(first):
     told = []
