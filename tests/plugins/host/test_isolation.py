@@ -525,7 +525,7 @@ BOUNDED = ["leaks", "forks", "raises", "quits", "answers what cannot be sent", "
 @pytest.mark.parametrize("deed", FATAL)
 def test_a_deed_hurts_only_the_message_it_was_asked_about(hooks, deed, monkeypatch) -> None:
     monkeypatch.setattr(lineprocess, "GRACE", 0.3)
-    host = save(hooks, HOSTILE, f"isolate: process\ntimeout: {'1500ms' if deed == 'hangs' else '10s'}\n")
+    host = save(hooks, HOSTILE, f"isolate: process\ntimeout: {'3s' if deed == 'hangs' else '10s'}\n")
 
     async def main():
         assert await ask(host, "first") == Delivered("good")
