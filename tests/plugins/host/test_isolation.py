@@ -17,6 +17,7 @@ from mta.model.ids import QueueId
 from mta.model.message import Flags, Placement, Recipient
 from mta.model.verdict import Action
 from mta.pluginhost import lineprocess
+from mta.pluginhost.become import may_pass
 from mta.pluginhost.durable import payload_of
 from mta.testing.hooksdir import HooksDir
 from mta.testing.plugins import FakeDns, FakeMessage, FakeSession, FakeTransaction, host_with
@@ -300,6 +301,20 @@ def test_it_has_an_account_of_its_own(hooks) -> None:
     )
     save(hooks, text, "isolate: {user: root}\n")
     assert "never run as root" in hooks.reason("iso")
+
+
+def test_where_an_account_comes(hooks) -> None:
+    folder = hooks.path / "library"
+    folder.mkdir()
+    for mode, uid, groups, comes in (
+        (0o755, 1, {1}, True),
+        (0o700, 1, {1}, False),
+        (0o750, 1, {os.getegid()}, True),
+        (0o705, os.geteuid(), set(), True),
+        (0o605, os.geteuid(), set(), False),
+    ):
+        folder.chmod(mode)
+        assert may_pass(str(folder), uid, groups) is comes, oct(mode)
 
 
 @pytest.mark.parametrize(
