@@ -13,6 +13,7 @@ from mta.cli.main import cli
 from mta.model.address import Address
 from mta.model.mailbox import NewMessage
 from mta.model.message import Flags, OctetContent
+from mta.wire.mime.searchable import fold
 from mta_hooks.backends import Database, DatabaseOptions
 from mta_sql import open_database, open_search
 
@@ -56,7 +57,7 @@ def indexed(config: Path) -> tuple[int, list[int]]:
         await database.open()
         search = open_search("sql", database, options)
         await search.open()
-        found = await search.candidates("needle", range(1, 100))
+        found = await search.candidates(fold("needle"), range(1, 100))
         assert found is not None
         await search.close()
         await database.close()
