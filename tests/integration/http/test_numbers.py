@@ -70,7 +70,7 @@ def test_counters_outlive_a_worker_that_dies(web):
     series = 'mta_messages_total{origin="smtp",result="accepted"}'
     status = json.loads(web.cli("status", "--json").stdout)
     sent = len(re.findall(r"message\.accepted", web.log))
-    wait_until(lambda: numbers(web)[series] == sent, 5, "all counted", 0.2)
+    wait_until(lambda: numbers(web).get(series) == sent, 5, "all counted", 0.2)
     victim = status["workers"][0]["pid"]
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: victim not in web.workers and len(web.workers) == 2, 10, "another worker")

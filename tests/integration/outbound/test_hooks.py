@@ -265,10 +265,10 @@ def test_a_policy_sets_when_the_sender_is_warned(relay):
 def test_a_policy_bounds_the_connections_of_a_site(relay, most, expected):
     async def body(r, sink, _bob):
         sink.answer("RCPT", "250 ok", delay=0.02)
-        for n in range(12):
+        for n in range(40):  # a connection is worth its while when four wait for each
             await r.queue(f"x{n}@dest.test")
         assert await r.settled() == []
-        assert (sink.count, len(sink.commands)) == (12, expected)
+        assert (sink.count, len(sink.commands)) == (40, expected)
 
     run(relay, body, plugins=[policy(DeliveryPolicy(concurrency=most))], queue={"concurrency_per_destination": 5})
 
