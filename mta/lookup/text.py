@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_KEY = re.compile(r'((?:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\s"])+)(?:\s+|\Z)(.*)\Z', re.DOTALL)
+_KEY = re.compile(r'((?:"(?>(?:[^"\\]|\\.)*)(?:"|\\?\Z)|[^\s"])+)(?:\s+|\Z)(.*)\Z', re.DOTALL)
 _ALIAS = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^\s:"]+)\s*:\s*(.*)\Z', re.DOTALL)
 _TARGET = re.compile(r'\s*((?:"(?:[^"\\]|\\.)*"|[^,"\s]|[ \t](?=[^,]))+)\s*(?:,|\Z)')
 

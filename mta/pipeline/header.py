@@ -15,8 +15,8 @@ MAX_HEADER = 2**20  # octets read as header; what follows is passed on as it is
 
 MAX_LINE = 998  # octets of a line without its CRLF (RFC 5322 §2.1.1)
 
-_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+")
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)")
+_FIELDS = re.compile(rb"(?>(?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*))*)")
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*))")
 _NAME = re.compile(r"[!-9;-~]{1,200}\Z")
 _UNFOLD = re.compile(r"\r\n(?=[ \t])")
 

@@ -14,14 +14,22 @@ from mta.wire.mime.parameters import comment_end, unescape
 MAX_ADDRESSES = 10_000
 
 _LEXEME = re.compile(
-    rb'(?P<space>[\x00-\x20\x7f]++)|(?P<quoted>"(?:[^"\\]|\\.)*+"?)|(?P<literal>\[(?:[^\]\\]|\\.)*+\]?)'
+    rb'(?P<space>[\x00-\x20\x7f]++)|(?P<quoted>"(?>(?:[^"\\]|\\.)*)"?)|(?P<literal>\[(?>(?:[^\]\\]|\\.)*)\]?)'
     rb'|(?P<comment>\()|(?P<special>[<>@,;:.)\]\\])|(?P<atom>[^\x00-\x20\x7f()<>@,;:.\\"\[\]]++)',
     re.DOTALL,
 )
 _ATOM = rb'[^\x00-\x20\x7f()<>@,;:.\\"\[\]]++'
-_DOTTED = _ATOM + rb"(?:\." + _ATOM + rb")*+"
+_DOTTED = _ATOM + rb"(?>(?:\." + _ATOM + rb")*)"
 _USUAL = re.compile(
-    rb'[ \t]*+(?:(?:"([^"\\\x00-\x1f\x7f]*+)"|(' + _ATOM + rb"(?: " + _ATOM + rb")*+))? ?<(" + _DOTTED + rb")@(" + _DOTTED + rb")>"
+    rb'[ \t]*+(?:(?:"([^"\\\x00-\x1f\x7f]*+)"|('
+    + _ATOM
+    + rb"(?>(?: "
+    + _ATOM
+    + rb")*)))? ?<("
+    + _DOTTED
+    + rb")@("
+    + _DOTTED
+    + rb")>"
     rb"|(" + _DOTTED + rb")@(" + _DOTTED + rb"))[ \t]*+(?:,|\Z)"
 )
 """An entry as nearly all are: ``"Name" <local@host>``, ``Two Words <local@host>``, ``local@host``."""

@@ -14,9 +14,9 @@ from typing import NamedTuple
 MAX_HEADER = 2**20
 """Octets of one header section that are searched for fields."""
 
-_FIELD = re.compile(rb"[^\n]*+\n?+(?:[ \t][^\n]*+\n?+)*+")
+_FIELD = re.compile(rb"[^\n]*+\n?+(?>(?:[ \t][^\n]*+\n?+)*)")
 _NAME = re.compile(r"[\x21-\x39\x3b-\x7e]++[ \t]*+\Z")  # one word: "From joe Tue 09:04" of an mbox is no field
-_RAW_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]++)(?:[ \t]|\r?\n(?=[ \t]))*+:")
+_RAW_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]++)(?>(?:[ \t]|\r?\n(?=[ \t]))*):")
 _BLANK = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 

@@ -17,11 +17,11 @@ Pairs = list[tuple[bytes, bytes]]
 
 _TOKEN = re.compile(rb'[^\x00-\x20()<>@,;:\\"\[\]?=]++')
 _SPACE = re.compile(rb"[\s;]*+")
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"?', re.DOTALL)
+_QUOTED = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?', re.DOTALL)
 _BARE = re.compile(rb"[^;]*+")
 _JUNK = re.compile(rb"[^;]*+")
 _EQUALS = re.compile(rb"\s*+=\s*+")
-_PIECE = re.compile(rb'[^"(]++|"(?:[^"\\]|\\.)*+"?|\(', re.DOTALL)
+_PIECE = re.compile(rb'[^"(]++|"(?>(?:[^"\\]|\\.)*)"?|\(', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT = re.compile(rb"[()]|\\.", re.DOTALL)
 _CONTINUED = re.compile(r"([^*]+)\*(\d{1,6})(\*?)\Z")

@@ -72,7 +72,7 @@ def readable_size(root: Entity) -> int:
 
 def field_pattern(name: str) -> "re.Pattern[bytes]":
     """Finds the field ``name`` in a header section; group 1 is its value as written."""
-    return re.compile(rb"(?im)^" + re.escape(name.encode("utf-8")) + rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
+    return re.compile(rb"(?im)^" + re.escape(name.encode("utf-8")) + rb"[ \t]*:([^\n]*+(?>(?:\n[ \t][^\n]*+)*))")
 
 
 def field_values(pattern: "re.Pattern[bytes]", octets: bytes, end: int, *, addressed: bool = False) -> list[str]:

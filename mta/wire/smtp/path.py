@@ -14,7 +14,7 @@ from mta.model.reply import Reply
 MAX_PATH = 256  # octets with the brackets, RFC 5321 §4.5.3.1.3
 
 _AT_DOMAIN = r"@[A-Za-z0-9.\-\[\]:\x80-\U0010ffff]+"
-_PATH = re.compile(rf'<(?:{_AT_DOMAIN}(?:,{_AT_DOMAIN})*:)?((?:"(?:[^"\\]|\\.)*+"|[^"<>@ ]++)@[^<>@ ]++)>')
+_PATH = re.compile(rf'<(?:{_AT_DOMAIN}(?:,{_AT_DOMAIN})*:)?((?:"(?>(?:[^"\\]|\\.)*)"|[^"<>@ ]++)@[^<>@ ]++)>')
 
 
 def parse_path(text: str, *, null: bool) -> tuple[Address | None, str]:
