@@ -164,12 +164,12 @@ class View:
             self.take_rows(rows[start : start + _SLICE])
 
     def take_rows(self, rows: Sequence[Row]) -> None:
-        """Patch or append; a row older than what is here changes nothing."""
+        """Patch or append; a row older than what is here changes nothing, nor does one that was here and went since it was read."""
         columns = self.columns
         if columns is None or not rows:
             return
         last = columns.uids[-1] if columns.uids else 0
-        new = bisect_left(rows, last + 1, key=_uid)
+        new = bisect_left(rows, max(last + 1, self.uid_next), key=_uid)
         changed: list[Uid] = []
         for row in rows[:new]:
             if columns.patch(row):

@@ -246,3 +246,22 @@ def test_columns_without_some_rows(count: int) -> None:
     assert octets == (b"* 12 EXPUNGE\r\n" if count > 1 else b"") + b"* 11 EXPUNGE\r\n"
     assert columns.position(55) == 54
     assert columns.position(555) == -1
+
+
+def test_an_answer_from_before_the_last_message_went_does_not_bring_it_back() -> None:
+    """A look at the store, our STORE and our EXPUNGE cross: the look saw the STORE, and its answer comes last."""
+
+    async def test(site: ImapSite) -> None:
+        await site.deliver(*[MESSAGE] * 3)
+        link, transport = await site.login(b"SELECT INBOX", b"FETCH 1:* FLAGS")
+        view = link.session.mailbox.view
+        highest = view.highest
+        stored = row(3, highest + 1, 1)
+        view.took(Stored([stored], [], ModSeq(highest + 1), made=True))
+        view.remove([Uid(3)], ModSeq(highest + 2), ModSeq(highest + 1))
+        assert view.highest == highest + 2
+        view.take_rows([stored])
+        assert view.messages == 2
+        assert (await site.talk(link, transport, b"a NOOP\r\n")).startswith(b"* 3 EXPUNGE\r\na OK")
+
+    with_site(test)
