@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ class Acceptor:
         self._arriving = 0
         self._open = False
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._files = files - min(_FILES_OF_SESSIONS, files // 8)
+        self._files = sys.maxsize if files == resource.RLIM_INFINITY else files - min(_FILES_OF_SESSIONS, files // 8)
 
     @property
     def arriving(self) -> int:
