@@ -67,6 +67,7 @@ class Model:
         self.appended: dict[int, str] = {}
         """uid → name of the message."""
         self.names = 0
+        self.commands = 0
 
     def born(self, uid: int, name: str) -> None:
         assert uid not in self.appended, f"uid {uid} given twice"
@@ -97,6 +98,7 @@ class Client:
     async def say(self, command: str) -> str:
         """Run one command; hear everything up to its answer."""
         self.said = command
+        self.model.commands += 1
         octets = await self.ask(f"t {command}", "+ idling" if command == "IDLE" else "t ")
         return self.hear(octets, command)
 
@@ -244,7 +246,8 @@ def _numbers(text: str) -> Iterator[int]:
         yield from range(int(low), int(high or low) + 1)
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("sqlite", 3), ("postgresql", 2)])
+@pytest.mark.timeout(120 + 2 * SECONDS)
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("sqlite", 3), ("postgresql", 1), ("postgresql", 3)])
 def test_whatever_runs_at_once_the_model_holds(
     kind: str, workers: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +282,7 @@ async def _run(make: Callable[[DatabaseOptions], Database], count: int, folder: 
     except AssertionError as exc:
         raise AssertionError(f"MTA_MODEL_SEED={SEED}: {exc}") from exc
     finally:
+        print(f"MTA_MODEL_SEED={SEED}: {model.commands} commands of {CLIENTS + 1} sessions, {model.names} messages")
         for worker in workers:
             await worker.server.drain(0.1)
             await worker.tasks.close(1.0)
