@@ -178,13 +178,13 @@ class Client:
         uids, on = self._some(), self.chance.random() < 0.7
         silent = self.chance.choice(("", ".SILENT"))
         if uids:
-            assert (await self.say(f"UID STORE {_set(uids)} {'+' if on else '-'}FLAGS{silent} ({self.own})")).startswith("t OK")
-            self.marked.update(dict.fromkeys(uids, on))
             if silent:
                 self._expect(uids, self.own, on=on)
+            assert (await self.say(f"UID STORE {_set(uids)} {'+' if on else '-'}FLAGS{silent} ({self.own})")).startswith("t OK")
+            self.marked.update(dict.fromkeys(uids, on))
 
     def _expect(self, uids: Sequence[int], flag: str, *, on: bool) -> None:
-        """After .SILENT the client knows what it did; what others did was told before or will be."""
+        """With .SILENT the client knows what it does; what it hears from then on, before the tagged answer too, is later and counts."""
         for message in self.known:
             if message.get("uid") in uids and "flags" in message:
                 message["flags"] = message["flags"] | {flag} if on else message["flags"] - {flag}
@@ -216,8 +216,8 @@ class Client:
             await self.say("EXPUNGE")
         elif kind == 1 and self._some():
             uids = self._some()
-            await self.say(f"UID STORE {_set(uids)} +FLAGS.SILENT (\\Deleted)")
             self._expect(uids, "\\Deleted", on=True)
+            await self.say(f"UID STORE {_set(uids)} +FLAGS.SILENT (\\Deleted)")
             await self.say(f"UID EXPUNGE {_set(uids)}")
         elif kind == 2 and (uids := self._some()):
             await self.say(f"UID MOVE {_set(uids[:2])} Trash")
