@@ -17,9 +17,10 @@ from mta.pipeline.message import MailMessage
 from mta.pipeline.parts import parts_of
 from mta.pipeline.session import MailSession
 from mta.pipeline.transaction import Accepted, MailTransaction
-from mta.pluginhost.call import Failure, Step
+from mta.pluginhost.call import Failure
 from mta.pluginhost.said import shortened
 from mta.pluginhost.specs import SPECS
+from mta.pluginhost.step import Step
 from mta.spool.ids import new_queue_id
 from mta.wire.mime import parse
 from mta_hooks.views import Attempt, Tls

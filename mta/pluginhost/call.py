@@ -6,11 +6,9 @@ waits costs no more than a function, one that does is entered into the watchdog'
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
-import inspect
 import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator
-from operator import itemgetter
 from time import monotonic, time
 from typing import Any
 
@@ -20,15 +18,13 @@ from mta.model.verdict import Verdict, defer, reject
 from mta.net.prompt import has_own_task, own_task
 from mta.obs.log import Log
 from mta.pluginhost.answers import LONGEST_TEXT, problem_of
+from mta.pluginhost.chain import SHORT, Chain
 from mta.pluginhost.flight import FLIGHT, Flight
 from mta.pluginhost.plugin import HostOptions, Plugin
-from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step
 from mta.pluginhost.watchdog import Pulse, Waiting, Watchdog
-from mta.pluginhost.when import conditions_of
-from mta_hooks.markers import OPTIONS, HookOptions, OnError
 
 LONGEST_TRACEBACK = 8000
-_NO_OPTIONS = HookOptions()
 
 
 class ContractError(Exception):
@@ -41,6 +37,22 @@ class Overdue(Exception):
 
 class Outside(Exception):
     """What a program or another process did wrong: an error of the plugin, but no traceback of ours is worth a line."""
+
+
+class Raised:
+    """Stands in place of what a step returned when it raised."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception = exception
+
+
+UNASKED: Any = object()
+"""Stands in place of what a step returned that has to be asked with care: on condition, or with its breaker or its work in view."""
+
+Heard = tuple[int, Any, float]
+"""What a sweep along a chain came upon: the index behind the step, what it returned (or Raised, or UNASKED), seconds it took."""
 
 
 class Failure:
@@ -71,83 +83,6 @@ class Failure:
         return Trouble(step.plugin.name, step.spec.name, self.error, file, line, text, time(), int(self.called))
 
 
-class Step:
-    """One implementation in a plan.
-
-    file, line  where it is written
-    reason      why it stands where it stands, for ``mta hooks order``
-    seconds     how long the last call that had an answer took
-    """
-
-    __slots__ = (
-        "arguments", "breaker", "context", "counter", "file", "function", "is_async", "line", "names", "on_error", "options",
-        "plugin", "reason", "seconds", "spec", "timeout", "wants_ctx", "when",
-    )  # fmt: skip
-
-    def __init__(self, spec: Spec, plugin: Plugin, function: Callable[..., Any]) -> None:
-        options: HookOptions = getattr(function, OPTIONS, _NO_OPTIONS)
-        self.spec = spec
-        self.plugin = plugin
-        self.names, self.function = _fitted(function, spec)
-        self.options = options
-        self.arguments = _getter(self.names)
-        self.wants_ctx = "ctx" in self.names
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
-        self.breaker = plugin.breaker
-        self.context = plugin.context
-        self.when = conditions_of(options, plugin.when)
-        self.counter = plugin.counter(spec.name)
-        self.on_error: OnError = options.on_error or plugin.on_error or spec.on_error
-        if spec.name == "startup" and not (options.on_error or plugin.on_error or plugin.required):
-            self.on_error = "continue"
-        self.timeout = options.timeout or plugin.timeout or spec.timeout
-        self.seconds = 0.0
-        self.reason = ""
-        self.file, self.line = place_of_code(function)
-        if plugin.threaded:
-            self.move_to_threads()
-
-    def move_to_threads(self) -> None:
-        """From now on a ``def`` runs in the plugin's threads; an ``async def`` cannot be moved."""
-        if self.is_async:
-            return
-        function, pool = self.function, self.plugin.pool
-
-        async def in_thread(*values: Any) -> Any:
-            answer = await pool.run(function, *values)
-            return await answer if inspect.iscoroutine(answer) else answer
-
-        self.is_async = True
-        self.function = in_thread
-
-
-def place_of_code(function: Callable[..., Any]) -> tuple[str, int]:
-    """File and first line of a function; ("", 0) when it has none. A ``place`` says where that is which it stands for."""
-    if (place := getattr(function, "place", None)).__class__ is tuple:
-        return place
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return (code.co_filename, code.co_firstlineno) if code else ("", 0)
-
-
-def _fitted(function: Callable[..., Any], spec: Spec) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    """The arguments to pass, and the function that takes them by position. A defaulted one that this version does not know
-    keeps its default: that is how a plugin uses a newer argument and still runs on an older server."""
-    parameters = tuple(inspect.signature(function).parameters)
-    names = tuple(n for n in parameters if n in spec.arguments or n == "ctx")
-    if names == parameters[: len(names)]:
-        return names, function
-    return names, lambda *values: function(**dict(zip(names, values, strict=True)))
-
-
-def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    if not names:
-        return lambda _: ()
-    if len(names) == 1:
-        name = names[0]
-        return lambda arguments: (arguments[name],)
-    return itemgetter(*names)
-
-
 class Dispatcher:
     """Calls steps; knows the watchdog, the bounds and the log."""
 
@@ -163,67 +98,120 @@ class Dispatcher:
         self._strict = strict
 
     async def call(self, step: Step, arguments: dict[str, Any]) -> Any:
-        """The answer of one step, None, or a Failure; see ``ask``."""
-        return (await self.ask((step,), 0, arguments))[1]
+        """The answer of one step, None, or a Failure (logged and counted); ``arguments`` gets ``ctx``.
 
-    async def ask(  # noqa: C901  # one loop, see below
-        self, steps: tuple[Step, ...], index: int, arguments: dict[str, Any]
-    ) -> tuple[int, Any]:
-        """Call steps from ``index`` on until one answers. Return the index behind it and the answer, or a Failure (logged and
-        counted); None when all had no opinion. ``arguments`` gets ``ctx``.
-
-        One loop for all who say nothing, not a coroutine for each: that is what most plugins do on most hooks, and what ten of
-        them cost a message. Raises StorageDead, and the cancellation of the task by anyone but the watchdog. In strict mode
-        ContractError.
+        Raises StorageDead, and the cancellation of the task by anyone but the watchdog. In strict mode ContractError.
         """
-        pulse, flight, limit, total = self.pulse, FLIGHT.get(), self._block_seconds, len(steps)
-        ended = monotonic()
-        while index < total:
-            step = steps[index]
-            index += 1
-            if step.when is not None and not step.when(arguments):
-                continue
-            breaker = step.breaker
-            if breaker.open_until and not breaker.may_call(monotonic()):
-                return index, self._skipped(step)
-            if step.wants_ctx:
-                arguments["ctx"] = step.context
-            started = pulse.started = ended
-            pulse.step = step
-            if flight is not None:
-                flight.enter(step)
-            waited = 0.0
-            try:
-                answer = step.function(*step.arguments(arguments)) if step.names else step.function()
-                if answer is not None and answer.__class__ is types.CoroutineType:
-                    if not has_own_task():
-                        started = await self._into_task(step, answer)
-                    try:
-                        future = answer.send(None)
-                    except StopIteration as stop:
-                        answer = stop.value
-                    else:
-                        waited = self._pause(step, monotonic() - started)
-                        answer = await self._wait(step, answer, future, started)
-            except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
-                self._leave_flight(flight)
-                return index, self._failed(step, exc, monotonic() - started, arguments)
-            pulse.step = None
-            if flight is not None:
-                flight.leave()
-            ended = monotonic()
-            seconds = ended - started
-            counter = step.counter
-            counter.calls += 1
-            counter.seconds += seconds
-            if seconds > limit and not waited:
-                self._stalled(step, seconds)
-            if breaker.troubled and breaker.succeeded():
-                self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
+        return await self.hear_out(step, UNASKED, 0.0, arguments)
+
+    async def ask(self, chain: Chain, index: int, arguments: dict[str, Any], heard: Heard | None = None) -> tuple[int, Any]:
+        """Call steps from ``index`` on until one answers. Return the index behind it and the answer, or a Failure; None when all
+        had no opinion. ``heard``: what a sweep from there has come upon already. Raises like ``call``."""
+        heard = heard or self.sweep(chain, index, arguments)
+        while heard is not None:
+            index, said, seconds = heard
+            answer = await self.hear_out(chain.steps[index - 1], said, seconds, arguments)
             if answer is not None:
-                step.seconds = seconds
-                return index, self._checked(step, answer, arguments)
-        return index, None
+                return index, answer
+            heard = self.sweep(chain, index, arguments)
+        return len(chain.steps), None
+
+    def sweep(self, chain: Chain, index: int, arguments: dict[str, Any]) -> Heard | None:
+        """Call steps from ``index`` on for as long as they say nothing, and at once. None: all had no opinion.
+
+        One loop for all of those, with as little as can be for each: that is what most plugins do on most hooks, and what ten of
+        them cost a message.
+        """
+        steps, first, said = chain.steps, index, None
+        if FLIGHT.get() is not None:
+            return (index + 1, UNASKED, 0.0) if index < len(steps) else None
+        pulse, longer = self.pulse, 0.0
+        began = started = ended = monotonic()
+        try:
+            for step in steps[first:] if first else steps:
+                if step.when is not None or step.breaker.troubled:
+                    said = UNASKED
+                    break
+                if step.wants_ctx:
+                    arguments["ctx"] = step.context
+                pulse.started = started
+                pulse.step = step
+                said = step.function(*step.arguments(arguments)) if step.names else step.function()
+                ended = monotonic()
+                if said is not None:
+                    break
+                index += 1
+                if ended - started > SHORT:
+                    longer += self._took_long(step, ended - started)
+                started = ended
+        except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
+            said, ended = Raised(exc), monotonic()
+        pulse.step = None
+        if said is None and not first:
+            chain.calls += 1
+            chain.seconds += ended - began - longer
+            return None
+        chain.count(first, index, started - began - longer)
+        if said is None:
+            return None
+        return index + 1, said, ended - started
+
+    def _took_long(self, step: Step, seconds: float) -> float:
+        step.counter.seconds += seconds
+        if seconds > self._block_seconds:
+            self._stalled(step, seconds)
+        return seconds
+
+    async def hear_out(self, step: Step, said: Any, seconds: float, arguments: dict[str, Any]) -> Any:
+        """What comes of a step that returned ``said`` after ``seconds``: see ``sweep``, and ``call``."""
+        flight = FLIGHT.get()
+        if said is UNASKED:
+            if step.when is not None and not step.when(arguments):
+                return None
+            if (failure := self._skipped(step)) is not None:
+                return failure
+        started, waited = monotonic() - seconds, 0.0
+        try:
+            if said is UNASKED:
+                self._enter(step, started, flight)
+                if step.wants_ctx:
+                    arguments["ctx"] = step.context
+                said = step.function(*step.arguments(arguments)) if step.names else step.function()
+            elif said.__class__ is Raised:
+                raise said.exception
+            if said.__class__ is types.CoroutineType:
+                if not has_own_task():
+                    started = await self._into_task(said)
+                try:
+                    future = self._begin(step, said, flight)
+                except StopIteration as stop:
+                    said = stop.value
+                else:
+                    waited = self._pause(step, monotonic() - started)
+                    said = await self._wait(step, said, future, started)
+        except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
+            self._leave_flight(flight)
+            return self._failed(step, exc, monotonic() - started, arguments)
+        self._leave_flight(flight)
+        step.counter.calls += 1
+        step.counter.seconds += (seconds := monotonic() - started)
+        if seconds > self._block_seconds and not waited:
+            self._stalled(step, seconds)
+        if step.breaker.troubled and step.breaker.succeeded():
+            self._log.info("plugin.recovered", plugin=step.plugin.name, hook=step.spec.name)
+        step.seconds = seconds
+        return None if said is None else self._checked(step, said, arguments)
+
+    def _enter(self, step: Step, now: float, flight: Flight | None) -> None:
+        self.pulse.started = now
+        self.pulse.step = step
+        if flight is not None:
+            flight.enter(step)
+
+    def _begin(self, step: Step, coroutine: Coroutine[Any, Any, Any], flight: Flight | None) -> Any:
+        if self.pulse.step is None:
+            self._enter(step, monotonic(), flight)
+        return coroutine.send(None)
 
     def _leave_flight(self, flight: Flight | None) -> None:
         self.pulse.step = None
@@ -232,17 +220,15 @@ class Dispatcher:
 
     # ---- waiting
 
-    async def _into_task(self, step: Step, coroutine: Coroutine[Any, Any, Any]) -> float:
+    async def _into_task(self, coroutine: Coroutine[Any, Any, Any]) -> float:
         """It may ask for its task before it first waits. Return when it begins."""
-        self.pulse.step = None
+        self._leave_flight(FLIGHT.get())
         try:
             await own_task()
         except BaseException:
             coroutine.close()
             raise
-        self.pulse.started = started = monotonic()
-        self.pulse.step = step
-        return started
+        return monotonic()
 
     def _pause(self, step: Step, ran: float) -> float:
         self.pulse.step = None
@@ -317,7 +303,9 @@ class Dispatcher:
 
     # ---- failures
 
-    def _skipped(self, step: Step) -> Failure:
+    def _skipped(self, step: Step) -> Failure | None:
+        if not step.breaker.open_until or step.breaker.may_call(monotonic()):
+            return None
         step.seconds = 0.0
         return Failure(step, "not called: its circuit breaker is open", called=False)
 

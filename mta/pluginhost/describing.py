@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from mta.pluginhost.call import place_of_code
 from mta.pluginhost.capabilities import ARGUMENTS
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.described import (
@@ -19,6 +18,7 @@ from mta.pluginhost.described import (
 )
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.registry import RECEIVED
+from mta.pluginhost.step import place_of_code
 from mta_hooks.backends.tables import Schema
 
 WHY_NOT = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mta.pluginhost.call import Step
+    from mta.pluginhost.step import Step
 
 SLOT, LABEL = 1024, 640
 """Octets of an entry; where in it the hook stands."""

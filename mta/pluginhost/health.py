@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
-from mta.pluginhost.call import Step
 from mta.pluginhost.plugin import Counter, Kind, Plugin
+from mta.pluginhost.step import Step
 
 State = Literal["ok", "degraded", "suspended", "failed"]
 

@@ -14,7 +14,7 @@ from mta.model.address import Address
 from mta.model.errors import ConfigError, TemporaryFailure
 from mta.net.tasks import Tasks
 from mta.pluginhost import environment
-from mta.pluginhost.call import Dispatcher, Step
+from mta.pluginhost.call import Dispatcher
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.context import PluginContext, Services
 from mta.pluginhost.durable import arguments_of
@@ -34,6 +34,7 @@ from mta.pluginhost.routes import PluginRoute, metrics_of, routes_of
 from mta.pluginhost.running import ServiceRunner
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS, with_ctx
+from mta.pluginhost.step import Step
 from mta.pluginhost.wishes import EVENTS, events_of, hears, wishes_of
 from mta_hooks.markers import PROJECT
 from mta_hooks.metrics import Metric
@@ -211,6 +212,8 @@ class HookHost:
         except (ConfigError, PluginRefused):
             self._restore(before, add)
             raise
+        for old in self._plans():
+            old.settle()
         for hook, plan in plans.items():
             setattr(self, hook, plan)
         self.pipes = pipes
@@ -374,6 +377,7 @@ class HookHost:
         """All that run, in config order, then those that failed."""
         steps: dict[str, dict[str, list[Step]]] = {name: {} for name in self.plugins}
         for plan in self._plans():
+            plan.settle()
             for step in plan.steps:
                 steps[step.plugin.name].setdefault(plan.spec.name, []).append(step)
         for offered in self.offering.calls():

@@ -26,7 +26,7 @@ from mta.model.errors import AlreadyExists, ConfigError, Refused, TemporaryFailu
 from mta.net.clock import SystemClock
 from mta.net.tasks import Tasks
 from mta.pluginhost.become import become
-from mta.pluginhost.call import Step, describe
+from mta.pluginhost.call import describe
 from mta.pluginhost.check import PluginRefused, implementations
 from mta.pluginhost.crossing import BadAnswer, answer_out, convert, plain
 from mta.pluginhost.described import HookThere
@@ -39,6 +39,7 @@ from mta.pluginhost.plugin import HostOptions, Plugin, make_plugin
 from mta.pluginhost.remote import RemoteLog, RemoteServices, argument_in
 from mta.pluginhost.section import validate
 from mta.pluginhost.specs import SPECS, hints
+from mta.pluginhost.step import Step
 from mta.pluginhost.threads import Pool
 from mta.pluginhost.wishes import wishes_of
 from mta_hooks.metrics import Metric

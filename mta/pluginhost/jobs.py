@@ -4,10 +4,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mta.pluginhost.call import Dispatcher, Step, place_of_code
+from mta.pluginhost.call import Dispatcher
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.registry import JobOffer
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step, place_of_code
 from mta_hooks.services import Clock, Context
 
 SHORTEST_DEADLINE = 60.0

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mta.model.errors import TemporaryFailure
-from mta.pluginhost.call import Dispatcher, Failure, Step, place_of_code
+from mta.pluginhost.call import Dispatcher, Failure
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step, place_of_code
 
 
 class Offered:

@@ -8,8 +8,8 @@ config; those of plugins give way to the administrator's (``mta.pluginhost.order
 from collections.abc import Callable, Sequence
 
 from mta.model.errors import ConfigError
-from mta.pluginhost.call import Step
 from mta.pluginhost.orders import Order
+from mta.pluginhost.step import Step
 
 Complain = Callable[[str], ConfigError]
 Edges = dict[int, dict[int, str]]

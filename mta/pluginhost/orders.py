@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mta.model.errors import ConfigError
-from mta.pluginhost.call import Step
 from mta.pluginhost.check import nearest
 from mta.pluginhost.section import Where
 from mta.pluginhost.specs import SPECS
+from mta.pluginhost.step import Step
 
 REST = "*"
 _WORDS = ("before", "after")

@@ -1,17 +1,19 @@
 """A plan: the implementations of one hook in their order, and the shapes in which their answers come together."""
 # SPDX-License-Identifier: Apache-2.0
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mta.model.delivery import Trouble
 from mta.model.errors import ConfigError, HookFailed, TemporaryFailure
 from mta.model.verdict import Action, Verdict, defer, reject
-from mta.pluginhost.call import Dispatcher, Failure, Step
+from mta.pluginhost.call import Dispatcher, Failure, Heard
+from mta.pluginhost.chain import Chain
 from mta.pluginhost.said import entry, note
 from mta.pluginhost.sink import close_step, feed_step
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step
 from mta.pluginhost.wishes import hears
 
 _DEFER = defer("temporary failure", enhanced="4.3.0")
@@ -44,24 +46,45 @@ NOTHING = Decision(None, "", 0.0, ())
 class Plan:
     """Compiled for one hook that somebody implements. Never changes: a reload makes another."""
 
-    __slots__ = ("_dispatcher", "spec", "steps")
+    __slots__ = ("_chain", "_dispatcher", "settle", "spec", "steps")
 
     def __init__(self, spec: Spec, steps: Sequence[Step], dispatcher: Dispatcher) -> None:
         self.spec = spec
-        self.steps = tuple(steps)
+        self._chain = Chain(steps)
+        self.steps = self._chain.steps
+        self.settle = self._chain.settle
         self._dispatcher = dispatcher
+
+    # Of the shapes that every message meets there is one that is no coroutine: None when all answered at once and had no opinion,
+    # as most do mostly, else a coroutine of what the other returns.
+
+    def prompt_verdict(self, **arguments: Any) -> Coroutine[Any, Any, Decision] | None:
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        return None if heard is None else self._verdict(arguments, heard)
+
+    def prompt_pipeline(self, name: str, **arguments: Any) -> Coroutine[Any, Any, Any] | None:
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        return None if heard is None else self._pipeline(name, arguments, heard)
+
+    def prompt_notify(self, **arguments: Any) -> Coroutine[Any, Any, None] | None:
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        return None if heard is None else self._notify(arguments, heard)
 
     async def verdict(self, **arguments: Any) -> Decision:
         """Ask in order until one decides. A failure with on_error defer (or retry) decides 451 4.3.0, with reject 554 5.3.0."""
+        return await self._verdict(arguments)
+
+    async def _verdict(self, arguments: dict[str, Any], heard: Heard | None = None) -> Decision:
         score = 0.0
         said: list[Mapping[str, Any]] | None = None
         each: dict[str, tuple[Verdict, str]] = {}
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, answer = await ask(steps, index, arguments)
+            index, answer = await ask(chain, index, arguments, heard)
+            heard = None
             if answer is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             if said is None:
                 said = []
             failure = answer.__class__ is Failure
@@ -91,12 +114,12 @@ class Plan:
 
     async def first(self, **arguments: Any) -> Any | None:
         """Return the first answer. Raises TemporaryFailure when one asked before it failed and its on_error is not continue."""
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, answer = await ask(steps, index, arguments)
+            index, answer = await ask(chain, index, arguments)
             if answer is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is not Failure:
                 return answer
@@ -105,12 +128,12 @@ class Plan:
 
     async def named(self, **arguments: Any) -> tuple[str, Any]:
         """The same with the name of the plugin that answered; ("", None) when nobody did."""
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, answer = await ask(steps, index, arguments)
+            index, answer = await ask(chain, index, arguments)
             if answer is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             if answer.__class__ is not Failure:
                 return step.plugin.name, answer
             note(step, answer, arguments)
@@ -120,12 +143,12 @@ class Plan:
     async def open(self, **arguments: Any) -> "Sinks | None":
         """Make the objects of ``message_sink`` for one message; None when nobody wants it. Raises like ``first``."""
         sinks = []
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, made = await ask(steps, index, arguments)
+            index, made = await ask(chain, index, arguments)
             if made is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             if made.__class__ is Failure:
                 note(step, made, arguments)
                 _raise_unless_continue(made)
@@ -136,12 +159,12 @@ class Plan:
     async def all(self, **arguments: Any) -> list[tuple[str, Any]]:
         """Return (plugin, answer) pairs; a list of answers is given as several pairs. Raises like ``first``."""
         answers: list[tuple[str, Any]] = []
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, answer = await ask(steps, index, arguments)
+            index, answer = await ask(chain, index, arguments)
             if answer is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
@@ -153,12 +176,16 @@ class Plan:
 
     async def pipeline(self, name: str, **arguments: Any) -> Any:
         """Hand ``arguments[name]`` from one to the next and return what comes out; None changes nothing. Raises like ``first``."""
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
+        return await self._pipeline(name, arguments)
+
+    async def _pipeline(self, name: str, arguments: dict[str, Any], heard: Heard | None = None) -> Any:
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
-            index, answer = await ask(steps, index, arguments)
+            index, answer = await ask(chain, index, arguments, heard)
+            heard = None
             if answer is None:
                 break
-            step = steps[index - 1]
+            step = chain.steps[index - 1]
             note(step, answer, arguments)
             if answer.__class__ is Failure:
                 _raise_unless_continue(answer)
@@ -178,9 +205,13 @@ class Plan:
 
     async def notify(self, **arguments: Any) -> None:
         """Tell everybody, whoever fails."""
-        ask, steps, index = self._dispatcher.ask, self.steps, 0
-        while index < len(steps):
-            index, _ = await ask(steps, index, arguments)
+        await self._notify(arguments)
+
+    async def _notify(self, arguments: dict[str, Any], heard: Heard | None = None) -> None:
+        ask, chain, index = self._dispatcher.ask, self._chain, 0
+        while index < len(chain.steps):
+            index, _ = await ask(chain, index, arguments, heard)
+            heard = None
 
     async def tell(self, plugin: str, arguments: dict[str, Any], event: str = "") -> dict[str, str]:
         """Tell everybody, or this plugin, which may be gone. Return plugin -> error of those who failed, unless they say continue."""

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mta.pluginhost.call import Dispatcher, Failure, Step, place_of_code
+from mta.pluginhost.call import Dispatcher, Failure
 from mta.pluginhost.check import PluginRefused
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step, place_of_code
 from mta_hooks.http import Access, HttpAnswer, HttpRequest, HttpRoute
 from mta_hooks.metrics import MOST_SAMPLES, Metric
 from mta_hooks.services import Context

@@ -6,10 +6,11 @@ from typing import Any
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.pluginhost.breaker import Breaker
-from mta.pluginhost.call import Dispatcher, Failure, Step, place_of_code
+from mta.pluginhost.call import Dispatcher, Failure
 from mta.pluginhost.plugin import Plugin
 from mta.pluginhost.registry import ServiceOffer
 from mta.pluginhost.specs import Spec
+from mta.pluginhost.step import Step, place_of_code
 from mta_hooks.services import Clock, Context
 
 SOONEST, LATEST = 1.0, 60.0

@@ -8,8 +8,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from mta.model.verdict import Verdict
-from mta.pluginhost.call import Failure, Step
+from mta.pluginhost.call import Failure
 from mta.pluginhost.crossing import BadAnswer, plain
+from mta.pluginhost.step import Step
 
 MOST = 2000
 """Steps that one message keeps; a verdict that decides is kept beyond."""

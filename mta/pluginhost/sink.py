@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from mta.pluginhost.call import Step, place_of_code
 from mta.pluginhost.specs import SPECS, Spec
+from mta.pluginhost.step import Step, place_of_code
 
 _FEED = dataclasses.replace(SPECS["message_sink"], arguments=("octets",), allowed=frozenset(), answers=())
 CLOSE = dataclasses.replace(SPECS["message_sink"], arguments=(), mode="verdict", answers=())

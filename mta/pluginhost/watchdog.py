@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mta.obs.log import Log
 
 if TYPE_CHECKING:
-    from mta.pluginhost.call import Step
+    from mta.pluginhost.step import Step
 
 TICK = 0.25
 GRACE = 1.0

@@ -5,14 +5,16 @@ commands. Nothing is reserved by announced size. A message that was refused stay
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from mta.model.reply import Reply
 from mta.net.prompt import promptly
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
-from mta.smtpd.body import SWALLOW, Body, faulty, is_heard, let_in
+from mta.smtpd.body import SWALLOW, Body, faulty, let_in
 from mta.smtpd.protocol import SmtpProtocol, Step, settled
 from mta.smtpd.simple import count_junk
 from mta.wire.smtp.command import Bdat
@@ -27,14 +29,16 @@ def bdat(link: SmtpProtocol, command: Bdat) -> Step:
         return Skipped(link, replies.NEED_MAIL).begin(command.size)
     if not transaction.accepted:
         return Skipped(link, replies.NEED_RCPT).begin(command.size)
-    if is_heard(link):
-        return promptly(_judged(link, transaction, command))
+    if (asked := let_in(link, transaction)) is not None:
+        return promptly(_judged(link, transaction, command, asked))
     link.chunks = chunks = Chunks(link, transaction, None)
     return chunks.begin(command)
 
 
-async def _judged(link: SmtpProtocol, transaction: MailTransaction, command: Bdat) -> Reply | None:
-    stream = await let_in(link, transaction)
+async def _judged(
+    link: SmtpProtocol, transaction: MailTransaction, command: Bdat, asked: Coroutine[Any, Any, Reply | Stream | None]
+) -> Reply | None:
+    stream = await asked
     if isinstance(stream, Reply):
         step = Skipped(link, stream).begin(command.size)
     else:

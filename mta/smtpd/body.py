@@ -8,12 +8,13 @@ from typing import Any
 from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
 from mta.obs.metrics import MESSAGES
+from mta.pipeline.hooks import Decision
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_transaction, refused
-from mta.smtpd.wording import word
+from mta.smtpd.wording import worded
 from mta.spool.accept import reply_for
 from mta.spool.content import SpooledContent
 
@@ -25,21 +26,23 @@ TRICKLE = 300.0
 """Seconds in which a message may come as slowly as it likes."""
 
 
-def is_heard(link: SmtpProtocol) -> bool:
-    """Somebody wants to judge a message before or while it arrives."""
+def let_in(link: SmtpProtocol, transaction: MailTransaction) -> Coroutine[Any, Any, Reply | Stream | None] | None:
+    """What ``smtp_data`` has against the message, which then is over; or the hooks that will listen to it. None: nothing, and none."""
     hooks = link.server.hooks
-    return hooks.smtp_data is not None or hooks.message_headers is not None or hooks.message_sink is not None
+    plan = hooks.smtp_data
+    asked = None if plan is None else plan.prompt_verdict(session=link.peer, transaction=transaction)
+    if asked is None and hooks.message_headers is None and hooks.message_sink is None:
+        return None
+    return _judged(link, transaction, asked)
 
 
-async def let_in(link: SmtpProtocol, transaction: MailTransaction) -> Reply | Stream | None:
-    """What ``smtp_data`` has against the message, which then is over; or the hooks that will listen to it."""
-    hooks = link.server.hooks
-    if (plan := hooks.smtp_data) is not None:
-        decision = await plan.verdict(session=link.peer, transaction=transaction)
-        if (reply := judge_transaction(link, transaction, "smtp.data.refused", decision)) is not None:
-            link.end_transaction("refused")
-            return reply
-    return await Stream.open(hooks, link.peer, transaction)
+async def _judged(
+    link: SmtpProtocol, transaction: MailTransaction, asked: Coroutine[Any, Any, Decision] | None
+) -> Reply | Stream | None:
+    if asked is not None and (reply := judge_transaction(link, transaction, "smtp.data.refused", await asked)) is not None:
+        link.end_transaction("refused")
+        return reply
+    return await Stream.open(link.server.hooks, link.peer, transaction)
 
 
 class Body:
@@ -145,7 +148,7 @@ class Body:
 
     async def _worded(self, first: Sequence[Reply], last: Reply) -> Reply:
         for one in first:
-            self._link.say(await word(self._link, one))
+            self._link.say(await worded(self._link, one))
         return last
 
 

@@ -1,14 +1,16 @@
 """DATA (RFC 5321 §4.1.1.4): the message itself, up to its end mark."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from mta.model.reply import Reply
 from mta.net.prompt import promptly
 from mta.pipeline.stream import Stream
 from mta.pipeline.transaction import MailTransaction
 from mta.smtpd import replies
-from mta.smtpd.body import SWALLOW, Body, faulty, is_heard, let_in
+from mta.smtpd.body import SWALLOW, Body, faulty, let_in
 from mta.smtpd.protocol import SmtpProtocol, Step, settled
 from mta.wire.smtp.command import Data
 from mta.wire.smtp.data import DataDecoder
@@ -26,13 +28,13 @@ def data(link: SmtpProtocol, _command: Data) -> Step:
         return replies.BINARY_NEEDS_BDAT
     if link.lines.waiting:
         return replies.EARLY_DATA
-    if is_heard(link):
-        return promptly(_judged(link, transaction))
+    if (asked := let_in(link, transaction)) is not None:
+        return promptly(_judged(link, transaction, asked))
     return _begin(link, transaction, None)
 
 
-async def _judged(link: SmtpProtocol, transaction: MailTransaction) -> Reply:
-    stream = await let_in(link, transaction)
+async def _judged(link: SmtpProtocol, transaction: MailTransaction, asked: Coroutine[Any, Any, Reply | Stream | None]) -> Reply:
+    stream = await asked
     return stream if isinstance(stream, Reply) else _begin(link, transaction, stream)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mta.model.reply import Reply
 from mta.net.prompt import promptly
-from mta.pipeline.hooks import Plan
+from mta.pipeline.hooks import Decision
 from mta.smtpd import replies
 from mta.smtpd.auth import door
 from mta.smtpd.protocol import SmtpProtocol, Step
@@ -21,14 +21,14 @@ def greet(link: SmtpProtocol, command: Ehlo | Helo | Lhlo) -> Step:
     verb = command.__class__.__name__.upper()
     if (verb == "LHLO") != (link.spec.protocol == "lmtp"):
         return replies.UNKNOWN
-    if (plan := link.server.hooks.smtp_ehlo) is None:
+    plan = link.server.hooks.smtp_ehlo
+    if plan is None or (asked := plan.prompt_verdict(session=link.peer, name=command.name, verb=verb)) is None:
         return _welcome(link, verb, command.name)
-    return promptly(_judged(link, plan, verb, command.name))
+    return promptly(_judged(link, asked, verb, command.name))
 
 
-async def _judged(link: SmtpProtocol, plan: Plan, verb: str, name: str) -> Reply:
-    decision = await plan.verdict(session=link.peer, name=name, verb=verb)
-    reply = judge_session(link, "smtp.ehlo.refused", decision, name=name)
+async def _judged(link: SmtpProtocol, asked: Coroutine[Any, Any, Decision], verb: str, name: str) -> Reply:
+    reply = judge_session(link, "smtp.ehlo.refused", await asked, name=name)
     if reply is None:
         step = _welcome(link, verb, name)
         reply = step if isinstance(step, Reply) else await step
@@ -42,14 +42,16 @@ def _welcome(link: SmtpProtocol, verb: str, name: str) -> Reply | Coroutine[Any,
     peer.esmtp = verb != "HELO"
     if not peer.esmtp:
         return Reply(250, "", link.server.hostname)
+    offered = capabilities(link)
     if (plan := link.server.hooks.smtp_capabilities) is not None:
-        return promptly(_offer(link, plan))
-    return Reply(250, "", "\n".join((link.server.hostname, *capabilities(link))))
-
-
-async def _offer(link: SmtpProtocol, plan: Plan) -> Reply:
-    offered = await plan.pipeline("capabilities", session=link.peer, capabilities=capabilities(link))
+        asked = plan.prompt_pipeline("capabilities", session=link.peer, capabilities=offered)
+        if asked is not None:
+            return promptly(_offer(link, asked))
     return Reply(250, "", "\n".join((link.server.hostname, *offered)))
+
+
+async def _offer(link: SmtpProtocol, asked: Coroutine[Any, Any, list[str]]) -> Reply:
+    return Reply(250, "", "\n".join((link.server.hostname, *await asked)))
 
 
 def capabilities(link: SmtpProtocol) -> list[str]:

@@ -364,11 +364,15 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
 
     def _worded(self, step: Reply | Coroutine[Any, Any, Reply | None]) -> Step:
         """The step with its reply in the words of plugins."""
-        return promptly(self.server.word(self, step)) if isinstance(step, Reply) else self._word(step)
+        if not isinstance(step, Reply):
+            return self._word(step)
+        worded = self.server.word(self, step)
+        return worded if isinstance(worded, Reply) else promptly(worded)
 
     async def _word(self, step: Coroutine[Any, Any, Reply | None]) -> Reply | None:
         reply = await step
-        return reply if reply is None else await self.server.word(self, reply)
+        worded = None if reply is None else self.server.word(self, reply)
+        return worded if worded is None or isinstance(worded, Reply) else await worded
 
     def _guard(self, function: Callable[[Any], Step], what: Any) -> Step:
         try:

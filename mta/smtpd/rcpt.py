@@ -6,7 +6,9 @@ relay (authenticated, a relay network, the local socket).
 # SPDX-License-Identifier: Apache-2.0
 
 import re
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from mta.directory.resolve import Resolution
 from mta.model.address import Address
@@ -17,7 +19,7 @@ from mta.model.reply import Reply
 from mta.model.verdict import Action, Verdict
 from mta.net.prompt import promptly
 from mta.obs.metrics import RECIPIENTS
-from mta.pipeline.hooks import Plan
+from mta.pipeline.hooks import Decision, Plan
 from mta.pipeline.rewriting import rewrite
 from mta.pipeline.transaction import Accepted, MailTransaction
 from mta.pluginhost.offered import Offered
@@ -72,17 +74,24 @@ def _take(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient
     """Its parameters are what they should be."""
     if (rewriting := link.server.hooks.address_rewrite) is not None:
         return promptly(_rewrite(link, transaction, recipient, rewriting))
-    if (plan := link.server.hooks.smtp_rcpt) is None:
+    if (asked := _ask(link, transaction, recipient)) is None:
         return _resolve(link, transaction, recipient)
-    return promptly(_judge(link, transaction, recipient, plan))
+    return promptly(_judge(link, transaction, recipient, asked))
+
+
+def _ask(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient) -> Coroutine[Any, Any, Decision] | None:
+    """What ``smtp_rcpt`` says; None: nobody has anything to say."""
+    if (plan := link.server.hooks.smtp_rcpt) is None:
+        return None
+    return plan.prompt_verdict(session=link.peer, transaction=transaction, recipient=recipient.address, params=recipient.params)
 
 
 async def _rewrite(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, rewriting: Plan) -> Reply:
     """Go on with the address as ``address_rewrite`` has it."""
     recipient = replace(recipient, address=await rewrite(rewriting, recipient.address, "envelope_recipient", transaction))
-    if (plan := link.server.hooks.smtp_rcpt) is None:
+    if (asked := _ask(link, transaction, recipient)) is None:
         return await _resolve(link, transaction, recipient)
-    return await _judge(link, transaction, recipient, plan)
+    return await _judge(link, transaction, recipient, asked)
 
 
 async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, verdict: Verdict | None = None) -> Reply:
@@ -113,8 +122,10 @@ async def _resolve(link: SmtpProtocol, transaction: MailTransaction, recipient: 
     return _let_in(transaction, recipient)
 
 
-async def _judge(link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, plan: Plan) -> Reply:
-    decision = await plan.verdict(session=link.peer, transaction=transaction, recipient=recipient.address, params=recipient.params)
+async def _judge(
+    link: SmtpProtocol, transaction: MailTransaction, recipient: Recipient, asked: Coroutine[Any, Any, Decision]
+) -> Reply:
+    decision = await asked
     transaction.score += decision.score
     transaction.steps.extend({**step, "recipient": str(recipient.address)} for step in decision.steps)
     verdict = decision.verdict

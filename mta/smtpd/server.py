@@ -28,7 +28,7 @@ from mta.net.prompt import promptly
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
 from mta.obs.metrics import CONNECTIONS
-from mta.pipeline.hooks import Hooks, Plan
+from mta.pipeline.hooks import Decision, Hooks, Plan
 from mta.pipeline.pipeline import Pipeline
 from mta.pipeline.refusals import Refusals
 from mta.smtpd import replies, simple
@@ -223,15 +223,15 @@ class SmtpServer:
 
     def _met(self, link: SmtpProtocol) -> Reply | Coroutine[Any, Any, Reply]:
         peer = link.peer
-        if self.hooks.smtp_connect is None and (self.hooks.smtp_tls is None or not peer.tls):
+        connect, tls = self.hooks.smtp_connect, self.hooks.smtp_tls if peer.tls else None
+        asked = None if connect is None else connect.prompt_verdict(session=peer)
+        if asked is None and tls is None:
             return self._greeting(link)
-        return promptly(self._judged(link))
+        return promptly(self._judged(link, asked))
 
-    async def _judged(self, link: SmtpProtocol) -> Reply:
+    async def _judged(self, link: SmtpProtocol, asked: Coroutine[Any, Any, Decision] | None) -> Reply:
         """What plugins say of the connection, then of the TLS session it began with."""
-        reply = None
-        if (plan := self.hooks.smtp_connect) is not None:
-            reply = judge_session(link, "smtp.connect.refused", await plan.verdict(session=link.peer))
+        reply = None if asked is None else judge_session(link, "smtp.connect.refused", await asked)
         if reply is None and link.peer.tls and (plan := self.hooks.smtp_tls) is not None:
             reply = judge_session(link, "smtp.tls.refused", await plan.verdict(session=link.peer, tls=link.tls))
         if reply is None:
@@ -245,7 +245,8 @@ class SmtpServer:
 
     def tell(self, plan: Plan, **arguments: Any) -> None:
         """Let plugins know; nobody waits for them."""
-        self.tasks.start(plan.notify(**arguments), "smtp-notify")
+        if (told := plan.prompt_notify(**arguments)) is not None:
+            self.tasks.start(told, "smtp-notify")
 
     def closed(self, link: SmtpProtocol) -> None:
         if link in self._links:

@@ -8,7 +8,7 @@ from mta.model.reply import Reply
 from mta.smtpd import replies
 from mta.smtpd.protocol import SmtpProtocol, Step
 from mta.smtpd.verdicts import judge_session
-from mta.smtpd.wording import word
+from mta.smtpd.wording import worded
 from mta.wire.smtp.command import StartTls
 
 
@@ -25,7 +25,7 @@ def starttls(link: SmtpProtocol, _command: StartTls) -> Step:
 
 
 async def _upgrade(link: SmtpProtocol, context: ssl.SSLContext) -> Reply | None:
-    ready = await word(link, replies.READY_FOR_TLS)
+    ready = await worded(link, replies.READY_FOR_TLS)
     if link.lines.waiting:  # arrived between the command and this task
         _hang_up(link)
         return None

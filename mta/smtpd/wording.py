@@ -1,7 +1,9 @@
 """What a reply says, as plugins want it (``smtp_reply``); its codes, which machines read, stay."""
 # SPDX-License-Identifier: Apache-2.0
 
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from mta.model.errors import TemporaryFailure
 from mta.model.reply import Reply
@@ -11,13 +13,24 @@ from mta.wire.smtp.command import Ehlo, Helo, Lhlo, Unknown
 CONTINUE_AUTH = 334
 
 
-async def word(link: SmtpProtocol, reply: Reply) -> Reply:
-    """The reply to send. A plugin that fails changes nothing."""
+def word(link: SmtpProtocol, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
+    """The reply to send; at once where no plugin has to be waited for. A plugin that fails changes nothing."""
     plan, command = link.server.hooks.smtp_reply, link.command
     if plan is None or reply.code == CONTINUE_AUTH or (reply.positive and isinstance(command, Ehlo | Helo | Lhlo)):
         return reply
+    asked = plan.prompt_pipeline("reply", session=link.peer, command=_verb(command), reply=reply)
+    return reply if asked is None else _worded(reply, asked)
+
+
+async def worded(link: SmtpProtocol, reply: Reply) -> Reply:
+    """The same for who can wait."""
+    said = word(link, reply)
+    return said if isinstance(said, Reply) else await said
+
+
+async def _worded(reply: Reply, asked: Coroutine[Any, Any, Reply]) -> Reply:
     try:
-        worded = await plan.pipeline("reply", session=link.peer, command=_verb(command), reply=reply)
+        worded = await asked
     except TemporaryFailure:
         return reply
     return reply if worded is reply else replace(reply, text=worded.text)

@@ -88,6 +88,8 @@ class FakePlan:
         answer = await self._ask(arguments)
         return arguments[name] if answer is None else answer
 
+    prompt_verdict, prompt_notify, prompt_pipeline = verdict, notify, pipeline
+
 
 class FakeSpool:
     """Remembers each intake; raises ``failures`` first, one for each call."""

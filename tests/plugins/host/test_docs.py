@@ -167,6 +167,7 @@ def test_the_example_runs_strictly(hook) -> None:
     }[spec.mode]
     answer = asyncio.run(call(**arguments))
     (step,) = plan.steps
+    plan.settle()
     assert (step.counter.calls, step.counter.errors) == (1, 0)
     expected = {"deliver": Delivered("ticket made"), "auth_verify": AuthOk("a@example.org")}
     assert hook not in expected or answer == expected[hook]
