@@ -24,8 +24,9 @@ from mta_hooks.backends.database import Database
 def undelete(ctx: click.Context, address: Address, folder: str | None, at: float | None, dry_run: bool, as_json: bool) -> None:
     """Bring back what was deleted within storage.undelete_days: messages, and folders with them, of one FOLDER or all.
 
-    Without --at: everything that was expunged and is nowhere else in the account, and deleted folders. With it: what each folder held at
-    that moment, with the flags, name and subscription of then; what came later stays.
+    Without --at: everything that was expunged and is nowhere else in the account, into the folder it was in, whatever that is called now;
+    and deleted folders, under the name they had when deleted. A renamed folder is not deleted: it keeps its name. With --at: what each
+    folder held at that moment, with the flags, name and subscription of then; what came later stays.
 
     Example: mta mailbox undelete alice@example.org --at 2h --dry-run
     """

@@ -190,6 +190,27 @@ def test_folders_are_called_as_they_were(sql: Backend, clock: Clock) -> None:
     sql.run(scenario)
 
 
+def test_without_a_moment_nothing_is_renamed(sql: Backend, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        user, _ = await arrive(db)
+        kept, moved = [await db.store.create(user.id, name) for name in ("old", "folder")]
+        await db.store.remove(kept.id, await append(db, kept, 1))
+        await append(db, moved, 2)
+        moment = clock.pass_()
+        await db.store.rename(user.id, "old", "new")
+        await db.store.rename(user.id, "folder", "Trash/folder")  # how some clients delete
+        clock.pass_()
+        assert await restore(db, user.id, folder="new") == [Restoration("new", 1, 0, 3)]
+        assert await restore(db, user.id) == []
+        await db.store.delete(user.id, "Trash/folder")
+        clock.pass_()
+        as_it_was = [Restoration("folder", 2, 0, 6, made=True), Restoration("old", renamed="new")]
+        assert await restore(db, user.id, at=moment, dry_run=True) == as_it_was
+        assert await restore(db, user.id) == [Restoration("Trash/folder", 2, 0, 6, made=True)]
+
+    sql.run(scenario)
+
+
 def test_a_name_that_is_taken_stays(sql: Backend, clock: Clock) -> None:
     async def scenario(db: Database) -> None:
         user, _ = await arrive(db)
