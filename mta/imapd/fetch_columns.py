@@ -26,10 +26,12 @@ async def send_columns(out: Out, selected: Selected, columns: Columns, positions
         await out.drain()
 
 
-def lines(selected: Selected, columns: Columns, positions: Positions, names: Sequence[str]) -> bytes:
-    """``* n FETCH (…)`` for each position."""
+def lines(
+    selected: Selected, columns: Columns, positions: Positions, names: Sequence[str], numbers: Sequence[int] | None = None
+) -> bytes:
+    """``* n FETCH (…)`` for each position. ``numbers``: theirs, when the columns are not the mailbox's."""
     count = len(positions)
-    pieces: list[Iterable[str]] = [_numbers(positions)]
+    pieces: list[Iterable[str]] = [_numbers(positions) if numbers is None else map(str, numbers)]
     before = " FETCH ("
     if selected.uidonly:
         pieces, before = [map(str, _taken(columns.uids, positions))], " UIDFETCH ("

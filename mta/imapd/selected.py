@@ -225,9 +225,10 @@ class Selected:
         self._told_words = len(columns.table.spelling)
         return self.flags_lines()
 
-    def flags_lines(self) -> list[bytes]:
-        """FLAGS and PERMANENTFLAGS."""
-        words = sorted(self.columns.table.spelling.values()) if self.columns is not None else []
+    def flags_lines(self, columns: Columns | None = None) -> list[bytes]:
+        """FLAGS and PERMANENTFLAGS, with the keywords of these columns, or of the session's."""
+        columns = columns or self.columns
+        words = sorted(columns.table.spelling.values()) if columns is not None else []
         names = b" ".join([SYSTEM, *(word.encode("ascii") for word in words)])
         permanent = b"" if self.read_only else names + b" \\*"
         if self.reader and permanent:

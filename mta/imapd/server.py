@@ -28,6 +28,7 @@ from mta.spool.content import SpooledContent
 from mta.wire.imap.decoder import SMALL, Bounds, Sink
 from mta.wire.imap.sort_keys import SortKeys
 from mta_hooks.backends import Extras, Flagging, MailStore, extras_of
+from mta_hooks.backends.numbering import Numbering
 from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
 from mta_hooks.backends.search import Search
@@ -157,6 +158,10 @@ class ImapServer:
     @property
     def flagging(self) -> Flagging | None:
         return cast(Flagging, self.store) if hasattr(self.store, "regroup") else None
+
+    @property
+    def numbering(self) -> Numbering | None:
+        return cast(Numbering, self.store) if hasattr(self.store, "numbers") else None
 
     @property
     def save_dates(self) -> SaveDates | None:

@@ -84,6 +84,9 @@ class SqlStore:
     async def changes(self, mailbox: MailboxId, since: ModSeq) -> Changes:
         return await store_read.changes(self._core, mailbox, since)
 
+    async def numbers(self, mailbox: MailboxId, uids: Sequence[Uid]) -> tuple[ModSeq, list[int]]:
+        return await store_read.numbers(self._core, mailbox, uids)
+
     async def append(self, mailbox: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         bodies = [await self._core.body(message.content) for message in messages]
         return await self._core.write(lambda tx: store_write.append(tx, self._core, mailbox, messages, bodies), (mailbox,))

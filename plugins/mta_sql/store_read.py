@@ -3,9 +3,9 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from mta.model.errors import NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId, ModSeq, Uid
@@ -53,6 +53,13 @@ _SINCE = (
 _TYPES = ("I", "Q", "", "", "q", "Q", "q")
 _ORDER = " ORDER BY kind, uid"
 _UIDS = "SELECT uid FROM messages WHERE mailbox_id = ?"
+# How many between each and the one before it: the whole index is walked once at most.
+_NUMBERS = (
+    "SELECT highest_modseq, (SELECT COLUMN(more) FROM"
+    " (SELECT (SELECT count(*) FROM messages WHERE mailbox_id = ? AND uid > below AND uid <= upto) AS more FROM"
+    " (SELECT uid AS upto, lag(uid, 1, 0) OVER (ORDER BY uid) AS below FROM messages WHERE mailbox_id = ? AND uid IN ARRAY ?) AS steps"
+    " ORDER BY upto) AS counts) FROM mailboxes WHERE id = ?"
+)
 _BLOBS = "SELECT id, body, file FROM blobs WHERE id IN ARRAY ?"
 _PARSED = "SELECT blob_id, octets FROM parsed WHERE blob_id IN ARRAY ?"
 
@@ -108,7 +115,7 @@ def _first(connection: Connection, mailbox: MailboxId) -> Changes:
     if row is None:
         raise NoSuchMailbox(str(mailbox))
     uids, modseqs, flags, keywords, dates, sizes, blobs = map(_column, _TYPES, row[3:10], repeat(connection.column))
-    over(zip(*map(connection.column, row[10:]), strict=True), uids, modseqs)  # type: ignore[arg-type]  # an array
+    over(zip(*map(connection.column, row[10:]), strict=True), uids, cast("array[int]", modseqs))
     return Changes(row[0], row[1], row[2], RowColumns((uids, modseqs, flags, keywords, dates, sizes, blobs)), [])
 
 
@@ -163,6 +170,16 @@ def _split(cursor: Cursor, mailbox: MailboxId) -> tuple[tuple[int, Uid, ModSeq, 
         within.update((row.uid, row) for row in rows)
         rows = [within[uid] for uid in sorted(within)]
     return head, read, over_rows(ranges, rows), vanished
+
+
+async def numbers(core: Core, mailbox: MailboxId, uids: Sequence[Uid]) -> tuple[ModSeq, list[int]]:
+    def read(connection: Connection) -> tuple[ModSeq, list[int]]:
+        row = connection.execute(_NUMBERS, (mailbox, mailbox, connection.array(uids), mailbox)).fetchone()
+        if row is None:
+            raise NoSuchMailbox(str(mailbox))
+        return row[0], list(accumulate(connection.column(row[1])))
+
+    return await core.read(read, big=uids[-1] > COUNTED)
 
 
 async def read_many(core: Core, blobs: Sequence[BlobId]) -> list[bytes]:

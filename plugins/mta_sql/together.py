@@ -6,8 +6,10 @@ and a mailbox has no more than ``MOST``, so nothing has to be tidied up.
 """
 # SPDX-License-Identifier: Apache-2.0
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 from mta.model.ids import ModSeq
@@ -47,13 +49,17 @@ def over_rows(ranges: Sequence[Range], rows: list[Row]) -> list[Row]:
     """The rows with their modseqs."""
     if not ranges:
         return rows
-    modseqs = [int(row.modseq) for row in rows]
+    modseqs = array("Q", [row.modseq for row in rows])
     over(ranges, [row.uid for row in rows], modseqs)
     return [row._replace(modseq=ModSeq(modseq)) for row, modseq in zip(rows, modseqs, strict=True)]
 
 
-def over(ranges: Iterable[Range], uids: Sequence[int], modseqs: MutableSequence[int]) -> None:
+def over(ranges: Iterable[Range], uids: Sequence[int], modseqs: "array[int]") -> None:
     """Raise the modseqs of these ascending uids to those of the ranges."""
     for first, last, modseq in ranges:
-        for at in range(bisect_left(uids, first), bisect_right(uids, last)):
-            modseqs[at] = max(modseqs[at], modseq)
+        start, end = bisect_left(uids, first), bisect_right(uids, last)
+        own = modseqs[start:end]
+        if max(own, default=0) <= modseq:
+            modseqs[start:end] = array("Q", (modseq,)) * len(own)
+        else:
+            modseqs[start:end] = array("Q", map(max, own, repeat(modseq)))

@@ -7,6 +7,7 @@ from mta_hooks.backends.database import Database, DatabaseOptions, Outbox, Spool
 from mta_hooks.backends.directory import Directory
 from mta_hooks.backends.extras import Annotations, Extras, Quotas, Shared, Sharing, Undelete, extras_of
 from mta_hooks.backends.flagging import Flagging
+from mta_hooks.backends.numbering import Numbering
 from mta_hooks.backends.queue import Queue
 from mta_hooks.backends.replacing import Replacing
 from mta_hooks.backends.save_dates import SaveDates
@@ -27,6 +28,7 @@ __all__ = [
     "Flagging",
     "Indexable",
     "MailStore",
+    "Numbering",
     "Outbox",
     "Queue",
     "Quotas",

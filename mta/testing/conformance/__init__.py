@@ -27,6 +27,7 @@ from mta.testing.conformance.mailstore import MailStoreConformance
 from mta.testing.conformance.queue import QueueConformance
 from mta.testing.conformance.replacing import (
     FlaggingConformance,
+    NumberingConformance,
     ReplacingConformance,
     SaveDatesConformance,
     StableIdsConformance,
@@ -50,6 +51,7 @@ __all__ = [
     "IndexableConformance",
     "MailStoreConformance",
     "MailboxesConformance",
+    "NumberingConformance",
     "QueueConformance",
     "QuotasConformance",
     "FlaggingConformance",

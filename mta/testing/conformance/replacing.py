@@ -1,4 +1,4 @@
-"""What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``flagging``, ``save_dates``, ids that stay (mta_hooks.backends)."""
+"""What IMAP asks of a store beyond ``MailStore``: ``replacing``, ``flagging``, ``numbering``, ``save_dates``, ids that stay (mta_hooks.backends)."""
 # SPDX-License-Identifier: Apache-2.0
 
 import time
@@ -54,6 +54,25 @@ class ReplacingConformance:
             assert await rows(db, inbox) == before
             await replace(inbox.id, Uid(1), inbox.id, message(b"123456"))  # the old one does not count
             assert [row.size for row in await rows(db, inbox)] == [6]
+
+        backend.run(scenario)
+
+
+class NumberingConformance:
+    def test_numbers_are_those_of_the_whole_mailbox(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            user, inbox = await arrive(db)
+            other = await db.store.mailbox(user.id, "Sent")
+            await append(db, inbox, 9)
+            await append(db, other, 3)
+            await db.store.remove(inbox.id, [Uid(1), Uid(4), Uid(5)])
+            numbers = db.store.numbers  # type: ignore[attr-defined]
+            at = (await db.store.status(inbox.id)).highest_modseq
+            assert await numbers(inbox.id, [Uid(2), Uid(6), Uid(9)]) == (at, [1, 3, 6])
+            assert await numbers(inbox.id, [Uid(4), Uid(7), Uid(99)]) == (at, [4])  # what is not there has none
+            assert await numbers(inbox.id, [Uid(5)]) == (at, [])
+            with pytest.raises(NoSuchMailbox):
+                await numbers(MailboxId(10**6), [Uid(1)])
 
         backend.run(scenario)
 

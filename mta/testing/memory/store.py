@@ -142,6 +142,11 @@ class MemoryStore:
         vanished = sorted(uid for uid, stone in box.vanished.items() if stone.modseq > since) if since > 0 else []
         return Changes(box.uid_validity, Uid(box.uid_next), ModSeq(box.modseq), sorted(rows), vanished)
 
+    async def numbers(self, mailbox: MailboxId, uids: Sequence[Uid]) -> tuple[ModSeq, list[int]]:
+        box = self._data.get(mailbox)
+        wanted = set(uids)
+        return ModSeq(box.modseq), [number for number, uid in enumerate(sorted(box.rows), 1) if uid in wanted]
+
     async def append(self, mailbox: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         box = self._data.get(mailbox)
         self._data.check_room({box.user: sum(message.content.size for message in messages)}, len(messages))
