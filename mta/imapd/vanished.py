@@ -27,7 +27,7 @@ async def resynchronise(session: Session, parameters: Parameters) -> None:
     selected = session.mailbox
     if validity != selected.uid_validity:
         return  # the client starts anew: RFC 7162 §3.2.5.1
-    changes = await session.server.store.changes(selected.mailbox, ModSeq(modseq))
+    changes = await selected.view.changes(ModSeq(modseq))
     wanted = known.members() if known is not None else None
     rows = [row for row in changes.rows if wanted is None or wanted.holds(row.uid)]
     names = ["FLAGS", "MODSEQ"] if selected.uidonly else ["UID", "FLAGS", "MODSEQ"]
@@ -67,7 +67,7 @@ def _uncounted(selected: Selected) -> bool:
 
 async def tell_vanished(session: Session, selected: Selected, modseq: ModSeq, known: SequenceSet | None) -> None:
     """``VANISHED (EARLIER)`` for uids that went after ``modseq``; only those of ``known``, when given."""
-    _tell_gone(session, selected, await session.server.store.changes(selected.mailbox, modseq), known)
+    _tell_gone(session, selected, await selected.view.changes(modseq), known)
 
 
 def _tell_gone(session: Session, selected: Selected, changes: Changes, known: SequenceSet | None) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mta.imapd.columns import Columns, FlagTable
@@ -51,6 +52,8 @@ class View:
         """Messages below this uid were told to a session that will claim them when it leaves."""
         self._messages = status.messages
         self._all_unseen = 0 < status.unseen == status.messages
+        self._answer: tuple[ModSeq, Changes] | None = None
+        """What the store said last, and since when: who comes back after that moment need not ask again."""
         self._older: list[Columns] = []
         self._lock = asyncio.Lock()
         self._log: deque[Sequence[Uid]] = deque()
@@ -88,13 +91,23 @@ class View:
                 return
             self.dirty = False
             try:
-                changes = await self.store.changes(self.mailbox, self.highest)
+                since = self.highest
+                changes = await self.store.changes(self.mailbox, since)
                 await self._take(changes)
+                self._answer = (since, changes) if len(changes.rows) <= _SLICE else None
             except NoSuchMailbox:
                 self.dead = True
             except BaseException:
                 self.dirty = True
                 raise
+
+    async def changes(self, since: ModSeq) -> Changes:
+        """``store.changes``, which the view may just have had."""
+        if self._answer is not None and not self.stale:
+            start, changes = self._answer
+            if changes.highest_modseq == self.highest and (start == since or (start < since and not changes.vanished)):
+                return changes if start == since else replace(changes, rows=[row for row in changes.rows if row.modseq > since])
+        return await self.store.changes(self.mailbox, since)
 
     async def load(self) -> Columns:
         """Read the columns, unless they are here. Raises NoSuchMailbox and the store's failures."""

@@ -100,3 +100,32 @@ def test_what_happens_meanwhile_moves_no_number(gone: int) -> None:
         await site.tasks.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("back", [0, 1])
+def test_what_the_view_has_just_heard_is_not_asked_again(back: int) -> None:
+    async def run() -> None:
+        site, _ = await changed_mailbox()
+        inbox, store = await site.mailbox(), site.database.store
+        link, transport = await site.login(ENABLE, b"SELECT INBOX", b"FETCH 1:* FLAGS", b"UNSELECT")
+        left = (await store.status(inbox)).highest_modseq
+        await store.set_flags(inbox, [Uid(2)], "add", 1, frozenset())
+        came_back = (await store.status(inbox)).highest_modseq if back else left
+        await store.set_flags(inbox, [Uid(9)], "add", 2, frozenset())
+        asked: list[int] = []
+        changes = store.changes
+
+        async def count(mailbox: Any, since: Any) -> Any:
+            asked.append(since)
+            return await changes(mailbox, since)
+
+        store.changes = count  # type: ignore[method-assign]
+        said = await site.talk(link, transport, b"a SELECT INBOX (QRESYNC (101 %d))\r\n" % came_back)
+        assert asked == [left]
+        assert [line.split()[1] for line in answers(said)] == ([b"5"] if back else [b"1", b"5"])
+        await store.remove(inbox, [Uid(2)])
+        said = await site.talk(link, transport, b"b SELECT INBOX (QRESYNC (101 %d))\r\n" % came_back)
+        assert [line.split()[1] for line in answers(said)] == [b"VANISHED", b"4"]
+        await site.tasks.close()
+
+    asyncio.run(run())
