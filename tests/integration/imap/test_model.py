@@ -131,8 +131,10 @@ class Client:
             gone = set(_numbers(line.rsplit(maxsplit=1)[-1]))
             nameless = gone - {m.get("uid") for m in self.known} if "EARLIER" not in line else set()
             self.known = [m for m in self.known if m.get("uid") not in gone]
-            for _ in nameless:  # those whose uid it has not asked for yet are the last, and alike
-                self.known.pop(next(at for at, m in enumerate(self.known) if "uid" not in m))
+            for uid in sorted(nameless):  # one whose uid it has not heard yet: after those with lower ones; its like are alike
+                at = 1 + max((at for at, m in enumerate(self.known) if m.get("uid", uid) < uid), default=-1)
+                assert at < len(self.known), f"{line}: {uid} was not there"
+                assert "uid" not in self.known.pop(at), f"{line}: {uid} was not there"
         elif found := _FETCH.match(line):
             assert int(found[1]) <= len(self.known), f"{line} of {len(self.known)} during {self.said}"
             self._learn(self.known[int(found[1]) - 1], found[2])
