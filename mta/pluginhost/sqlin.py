@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import elements, operators
 
 from mta.pluginhost.sqltree import FUNCTIONS, OPERATORS, Tree, Uncrossable, type_in, value_in
@@ -23,7 +24,7 @@ class _In:
         self._deep = 0
         self._sources: list[Any] = []
         for tree in sources:
-            self._sources.append(self._source(tree).alias() if tree[0] == "table" else self.select(tree).subquery())
+            self._sources.append(self._named(tree))
 
     def statement(self, tree: Tree) -> Any:
         if tree[0] in ("select", "compound"):
@@ -31,14 +32,30 @@ class _In:
         table = self._source(tree[1])
         if tree[0] == "insert":
             rows = [self._row(row) for row in tree[2]]
-            return table.insert().values(rows if len(rows) != 1 else rows[0])
+            return self._unless(tree[3], postgresql.insert(table).values(rows if len(rows) != 1 else rows[0]))
         if tree[0] == "insert_from":
-            return table.insert().from_select([str(name) for name in tree[2]], self.select(tree[3]))
+            made = postgresql.insert(table).from_select([str(name) for name in tree[2]], self.select(tree[3]))
+            return self._unless(tree[4], made)
         if tree[0] == "update":
             return table.update().values(self._row(tree[2])).where(*self._each(tree[3]))
         if tree[0] == "delete":
             return table.delete().where(*self._each(tree[2]))
         raise Uncrossable(f"{str(tree[0])[:80]}")
+
+    def _unless(self, conflict: Tree, made: Any) -> Any:
+        """PostgreSQL's ON CONFLICT is SQLite's too."""
+        if conflict is None:
+            return made
+        where = None if conflict["where"] is None else self(conflict["where"])
+        names = [str(name) for name in conflict["columns"]]
+        row, condition = conflict["update"] or ((), None)
+        changed = self._row(row)
+        if unknown := [name for name in (*names, *changed) if name not in made.table.c]:
+            raise Uncrossable(f"the column {unknown[0][:80]}, which is not there")
+        if not changed:
+            return made.on_conflict_do_nothing(index_elements=names or None, index_where=where)
+        condition = None if condition is None else self(condition)
+        return made.on_conflict_do_update(index_elements=names or None, index_where=where, set_=changed, where=condition)
 
     def _row(self, row: Tree) -> dict[str, Any]:
         return {
@@ -58,7 +75,22 @@ class _In:
     def _each(self, trees: Sequence[Tree]) -> list[Any]:
         return [self(tree) for tree in trees]
 
+    def _named(self, tree: Tree) -> Any:
+        """An alias, a subquery or a CTE."""
+        if tree[0] == "table":
+            return self._source(tree).alias()
+        if tree[0] == "cte":
+            _, name, recursive, element = tree
+            return self.select(element).cte(None if name is None else str(name), recursive=recursive is True)
+        if tree[0] == "cte_again":
+            _, first, keyword, rest = tree
+            each = [self.select(one) for one in rest]
+            return (self._sources[first].union_all if keyword == "UNION_ALL" else self._sources[first].union)(*each)
+        return self.select(tree).subquery()
+
     def _source(self, tree: Tree) -> Any:
+        if tree[0] == "excluded":
+            return self._source(["table", tree[1]]).alias("excluded")
         if tree[0] == "table":
             if tree[1] not in self._tables:
                 raise Uncrossable(f"the table {str(tree[1])[:80]}; ctx.db is for the tables of registry.schema")
@@ -119,6 +151,11 @@ class _In:
     def exists(self, element: Tree) -> Any:
         return sa.exists(self(element))
 
+    def over(self, element: Tree, parts: Sequence[Tree], order: Sequence[Tree]) -> Any:
+        if element[0] != "function":
+            raise Uncrossable(f"OVER of {str(element[0])[:80]}")
+        return sa.over(self(element), partition_by=self._each(parts) or None, order_by=self._each(order) or None)
+
     # -- SELECT
 
     def select(self, tree: Tree) -> Any:
@@ -161,6 +198,7 @@ _READERS: Mapping[str, Callable[..., Any]] = {
     "false": lambda _read: sa.false(),
     "boolean": _In.boolean,
     "exists": _In.exists,
+    "over": _In.over,
     "unary": _In.unary,
     "binary": _In.binary,
     "list": _In.clauses,

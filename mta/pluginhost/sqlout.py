@@ -1,7 +1,7 @@
 """A statement of SQLAlchemy Core as a tree for JSON (sqltree.py); by the process of the plugin that made it.
 
-Refused by name: text, literal_column, what only one dialect has (ON CONFLICT), RETURNING, window functions, CTEs, locking. Defaults
-of columns that are functions of Python's are asked here, where they are.
+Refused by name: text, literal_column, what only one dialect has, RETURNING, frames of window functions, locking. Defaults of columns
+that are functions of Python's are asked here, where they are.
 """
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: SLF001  # SQLAlchemy has no other names for the parts of a statement
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.dml import OnConflictDoNothing, OnConflictDoUpdate
 from sqlalchemy.sql import elements, functions, operators, selectable
 
 from mta.pluginhost.sqltree import FUNCTIONS, OPERATORS, Tree, Uncrossable, type_out, value_out
@@ -27,7 +28,7 @@ _UNKNOWN_IN_SELECT = (
 )
 
 
-_SOURCES = (sa.TableClause, selectable.Join, selectable.Alias, selectable.Subquery)
+_SOURCES = (sa.TableClause, selectable.Join, selectable.Alias, selectable.Subquery, selectable.CTE)
 
 
 class _Out:
@@ -70,14 +71,36 @@ class _Out:
             return ["table", given.name]
         if isinstance(given, selectable.Join):
             return ["join", self.source(given.left), self.source(given.right), self(given.onclause), given.isouter, given.full]
-        if not isinstance(given, selectable.Alias | selectable.Subquery):
+        if not isinstance(given, selectable.Alias | selectable.Subquery | selectable.CTE):
             raise Uncrossable(f"{type(given).__name__}")
+        element = given.element
+        if isinstance(element, sa.TableClause) and given.name == "excluded":  # the row that ON CONFLICT kept out
+            return ["excluded", *self.source(element)[1:]]
         if given not in self._sources:
-            element = given.element
-            inner = self.source(element) if isinstance(element, sa.TableClause) else self.select(element)
+            if isinstance(given, selectable.CTE):
+                inner = self._cte(given)
+            else:
+                inner = self.source(element) if isinstance(element, sa.TableClause) else self.select(element)
             self._sources.append(given)
             self.sources.append(inner)
         return ["source", self._sources.index(given)]
+
+    def _cte(self, given: Any) -> Tree:
+        if given.nesting or given._cte_alias is not None or given._prefixes or given._suffixes:
+            raise Uncrossable("a CTE that is nested, aliased or materialized")
+        if (first := given._restates) is not None:  # the rest of it refers to itself by its first part
+            return [
+                "cte_again",
+                self.source(first)[1],
+                given.element.keyword.name,
+                [self.select(one) for one in given.element.selects[1:]],
+            ]
+        return [
+            "cte",
+            None if isinstance(given.name, elements._anonymous_label) else given.name,
+            given.recursive,
+            self.select(given.element),
+        ]
 
     def value(self, given: Any) -> Tree:
         return ["value", value_out(given.effective_value), type_out(given.type), bool(given.expanding)]
@@ -112,6 +135,12 @@ class _Out:
     def exists(self, given: Any) -> Tree:
         return ["exists", self(given.element)]
 
+    def over(self, given: Any) -> Tree:
+        if any(frame is not None for frame in (given.range_, given.rows, given.groups)):
+            raise Uncrossable("a window function with a frame")
+        parts, order = ([] if by is None else self._each(by.clauses) for by in (given.partition_by, given.order_by))
+        return ["over", self(given.element), parts, order]
+
     # -- SELECT
 
     def select(self, given: Any) -> Tree:
@@ -145,13 +174,10 @@ class _Out:
 
     def _change(self, given: Any) -> Tree:
         table = given.table
-        if (
-            given._returning
-            or given._prefixes
-            or getattr(given, "_post_values_clause", None) is not None
-            or getattr(given, "_ordered_values", None)
-        ):
-            raise Uncrossable("RETURNING, ON CONFLICT, or what only one dialect has")
+        if given._returning:
+            raise Uncrossable("RETURNING; ctx.db.write says how many rows it touched")
+        if given._prefixes or given._independent_ctes or getattr(given, "_ordered_values", None):
+            raise Uncrossable("a prefix, add_cte or ordered_values")
         source = self.source(table)
         if isinstance(given, sa.Delete):
             return ["delete", source, self._each(given._where_criteria)]
@@ -162,18 +188,36 @@ class _Out:
             self._name(table, names)
             if lacking := [c.name for c in table.columns if c.name not in names and getattr(c, "default", None) is not None]:
                 raise Uncrossable(f"INSERT from SELECT without {lacking[0]}, which has a default")
-            return ["insert_from", source, names, self.select(given.select)]
+            return ["insert_from", source, names, self.select(given.select), self._conflict(given)]
         rows = [row for rows in given._multi_values for row in rows] if given._multi_values else [given._values or {}]
-        return ["insert", source, [self._row(table, row, "default") for row in rows]]
+        return ["insert", source, [self._row(table, row, "default") for row in rows], self._conflict(given)]
 
-    def _row(self, table: Any, row: Any, default: str) -> list[Tree]:
+    def _conflict(self, given: Any) -> Tree:
+        """ON CONFLICT as SQLAlchemy's dialect for PostgreSQL has it, which SQLite speaks too."""
+        clause = given._post_values_clause
+        if clause is None:
+            return None
+        if not isinstance(clause, OnConflictDoNothing | OnConflictDoUpdate) or clause.constraint_target is not None:
+            raise Uncrossable(
+                "ON CONFLICT of one dialect alone; sqlalchemy.dialects.postgresql.insert with index_elements is for both"
+            )
+        names = [getattr(one, "name", one) for one in clause.inferred_target_elements or ()]
+        where, found = clause.inferred_target_whereclause, {"columns": names, "update": None}
+        found["where"] = None if where is None else self(where)
+        if isinstance(clause, OnConflictDoUpdate):
+            condition = clause.update_whereclause
+            found["update"] = [self._row(given.table, clause.update_values_to_set), None if condition is None else self(condition)]
+        self._name(given.table, names)
+        return found
+
+    def _row(self, table: Any, row: Any, default: str = "") -> list[Tree]:
         names = [column.name for column in table.columns]
         given = (
             dict(zip(names, row, strict=False))
             if isinstance(row, list | tuple)
             else {getattr(k, "name", k): v for k, v in row.items()}
         )
-        for column in table.columns:
+        for column in table.columns if default else ():
             made = getattr(column, default, None)
             if column.name not in given and made is not None and (made.is_scalar or made.is_callable):
                 given[column.name] = made.arg(None) if made.is_callable else made.arg
@@ -205,6 +249,7 @@ _WRITERS: tuple[tuple[Any, Callable[[_Out, Any], Tree]], ...] = (
     (functions.GenericFunction, _Out.function),
     (elements.Cast, lambda out, given: ["cast", out(given.clause), type_out(given.type)]),
     (elements.Case, _Out.case),
+    (elements.Over, _Out.over),
     (selectable.ScalarSelect, lambda out, given: ["scalar", out.select(given)]),
     (selectable.SelectBase, _Out.select),
 )

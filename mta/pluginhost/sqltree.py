@@ -23,6 +23,7 @@ OPERATORS = frozenset({
 FUNCTIONS = frozenset({
     "count", "sum", "min", "max", "avg", "total", "coalesce", "nullif", "lower", "upper", "length", "char_length", "abs", "round", "floor",
     "ceil", "substr", "trim", "ltrim", "rtrim", "replace", "instr", "greatest", "least", "now", "current_timestamp", "date", "julianday",
+    "row_number", "rank", "dense_rank", "lag", "lead", "first_value", "last_value", "ntile",
 })  # fmt: skip
 _TYPES = frozenset({
     "Integer", "BigInteger", "SmallInteger", "Text", "String", "Unicode", "UnicodeText", "Float", "Double", "Numeric", "Boolean", "LargeBinary",

@@ -45,10 +45,16 @@ class OwnTables:
         self._services = services
 
     async def read(self, statement: "Executable") -> Sequence[Any]:
-        return await self._checked(statement).read(statement)
+        tables = self._checked(statement)
+        if getattr(statement, "is_dml", False):  # on a connection that only reads, outside of every transaction
+            raise LookupError(f"{self._plugin}: ctx.db.read is for SELECT; ctx.db.write changes rows")
+        return await tables.read(statement)
 
     async def write(self, *statements: "Executable") -> list[int]:
-        return await self._checked(*statements).write(statements)
+        tables = self._checked(*statements)
+        if any(getattr(statement, "_returning", ()) for statement in statements):
+            raise LookupError(f"{self._plugin}: ctx.db.write says how many rows it touched and has no place for those of RETURNING")
+        return await tables.write(statements)
 
     def _checked(self, *statements: "Executable") -> Tables:
         """Raises LookupError for what is not the plugin's, TemporaryFailure before the database is open."""
@@ -68,6 +74,8 @@ def _refuse_others(statement: "Executable", names: frozenset[str], plugin: str) 
     if not isinstance(statement, ClauseElement):
         raise LookupError(f"{plugin}: ctx.db takes statements of SQLAlchemy, not {type(statement).__name__}")
     for element in visitors.iterate(statement):
+        if element is not statement and getattr(element, "is_dml", False):
+            raise LookupError(f"{plugin}: a change within another statement, which ctx.db does not run")
         table = element if isinstance(element, Table) else getattr(element, "table", None)
         if isinstance(element, TextClause) or (isinstance(table, Table) and table.name not in names):
             named = f"the table {table.name}" if isinstance(table, Table) else "text of its own"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from mta.model.errors import ConfigError
+from mta.model.errors import AlreadyExists, ConfigError
+from mta.pluginhost.sqlin import statement_in
+from mta.pluginhost.sqlout import statement_out
 from mta.testing.conformance import Backend, arrive, intake
 from mta_hooks.backends import Database, Schema
 from mta_sql import open_database
@@ -55,6 +59,43 @@ def test_a_rebuilt_table_keeps_what_refers_to_it(sql: Backend) -> None:
         assert await db.tables.read(B.select()) == []  # the reference is alive
 
     sql.run(fill, upgrade)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "isolated"])
+def test_upserts_ctes_and_windows_mean_the_same_everywhere(sql: Backend, apart: bool) -> None:
+    """Both databases, the plugin here or in a process of its own."""
+
+    def sent(statement: sa.Executable) -> sa.Executable:
+        there: sa.Executable = statement_in(json.loads(json.dumps(statement_out(statement))), FIRST.tables)
+        return there if apart else statement
+
+    async def scenario(db: Database) -> None:
+        await db.tables.migrate("t", Schema(FIRST))
+        new = upsert(A).values([{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])
+        newer = upsert(A).values([{"id": 2, "name": "z"}, {"id": 3, "name": "w"}])
+        by_id = newer.on_conflict_do_update(index_elements=[A.c.id], set_={"name": A.c.name + newer.excluded.name})
+        unless = (
+            upsert(A).values(id=3, name="v").on_conflict_do_update(index_elements=["id"], set_={"name": "v"}, where=A.c.name == "q")
+        )
+        copied = upsert(A).from_select(["id", "name"], sa.select(A.c.id + 1, A.c.name).where(sa.true())).on_conflict_do_nothing()
+        changes = (
+            new,
+            new.on_conflict_do_nothing(),
+            by_id,
+            unless,
+            copied,
+            B.insert().values([{"id": 2, "a": 1}, {"id": 3, "a": 2}]),
+        )
+        assert await db.tables.write([sent(one) for one in changes]) == [2, 0, 2, 0, 0, 2]
+        numbered = sa.select(A.c.name, sa.func.row_number().over(order_by=A.c.id.desc()).label("n")).order_by(A.c.id)
+        assert [tuple(row) for row in await db.tables.read(sent(numbered))] == [("x", 3), ("yz", 2), ("w", 1)]
+        first = sa.select(A.c.id).where(A.c.id == 1).cte("chain", recursive=True)
+        chain = first.union_all(sa.select(B.c.id).join(first, first.c.id == B.c.a))
+        assert [row.id for row in await db.tables.read(sent(sa.select(chain.c.id).order_by(chain.c.id)))] == [1, 2, 3]
+        with pytest.raises(AlreadyExists):
+            await db.tables.write([sent(upsert(A).values(id=4, name="x").on_conflict_do_nothing(index_elements=["id"]))])
+
+    sql.run(scenario)
 
 
 def test_a_copy_of_the_plugins_tables_is_kept(tmp_path: Path) -> None:

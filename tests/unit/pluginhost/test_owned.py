@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from mta.cli.main import COMMANDS as CORE
 from mta.model.errors import ConfigError, TemporaryFailure
@@ -108,6 +109,8 @@ def test_a_plugin_reads_and_writes_its_own_tables() -> None:
         OTHER.insert().values(a="x"),
         sa.select(SEEN.c.a).where(SEEN.c.a.in_(sa.select(OTHER.c.a))),
         SEEN.insert().from_select(["a"], sa.select(OTHER.c.a)),
+        upsert(SEEN).values(a="x").on_conflict_do_update(index_elements=["a"], set_={"a": sa.select(OTHER.c.a).scalar_subquery()}),
+        sa.select(sa.select(OTHER.c.a).cte()),
         SEEN.join(OTHER, SEEN.c.a == OTHER.c.a).select(),
         sa.text("DELETE FROM messages"),
         sa.select(SEEN.c.a).where(sa.text("1 = 1")),
@@ -120,6 +123,16 @@ def test_a_plugin_does_not_reach_other_tables(statement: Any) -> None:
     for call in (ctx.db.read, ctx.db.write):
         with pytest.raises(LookupError, match=r"ctx\.db"):
             asyncio.run(call(statement))
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+def test_what_changes_rows_is_written_and_says_how_many(call: str) -> None:
+    _, ctx = with_tables(MemoryTables())
+    insert = SEEN.insert().values(a="x")
+    within = sa.select(insert.returning(SEEN.c.a).cte())
+    for statement in (insert.returning(SEEN.c.a), within, *([insert] if call == "read" else [])):
+        with pytest.raises(LookupError, match=r"ctx\.db"):
+            asyncio.run(getattr(ctx.db, call)(statement))
 
 
 def test_without_a_schema_or_a_database_there_is_no_ctx_db() -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mta.pluginhost.sqlin import statement_in
 from mta.pluginhost.sqlout import statement_out
@@ -40,6 +40,10 @@ CONDITIONS = [
     c.id % 3 == 1, sa.func.lower(c.a) == "x", c.id == sa.select(sa.func.max(c.id)).scalar_subquery(), (c.id - 1) * 2 > c.d, c.o == b"\xff",
     sa.func.coalesce(c.f, 1.0) / 2 > 0.1,
 ]  # fmt: skip
+UPSERT = postgresql.insert(T).values(id=1, a="x")
+COUNTED = sa.select(c.a, sa.func.count().label("n")).group_by(c.a).cte("counted")
+FIRST = sa.select(c.id, c.d).where(c.id == 1).cte("chain", recursive=True)
+CHAIN = FIRST.union_all(sa.select(U.c.id, U.c.d).join(FIRST, FIRST.c.d == U.c.id))
 STATEMENTS = [sa.select(T).where(one) for one in CONDITIONS] + [
     sa.select(c.id, sa.func.count(sa.distinct(c.a)).label("n"), sa.literal(5)).group_by(c.a).having(sa.func.count() > 1)
     .order_by(c.a.desc().nulls_last(), c.id.asc()).limit(3).offset(1).distinct(),
@@ -51,6 +55,15 @@ STATEMENTS = [sa.select(T).where(one) for one in CONDITIONS] + [
     T.update().where(c.id == 1).values({c.a: None}),
     T.delete().where(c.id.in_(sa.select(c.id).where(c.f < 2).limit(10))),
     T.insert().from_select(["id", "a", "d", "o"], sa.select(c.id + 100, c.a, c.d, c.o)),
+    UPSERT.on_conflict_do_nothing(),
+    UPSERT.on_conflict_do_nothing(index_elements=[c.a, "f"]),
+    UPSERT.on_conflict_do_update(index_elements=["id"], set_={"a": UPSERT.excluded.a, c.f: c.f + 1, "b": None, "d": 9}, where=c.f < UPSERT.excluded.f),
+    UPSERT.on_conflict_do_update(index_elements=[c.id], index_where=c.b.is_(True), set_={"a": "y"}),
+    postgresql.insert(T).from_select(["id", "a", "d", "o"], sa.select(c.id, c.a, c.d, c.o).where(sa.true())).on_conflict_do_nothing(),
+    sa.select(COUNTED.c.a, c.id).join(COUNTED, COUNTED.c.a == c.a).where(COUNTED.c.n > 1),
+    sa.select(CHAIN).order_by(CHAIN.c.id),
+    T.delete().where(c.a.in_(sa.select(COUNTED.c.a))),
+    sa.select(c.id, sa.func.row_number().over(partition_by=c.a, order_by=[c.f.desc(), c.id]).label("n"), sa.func.sum(c.f).over()),
 ]  # fmt: skip
 
 
@@ -98,11 +111,15 @@ def test_rows_defaults_and_values() -> None:
         (sa.select(c.id).where(sa.text("1=1")), "TextClause"),
         (sa.select(sa.func.load_extension("x")), "load_extension"),
         (T.select().with_for_update(), "for update"),
-        (sqlite.insert(T).values(id=1).on_conflict_do_nothing(), "ON CONFLICT"),
+        (sqlite.insert(T).values(id=1).on_conflict_do_nothing(), "postgresql.insert"),
+        (UPSERT.on_conflict_do_nothing(constraint="t_x_key"), "index_elements"),
+        (mysql.insert(T).values(id=1).on_duplicate_key_update(a="x"), "ON CONFLICT"),
+        (T.insert().values(id=1).prefix_with("OR REPLACE"), "prefix"),
         (T.insert().values(id=1).returning(c.id), "RETURNING"),
         (sa.select(c.a.op("||")("x")), "custom_op"),
-        (sa.select(sa.func.row_number().over(order_by=c.id)), "Over"),
-        (sa.select(c.id).cte().select(), "CTE"),
+        (sa.select(sa.func.sum(c.f).over(order_by=c.id, rows=(None, 0))), "frame"),
+        (sa.select(c.id).cte(nesting=True).select(), "CTE"),
+        (T.delete().returning(c.id).cte().select(), "Delete"),
         (T.insert().values(a=object()), "object"),
     ],
 )
@@ -123,6 +140,13 @@ TREE = statement_out(sa.select(c.id).where(c.id == 1))["tree"]
         ["select", {**TREE[1], "where": [["binary", "custom_op", ["null"], ["null"], {}, ["Text", {}, {}]]]}, TREE[2]],
         ["select", {**TREE[1], "where": [["cast", ["null"], ["Evil", {}, {}]]]}, TREE[2]],
         ["delete", ["table", "users"], []],
+        ["insert", ["table", "t_x"], [[]]],
+        ["insert", ["table", "t_x"], [[]], {"columns": ["none"], "where": None, "update": None}],
+        ["insert", ["table", "t_x"], [[]], {"columns": [], "where": None, "update": [[["a", ["null"]]], None]}],
+        ["insert", ["table", "t_x"], [[]], {"columns": ["id"], "where": None, "update": [[["a", ["text", "x"]]], None]}],
+        ["insert", ["table", "t_x"], [[]], {"columns": ["id"], "where": None, "update": [[["none", ["null"]]], None]}],
+        ["select", {**TREE[1], "columns": [["column", ["excluded", "users"], "password"]]}, TREE[2]],
+        ["select", {**TREE[1], "columns": [["over", ["null"], [], []]]}, TREE[2]],
         ["text", "drop table users"],
         ["select", 5, 5],
         ["source", 99],
