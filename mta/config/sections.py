@@ -311,6 +311,14 @@ class QueueSection(Section):
     delay_warning: Annotated[Seconds, Field(ge=0, description="A delay notice after this, once; 0: never.")] = 4 * 3600.0
     concurrency: Annotated[int, Field(ge=1, le=1000, description="Connections to all destinations together.")] = 100
     concurrency_per_destination: Annotated[int, Field(ge=1, le=100, description="Connections to one destination.")] = 20
+    concurrency_per_sender: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1000,
+            description="Deliveries to other servers that run at once for one account, or envelope sender without one. Absent: no bound.",
+        ),
+    ] = None
     connect_timeout: Annotated[Seconds, Field(ge=1, description="Longest wait for a connection.")] = 30.0
     double_bounce: Annotated[
         MailAddress | None,

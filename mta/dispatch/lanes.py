@@ -80,6 +80,7 @@ class Lanes:
             monotonic=clock.monotonic,
             rules=limits.sites,
             rates=limits.rates,
+            per_sender=limits.concurrency_per_sender,
             later=lambda seconds, look, site: asyncio.get_running_loop().call_later(seconds, look, site),
         )
         self._here = Sites(
@@ -170,8 +171,11 @@ class Lanes:
                 while (batch := await sites.next_batch(site, served)) is not None:
                     served += 1
                     heard()  # of a batch that went back into the line
-                    with self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
-                        goes_on = await self._attempt(site, courier, batch)
+                    try:
+                        with self._recorder.of("queue", batch.message.id, [leased.row for leased in batch.recipients]):
+                            goes_on = await self._attempt(site, courier, batch)
+                    finally:
+                        sites.done(batch)
                     if not goes_on:
                         break
         finally:

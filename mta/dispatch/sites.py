@@ -10,14 +10,18 @@ when others wait for a lane, an idle one ends, and a busy one after its share. S
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from mta.config.delivery import SiteRule
 from mta.config.sections import QueueRates
 from mta.dispatch.line import Batch, Line
 from mta.dispatch.rates import Pace, Slots
 from mta.dispatch.rules import Names
+from mta.dispatch.senders import Senders
 from mta.model.delivery import DeliveryPolicy
+from mta.obs.metrics import POSTPONED
 from mta.outbound.courier import Courier
 from mta.outbound.hosts import Destination
 
@@ -100,14 +104,16 @@ class Sites:
         monotonic: Callable[[], float],
         rules: Mapping[str, SiteRule] | None = None,
         rates: QueueRates | None = None,
-        later: Callable[[float, Callable[[Site], None], Site], object] | None = None,
+        per_sender: int | None = None,
+        later: Callable[[float, Callable[[Any], None], Any], object] | None = None,
     ) -> None:
-        """``later(seconds, function, site)`` as the loop's ``call_later``; None: whatever waits has a lane at once, up to the limits."""
+        """``later(seconds, function, argument)`` as the loop's ``call_later``; None: whatever waits has a lane at once, up to the limits."""
         self._later = later
         self._pools = Names({pattern: Pool(rule) for pattern, rule in (rules or {}).items()})
         self._pool_known: dict[Destination, Pool] = {}
         self._rates = rates or QueueRates()
-        self._senders: dict[Hashable, tuple[Pace, Slots]] = {}
+        self._paces: dict[Hashable, tuple[Pace, Slots]] = {}
+        self._senders = Senders(per_sender, partial(self._staff, patient=False), monotonic, later) if per_sender else None
         self._strikes: dict[Destination, int] = {}
         self._most = lanes
         self._per_site = per_site
@@ -173,19 +179,24 @@ class Sites:
             if (seconds := one.wait(now)) > wait:
                 wait, pace, slots = seconds, one, turns
         if pace is not None and slots is not None:
+            POSTPONED["rate"].value += len(batch.recipients)
             return max(wait, slots.next(batch.sender, now, pace.interval(now)))
         if crowded := self._crowded(site, batch, now):
+            POSTPONED["slow"].value += len(batch.recipients)
+            return crowded
+        if self._senders is not None and (crowded := self._senders.admit(batch)):
+            POSTPONED["sender"].value += len(batch.recipients)
             return crowded
         for one, _ in limits:
             one.took(now)
         return 0.0
 
     def _pace_of(self, sender: Hashable, rate: float) -> tuple[Pace, Slots]:
-        if (found := self._senders.get(sender)) is None:
-            if len(self._senders) >= _KNOWN:  # the first ones to come were last seen longest ago, or come again
-                for old in list(islice(self._senders, _KNOWN // 10)):
-                    del self._senders[old]
-            found = self._senders[sender] = (Pace(rate), Slots())
+        if (found := self._paces.get(sender)) is None:
+            if len(self._paces) >= _KNOWN:  # the first ones to come were last seen longest ago, or come again
+                for old in list(islice(self._paces, _KNOWN // 10)):
+                    del self._paces[old]
+            found = self._paces[sender] = (Pace(rate), Slots())
         return found
 
     def _crowded(self, site: Site, batch: Batch, now: float) -> float:
@@ -202,6 +213,8 @@ class Sites:
             each = _slowness(site, now)
             while each and site.rows > CROWD and (batch := site.line.drop(CROWD // 2)) is not None:
                 out.append((batch, SLOW / 2 + site.slots.next(batch.sender, now, each / 2)))
+                self._left(batch)
+                POSTPONED["slow"].value += len(batch.recipients)
             if site.rows < FULL:
                 self.full.discard(site)
         return out
@@ -209,23 +222,51 @@ class Sites:
     def push(self, site: Site, batch: Batch) -> None:
         if not site.line:
             site.since, site.served = self._monotonic(), 0
-        site.line.push(batch)
+        self._enters(site, batch)
         if site.rows >= FULL:
             self.full.add(site)
         self._staff(site)
 
     def put_back(self, site: Site, batch: Batch) -> None:
-        site.line.push(batch, first=True)
+        self._enters(site, batch, first=True)
+
+    def _enters(self, site: Site, batch: Batch, *, first: bool = False) -> None:
+        site.line.push(batch, first=first)
+        if self._senders is not None:
+            self._senders.waits(batch)
+
+    def _left(self, batch: Batch) -> None:
+        if self._senders is not None:
+            self._senders.gone(batch)
 
     def take(self, site: Site) -> Batch | None:
-        batch = site.line.take()
-        if batch is None:
-            return None
-        site.served += 1
-        site.taken += 1
+        """For another end than to be delivered."""
+        if site.line.parked:
+            site.line.unpark_all()
+        return self._take(site)
+
+    def begin(self, site: Site) -> Batch | None:
+        """To be delivered, which ``done`` ends."""
+        if (senders := self._senders) is None:
+            return self._take(site)
+        if (batch := self._take(site, partial(senders.may_begin, site))) is not None:
+            senders.began(site, batch)
+        return batch
+
+    def done(self, batch: Batch) -> None:
+        """It was delivered, or not."""
+        if self._senders is not None:
+            self._senders.ended(batch)
+
+    def _take(self, site: Site, may: Callable[[Hashable], bool] | None = None) -> Batch | None:
+        batch = site.line.take(may)
+        if batch is not None:
+            site.served += 1
+            site.taken += 1
+            self._left(batch)
         if site.rows < FULL:
             self.full.discard(site)
-        if not site.line:
+        if not site.line and not site.line.parked:
             site.names.clear()
         return batch
 
@@ -238,8 +279,9 @@ class Sites:
         pool = site.pool
         if pool is not None and pool.most is not None and (pool.lanes > pool.most or (pool.waiting and served >= SHARE)):
             return None
-        if site.line or self._starving or served == 0 or (pool is not None and pool.waiting):
-            return self.take(site)
+        batch = self.begin(site) if site.line else None
+        if batch is not None or self._starving or served == 0 or (pool is not None and pool.waiting):
+            return batch
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(IDLE, _wake, woken)
@@ -250,7 +292,7 @@ class Sites:
             timer.cancel()
             if woken in site.idle:
                 site.idle.remove(woken)
-        return self.take(site)
+        return self.begin(site)
 
     # ---- lanes
 
@@ -317,7 +359,7 @@ class Sites:
         self._forget(site)
 
     def _forget(self, site: Site) -> None:
-        if not site.lanes and not site.line and not site.starving and site.down_until <= self._monotonic():
+        if not site.lanes and not site.line and not site.line.parked and not site.starving and site.down_until <= self._monotonic():
             self._sites.pop(site.destination, None)
 
     def prune(self) -> None:

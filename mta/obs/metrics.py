@@ -106,6 +106,12 @@ DELIVERIES = _counter(
     "transport",
     "result",
 )
+POSTPONED = _counter(
+    "mta_queue_postponed_total",
+    "Recipients put back into the queue until their turn: for a rate, a slow destination that their sender fills (slow), or their "
+    "sender's concurrency (sender).",
+    "for",
+)
 QUEUE = _gauge(
     "mta_queue_recipients",
     "Recipients in the queue: due, waiting (deferred), leased (at work), held, error (held for a plugin's), quarantine.",

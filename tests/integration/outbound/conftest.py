@@ -62,9 +62,9 @@ class TurnedClock:
 
 
 class Relay:
-    """``start`` opens all; ``queue`` puts a message in; ``settled`` waits until nothing is due, and gives what still waits."""
+    """``database``: made of options, instead of one in memory; ``queue`` puts a message in; ``settled`` waits until nothing is due, and gives what still waits."""
 
-    def __init__(self, zones="", data=None, plugins=(), trust=None, http=None, resolver="", **config):
+    def __init__(self, zones="", data=None, plugins=(), trust=None, http=None, resolver="", database=None, **config):
         self.port = free_port()
         self.dns = DnsServer(zones)
         self.clock = TurnedClock()
@@ -76,15 +76,16 @@ class Relay:
         self.resolver = resolver
         self.http = http or FakeHttp()
         self.runner = None
-        self.data = data
+        self.database = database or (lambda options: MemoryDatabase(options, data))
 
     async def __aenter__(self):
         await self.dns.start()
         dns_config = self.config.dns.model_copy(update={"servers": (self.resolver or self.dns.address,), "timeout": 1.0})
         resolver = DnsResolver(dns_config, self.tasks, self.clock.monotonic)
         self.hooks = host_with(*(plugin_of(p) for p in self.plugins), strict=False, log=self.log, dns=resolver, http=self.http)
-        options = DatabaseOptions(data_dir="", queued=self.wake, durable_hooks=self.hooks.durable)
-        self.db = MemoryDatabase(options, self.data)
+        options = DatabaseOptions(data_dir=self.config.data_dir, queued=self.wake, durable_hooks=self.hooks.durable)
+        self.db = self.database(options)
+        await self.db.open()
         self.hooks.services.tables = self.db.tables
         self.hooks.add_builtin("directory", DirectoryPlugin(self.db.directory, Passwords()))
         outbound = Outbound(
@@ -124,6 +125,7 @@ class Relay:
         await self.tasks.close(0.5)
         await self.dns.stop()
         self.hooks.stop()
+        await self.db.close()
 
     def wake(self):
         if self.runner is not None:
