@@ -140,7 +140,7 @@ async def status(session: Session, command: Status) -> bytes:
 async def _send_status(session: Session, info: MailboxInfo, items: Sequence[str]) -> None:
     if "HIGHESTMODSEQ" in items:
         session.use_condstore()  # RFC 7162 §3.1
-    found = await session.server.store.status(info.id)
+    found = await session.server.status(info, recent="RECENT" in items)
     session.out.write(status_response(info.name, [(item, _value(session, info, found, item)) for item in items], utf8=session.utf8))
 
 

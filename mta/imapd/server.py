@@ -16,6 +16,7 @@ from mta.imapd.rights import still_open
 from mta.imapd.view import View
 from mta.model.errors import MailError, NoSuchMailbox
 from mta.model.ids import BlobId, MailboxId
+from mta.model.mailbox import MailboxInfo, MailboxStatus
 from mta.model.message import Content
 from mta.net.listener import ListenerSpec
 from mta.net.tasks import Tasks
@@ -43,6 +44,8 @@ _POLL = 15.0
 """Seconds after which a view with idle clients is looked at even when nobody said that it changed."""
 _UNUSED = 300.0
 _UNUSED_ROWS = 1_000_000
+_STATUSES = 10_000
+"""Mailboxes whose counts are kept: about 4 MiB."""
 
 
 class Hooks(Protocol):
@@ -128,6 +131,7 @@ class ImapServer:
         self.liner = Liner(limits.memory_per_message, os.path.join(config.data_dir, "tmp"))
         self._connections: set[Connection] = set()
         self._views: dict[MailboxId, View] = {}
+        self._statuses: dict[MailboxId, MailboxStatus] = {}
         self._waking: set[MailboxId] = set()
         self._watches: dict[Watch, None] = {}
         self._watching: dict[MailboxId, dict[Watch, None]] = {}
@@ -244,6 +248,16 @@ class ImapServer:
         else:
             await view.refresh(force=True)
         return view
+
+    async def status(self, info: MailboxInfo, *, recent: bool) -> MailboxStatus:
+        """The counts; those found last time while the look that found ``info`` saw no later mod-sequence. ``recent`` changes without one."""
+        known = self._statuses.get(info.id)
+        if known is None or recent or not info.highest_modseq or known.highest_modseq != info.highest_modseq:
+            known = await self.store.status(info.id)
+            if len(self._statuses) >= _STATUSES:
+                self._statuses.clear()
+            self._statuses[info.id] = known
+        return known
 
     async def remember(self, made: Mapping[BlobId, bytes]) -> None:
         """Have parsed messages kept; nobody waits for that, but for the write before it: one at a time bounds what is held."""

@@ -42,7 +42,15 @@ class MemoryStore:
 
     def _info(self, mailbox: Mailbox) -> MailboxInfo:
         subscribed = mailbox.name in self._data.subscriptions.get(mailbox.user, set())
-        return MailboxInfo(mailbox.id, mailbox.user, mailbox.name, mailbox.uid_validity, mailbox.special_use, subscribed)
+        return MailboxInfo(
+            mailbox.id,
+            mailbox.user,
+            mailbox.name,
+            mailbox.uid_validity,
+            mailbox.special_use,
+            subscribed,
+            highest_modseq=ModSeq(mailbox.modseq),
+        )
 
     # ---- mailboxes
 

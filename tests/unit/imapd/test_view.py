@@ -59,6 +59,23 @@ def test_select_reads_no_messages() -> None:
     with_site(test)
 
 
+def test_status_of_a_mailbox_where_nothing_happened_counts_nothing() -> None:
+    async def test(site: ImapSite) -> None:
+        await site.deliver(*[MESSAGE] * 2)
+        store = Counting(site)
+        link, transport = await site.login(b"STATUS INBOX (MESSAGES)")
+        store.calls.clear()
+        assert b"(UNSEEN 2)" in await site.talk(link, transport, b"a STATUS INBOX (UNSEEN)\r\n")
+        assert "mailbox" in store.calls
+        assert "status" not in store.calls
+        await site.deliver(MESSAGE)
+        assert b"(UNSEEN 3)" in await site.talk(link, transport, b"a STATUS INBOX (UNSEEN)\r\n")
+        await site.database.store.claim_recent(await site.mailbox())
+        assert b"(RECENT 0)" in await site.talk(link, transport, b"a STATUS INBOX (RECENT)\r\n")
+
+    with_site(test)
+
+
 @pytest.mark.parametrize("gone", [1, 2, 4])
 def test_messages_that_went_before_the_columns_were_read_keep_their_numbers(gone: int) -> None:
     async def test(site: ImapSite) -> None:
