@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from mta.model.errors import MailError, TemporaryFailure
 from mta_hooks.backends import DatabaseOptions
 from mta_hooks.backends.backup import Copied, Progress
+from mta_hooks.backends.blobfolder import BlobFolder
 from mta_hooks.backends.blobs import Blobs
-from mta_sql.blobs import FileBlobs
 from mta_sql.dialect import Connection
 from mta_sql.sqlite import driver
 
@@ -53,7 +53,7 @@ class _Files:
 
     def __init__(self, source: Blobs, folder: Path, progress: Progress) -> None:
         self._source = source
-        self._target = FileBlobs(folder / BLOBS)
+        self._target = BlobFolder(folder / BLOBS)
         self._progress = progress
         self.had = set(self._target.keys())
         self.copied: set[str] = set()
@@ -169,7 +169,7 @@ def restore(url: str, path: Path | None, data_dir: Path, folder: Path, aside: Pa
         _pg("pg_restore", url, "--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", str(source))
     else:
         _restore_file(source, path, aside)
-    own, kept = FileBlobs(data_dir / BLOBS), FileBlobs(folder / BLOBS)
+    own, kept = BlobFolder(data_dir / BLOBS), BlobFolder(folder / BLOBS)
     keys = sorted(set(kept.keys()) - set(own.keys()))
     for done, key in enumerate(keys, 1):
         own.put(key, _Body(kept, key))

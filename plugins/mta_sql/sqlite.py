@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mta.model.errors import ConfigError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
+from mta_hooks.backends.blobfolder import storage_failure
 from mta_sql import checkpoint
 from mta_sql.checkpoint import Checkpoint
 from mta_sql.dialect import Connection, Translation
@@ -55,7 +56,7 @@ def error_code(exc: BaseException) -> int:
 def meaning(exc: BaseException, place: str) -> Exception | None:
     """Translate an error of the driver or the system; None when it is neither."""
     if isinstance(exc, OSError):
-        return os_failure(exc)
+        return storage_failure(exc)
     if not isinstance(exc, driver.Error):
         return None
     code = error_code(exc)
@@ -72,17 +73,6 @@ def meaning(exc: BaseException, place: str) -> Exception | None:
     if primary in (_IOERR, _CORRUPT, _NOTADB):
         return TemporaryFailure(f"database damaged or unreadable: {text}")
     return None
-
-
-def os_failure(exc: OSError) -> Exception:
-    """What an error of the file system means."""
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(str(exc))
-    if exc.errno == errno.EROFS:
-        return StorageReadOnly(str(exc))
-    if exc.errno == errno.EIO:
-        return StorageDead(str(exc))
-    return TemporaryFailure(str(exc))
 
 
 def _is_read_only(place: str) -> bool:

@@ -20,7 +20,7 @@ LEVEL = 6  # 9 takes twice as long for 1 % less
 _TRAILER = struct.Struct(f">QLL{len(MAGIC)}s")
 
 
-class Damaged(Exception):
+class Damaged(ValueError):
     """Not what was written."""
 
 

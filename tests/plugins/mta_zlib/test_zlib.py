@@ -155,3 +155,10 @@ def test_the_server_keeps_large_mail_where_the_config_says(tmp_path: Path) -> No
     [file] = (tmp_path / "z").glob("*/*")
     assert file.stat().st_size < len(TEXT) / 20
     assert not list((tmp_path / "data").glob("blobs/*/*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_data_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    ZlibBlobs(tmp_path / "zlib").put("ab", OctetContent(TEXT))
+    assert {path.stat().st_uid for path in (tmp_path / "zlib", tmp_path / "zlib/ab", tmp_path / "zlib/ab/ab")} == {65534}
