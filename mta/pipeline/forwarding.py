@@ -7,6 +7,8 @@ Left out: the field on mail for mailboxes, where every loop ends; see docs/decis
 
 from collections.abc import Sequence
 
+from mta.directory.resolve import Resolution
+from mta.model.address import Address
 from mta.model.verdict import reject
 from mta.pipeline.message import MailMessage
 from mta.pipeline.rulings import DELIVER, Ruling
@@ -19,20 +21,27 @@ def looping(message: MailMessage, accepted: Sequence[Accepted]) -> list[Ruling]:
     """A ruling for each recipient; [] when none of them had the message before."""
     if not message.count(b"delivered-to"):
         return []
-    known = {value.strip().lower() for value in message.header_all("Delivered-To")}
-    back = [_is_forwarded(one) and str(one.recipient.address).lower() in known for one in accepted]
+    known = sent_on_for(message)
+    back = [is_forwarded(one.recipient.address, one.resolution) and str(one.recipient.address).lower() in known for one in accepted]
     return [_LOOP if looped else DELIVER for looped in back] if any(back) else []
 
 
 def delivered_to(accepted: Sequence[Accepted], *, smtputf8: bool) -> bytes:
     """The field for the next server. Of several recipients none is named: there is one header for all, and it may be a blind copy."""
-    if len(accepted) != 1 or not _is_forwarded(accepted[0]):
+    if len(accepted) != 1 or not is_forwarded(accepted[0].recipient.address, accepted[0].resolution):
         return b""
-    address = accepted[0].recipient.address
+    return field(accepted[0].recipient.address, smtputf8=smtputf8)
+
+
+def field(address: Address, *, smtputf8: bool) -> bytes:
     return f"Delivered-To: {address}\r\n".encode() if smtputf8 or address.is_ascii else b""
 
 
-def _is_forwarded(one: Accepted) -> bool:
+def sent_on_for(message: MailMessage) -> set[str]:
+    """Addresses, in small letters, that it was sent on for, as it says."""
+    return {value.strip().lower() for value in message.header_all("Delivered-To")}
+
+
+def is_forwarded(address: Address, found: Resolution) -> bool:
     """An address of ours that stands for one elsewhere."""
-    found = one.resolution
-    return bool(found.remote) and found.is_ours and any(address != one.recipient.address for address in found.remote)
+    return bool(found.remote) and found.is_ours and any(other != address for other in found.remote)

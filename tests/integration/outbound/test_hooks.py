@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mta.model.address import Address
+from mta.model.directory import Alias, Domain
 from mta.model.message import QueuedRecipient
 from mta.testing.sink import Sink
 from mta_hooks import Attempt, DeliveryPolicy, Envelope, Verdict, accept, defer, hold, hookimpl, redirect, reject
@@ -166,6 +167,47 @@ def test_redirects_that_go_round_end(relay):
         return redirect("x@other.test" if envelope.recipients[0].domain == "dest.test" else "x@dest.test")
 
     run(relay, body, plugins=[delivery_attempt], limits={"received": 10})
+
+
+def test_mail_redirected_for_an_address_of_ours_goes_round_once(relay):
+    """A relay domain's address is redirected to a forwarder, who sends it back; another is an alias that leads there."""
+
+    async def body(r, sink, bob):
+        await r.db.directory.add_domain(Domain("dest.test", "relay"))
+        await r.db.directory.add_alias(Alias("fwd@here.test", ("z@other.test",)))
+        await r.queue("x@dest.test", sender="bob@here.test")
+        assert await r.settled() == []
+        [gone] = sink.messages
+        assert gone.rcpts[0].split()[1] == "TO:<z@other.test>"
+        assert gone.octets.startswith(b"Delivered-To: fwd@here.test\r\nDelivered-To: x@dest.test\r\nReceived: by mx.here.test id ")
+        assert await r.inbox(bob) == []
+        await r.queue("x@dest.test", octets=gone.octets, skip=0)
+        assert await r.settled() == []
+        assert sink.count == 1
+        [told] = await r.inbox(bob)
+        assert b"554 5.4.6 mail forwarding loop" in told
+        await r.queue("x@dest.test", "y@dest.test")
+        assert await r.settled() == []
+        assert sink.messages[1].octets.startswith(b"Received:"), "of several none is named: the header is one for all"
+
+    @hookimpl
+    def delivery_attempt(envelope):
+        return redirect("fwd@here.test") if envelope.recipients[0].domain == "dest.test" else None
+
+    run(relay, body, plugins=[delivery_attempt])
+
+
+def test_mail_redirected_for_strangers_names_them_to_nobody(relay):
+    async def body(r, sink, _bob):
+        await r.queue("x@dest.test")
+        assert await r.settled() == []
+        assert b"Delivered-To" not in sink.messages[0].octets, "who gets it may send it on to them, and they know this field, too"
+
+    @hookimpl
+    def delivery_attempt(envelope):
+        return redirect("z@other.test") if envelope.recipients[0].domain == "dest.test" else None
+
+    run(relay, body, plugins=[delivery_attempt])
 
 
 @pytest.mark.parametrize(

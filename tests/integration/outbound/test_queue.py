@@ -11,6 +11,7 @@ import pytest
 from mta.dispatch import runner, sites
 from mta.model.address import Address
 from mta.model.delivery import RESOLVE
+from mta.model.directory import Alias
 from mta.model.message import QueuedRecipient
 from mta.testing.server import free_port
 from mta.testing.sink import Rule, Sink
@@ -592,6 +593,22 @@ def test_addresses_are_looked_up_again(relay):
         assert (len(mail), sink.count) == (2, 1)
         [record] = await r.db.traces.find("OLD")
         assert [step["result"] for step in record.steps if step.get("recipient") == "bob@here.test"] == ["expanded"]
+
+    run(relay, body)
+
+
+def test_an_alias_that_an_operator_looks_up_again_is_named_to_the_next_server(relay):
+    async def body(r, sink, bob):
+        await r.db.directory.add_alias(Alias("fwd@here.test", ("z@dest.test",)))
+        row = QueuedRecipient(Address("fwd", "here.test"), "remote", route=RESOLVE)
+        await r.queue(row)
+        assert await r.settled() == []
+        octets = sink.messages[0].octets
+        assert octets.startswith(b"Delivered-To: fwd@here.test\r\nReceived: by mx.here.test")
+        await r.queue(row, octets=octets, skip=0)
+        assert await r.settled() == []
+        assert sink.messages[1].octets.count(b"Delivered-To") == 1, "who wants that is no loop"
+        assert await r.inbox(bob) == []
 
     run(relay, body)
 
