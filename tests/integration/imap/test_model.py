@@ -6,6 +6,7 @@ Commands really run side by side, so what comes of them is no single sequence; t
 - EXPUNGE and VANISHED never come during FETCH, STORE and SEARCH by number (RFC 9051 §7.5.1);
 - a uid names one message for ever, uids ascend, none comes back (RFC 9051 §2.3.1.1); nobody's message is lost or doubled;
 - each client has a keyword that only it sets and clears, so that what its commands leave is known exactly;
+- commands sent in one breath are as good as one after the other, also those that the server takes together;
 - mod-sequences of a message only grow, and UNCHANGEDSINCE never changes what was changed meanwhile (RFC 7162 §3.1);
 - whoever comes back with SELECT (QRESYNC …) after an absence knows the mailbox from that answer alone (RFC 7162 §3.2.5).
 
@@ -84,7 +85,7 @@ class Client:
         self.known: list[dict[str, Any]] = []
         self.marked: dict[int, bool] = {}
         """uid → has ``own``, as my commands left it."""
-        self.validity = self.modseq = 0
+        self.validity = self.modseq = self.stored = 0
         self.said = ""
         self.link: Any
         self.transport: FakeTransport
@@ -138,6 +139,8 @@ class Client:
         elif found := _FETCH.match(line):
             assert int(found[1]) <= len(self.known), f"{line} of {len(self.known)} during {self.said}"
             self._learn(self.known[int(found[1]) - 1], found[2])
+        elif found := re.match(r"\* OK \[APPENDUID \d+ (\d+)\]", line):
+            self.stored = int(found[1])
         elif found := re.match(r"\* OK \[(HIGHESTMODSEQ|UIDVALIDITY) (\d+)\]", line):
             if found[1] == "UIDVALIDITY":
                 self.validity = int(found[2])
@@ -159,21 +162,67 @@ class Client:
     async def act(self) -> None:
         if any("uid" not in message for message in self.known):
             await self.say("UID FETCH 1:* (UID FLAGS)")
-        action = self.chance.choices((self.append, self.mark, self.flag, self.leave, self.look, self.idle), (3, 4, 4, 2, 4, 1))[0]
-        await action()
+        actions = (self.append, self.mark, self.flag, self.leave, self.look, self.idle, self.together, self.copy, self.replace)
+        await self.chance.choices(actions, (3, 4, 4, 2, 4, 1, 3, 1, 1))[0]()
 
     def _some(self) -> list[int]:
         uids = [m["uid"] for m in self.known if "uid" in m]
         return sorted(self.chance.sample(uids, min(len(uids), self.chance.choice((1, 1, 3, 8)))))
 
-    async def append(self) -> None:
+    def _message(self) -> tuple[str, str]:
         self.model.names += 1
-        name = f"m{self.model.names}"
-        text = f"Subject: {name}\r\n\r\nx\r\n"
-        answer = await self.say(f"APPEND INBOX () {{{len(text)}+}}\r\n{text}")
-        found = re.match(r"t OK \[APPENDUID \d+ (\d+)\]", answer)
+        text = f"Subject: m{self.model.names}\r\n\r\nx\r\n"
+        return f"m{self.model.names}", f"{{{len(text)}+}}\r\n{text}"
+
+    async def append(self) -> None:
+        made = [self._message() for _ in range(self.chance.choice((1, 1, 1, 3)))]
+        answer = await self.say("APPEND INBOX" + "".join(f" () {literal}" for _, literal in made))
+        found = re.match(r"t OK \[APPENDUID \d+ ([\d:,]+)\]", answer)
         assert found, answer
-        self.model.born(int(found[1]), name)
+        for uid, (name, _) in zip(_numbers(found[1]), made, strict=True):
+            self.model.born(uid, name)
+
+    async def copy(self) -> None:
+        """Into the same mailbox: twice the same message is two messages."""
+        if uids := self._some():
+            answer = await self.say(f"UID COPY {_set(uids)} INBOX")
+            assert answer.startswith("t OK"), answer
+            if found := re.match(r"t OK \[COPYUID \d+ ([\d:,]+) ([\d:,]+)\]", answer):
+                for uid, copied in zip(_numbers(found[1]), _numbers(found[2]), strict=True):
+                    self.model.born(copied, self.model.appended[uid])
+
+    async def replace(self) -> None:
+        if uids := self._some()[:1]:
+            name, literal = self._message()
+            answer = await self.say(f"UID REPLACE {uids[0]} INBOX () {literal}")
+            if answer.startswith("t OK"):
+                self.model.born(self.stored, name)
+            else:
+                assert answer.startswith(("t NO [NONEXISTENT]", "t NO [EXPUNGEISSUED]")), answer
+
+    async def together(self) -> None:
+        """Several commands before any is answered, most of them alike."""
+        commands = []
+        on, silent = self.chance.random() < 0.7, self.chance.choice(("", ".SILENT"))
+        for _ in range(self.chance.randrange(2, 6)):
+            kind, uids = self.chance.random(), self._some()
+            if uids and kind < 0.7:
+                commands.append((f"UID STORE {_set(uids)} {'+' if on else '-'}FLAGS{silent} ({self.own})", uids))
+            else:
+                commands.append((f"UID FETCH {_set(uids)} (FLAGS)" if uids else "NOOP", []))
+            if kind > 0.9:
+                on = not on
+        self.model.commands += len(commands)
+        octets = await self.ask("\r\n".join(f"t{n} {command}" for n, (command, _) in enumerate(commands)), f"t{len(commands) - 1} ")
+        for n, (command, uids) in enumerate(commands):
+            self.said = command
+            if ".SILENT" in command:
+                self._expect(uids, self.own, on="+FLAGS" in command)
+            mine, answer, octets = octets.partition(f"t{n} OK".encode())
+            assert answer, (command, mine)
+            self.hear(mine, command)
+            self.marked.update(dict.fromkeys(uids, "+FLAGS" in command))
+            octets = octets.partition(b"\r\n")[2]
 
     async def mark(self) -> None:
         """My own keyword, on messages that are still there or not."""
@@ -306,8 +355,6 @@ async def _check(workers: Sequence[Worker], clients: Sequence[Client], model: Mo
     uids = [row.uid for row in rows]
     assert uids == sorted(set(uids))
     assert set(uids) <= set(model.appended)
-    there = {name: uid for uid, name in model.appended.items() if uid in set(uids)}
-    assert len(there) == len(uids)
     for row, octets in zip(rows, await site.store.read_many([row.blob for row in rows]), strict=True):
         assert octets.startswith(f"Subject: {model.appended[row.uid]}\r\n".encode()), f"uid {row.uid} names another message"
         assert row.modseq <= changes.highest_modseq
