@@ -4,7 +4,9 @@ Commands really run side by side, so what comes of them is no single sequence; t
 
 - a client that believes only untagged answers numbers messages as the mailbox does, and knows their flags (RFC 9051 §5.2, §7.4, §7.5);
 - EXPUNGE and VANISHED never come during FETCH, STORE and SEARCH by number (RFC 9051 §7.5.1);
-- a uid names one message for ever, uids ascend, none comes back (RFC 9051 §2.3.1.1); nobody's message is lost or doubled;
+- a uid names one message for ever, uids ascend, none comes back (RFC 9051 §2.3.1.1); no message is doubled, and none goes that nobody
+  marked \\Deleted, moved or replaced;
+- what SEARCH and FETCH CHANGEDSINCE find is what the database has;
 - each client has a keyword that only it sets and clears, so that what its commands leave is known exactly;
 - commands sent in one breath are as good as one after the other, also those that the server takes together;
 - mod-sequences of a message only grow, and UNCHANGEDSINCE never changes what was changed meanwhile (RFC 7162 §3.1);
@@ -27,6 +29,7 @@ import pytest
 
 from mta.imapd import copy, expunge, regroup, store
 from mta.model.ids import MailboxId, ModSeq
+from mta.model.mailbox import Row
 from mta.testing.imapd import FakeTransport, ImapSite
 from mta.wire.imap.flags import encode_flags
 from mta_hooks.backends import Database, DatabaseOptions
@@ -67,6 +70,8 @@ class Model:
     def __init__(self) -> None:
         self.appended: dict[int, str] = {}
         """uid → name of the message."""
+        self.doomed: set[int] = set()
+        """Uids that somebody marked \\Deleted, moved or replaced, or tried to; all others stay."""
         self.names = 0
         self.commands = 0
 
@@ -190,10 +195,13 @@ class Client:
             if found := re.match(r"t OK \[COPYUID \d+ ([\d:,]+) ([\d:,]+)\]", answer):
                 for uid, copied in zip(_numbers(found[1]), _numbers(found[2]), strict=True):
                     self.model.born(copied, self.model.appended[uid])
+                    if uid in self.model.doomed:  # \Deleted is copied too
+                        self.model.doomed.add(copied)
 
     async def replace(self) -> None:
         if uids := self._some()[:1]:
             name, literal = self._message()
+            self.model.doomed.update(uids)
             answer = await self.say(f"UID REPLACE {uids[0]} INBOX () {literal}")
             if answer.startswith("t OK"):
                 self.model.born(self.stored, name)
@@ -246,8 +254,11 @@ class Client:
         sign = self.chance.choice("+-")
         if not uids:
             return
-        if self.chance.random() < 0.3 and self.known:
-            await self.say(f"STORE {self.chance.randrange(len(self.known)) + 1} {sign}FLAGS ({flag})")
+        at = self.chance.randrange(len(self.known))
+        if (flag, sign) == ("\\Deleted", "+"):
+            self.model.doomed.update(uids, [self.known[at]["uid"]])
+        if self.chance.random() < 0.3:
+            await self.say(f"STORE {at + 1} {sign}FLAGS ({flag})")
         elif self.qresync and self.chance.random() < 0.4:
             await self._flag_unchanged(uids[0], flag, sign)
         else:
@@ -267,10 +278,12 @@ class Client:
             await self.say("EXPUNGE")
         elif kind == 1 and self._some():
             uids = self._some()
+            self.model.doomed.update(uids)
             self._expect(uids, "\\Deleted", on=True)
             await self.say(f"UID STORE {_set(uids)} +FLAGS.SILENT (\\Deleted)")
             await self.say(f"UID EXPUNGE {_set(uids)}")
         elif kind == 2 and (uids := self._some()):
+            self.model.doomed.update(uids[:2])
             await self.say(f"UID MOVE {_set(uids[:2])} Trash")
 
     async def look(self) -> None:
@@ -355,6 +368,7 @@ async def _check(workers: Sequence[Worker], clients: Sequence[Client], model: Mo
     uids = [row.uid for row in rows]
     assert uids == sorted(set(uids))
     assert set(uids) <= set(model.appended)
+    assert not (lost := set(model.appended) - set(uids) - model.doomed), f"uids {sorted(lost)} are gone, and nobody did that"
     for row, octets in zip(rows, await site.store.read_many([row.blob for row in rows]), strict=True):
         assert octets.startswith(f"Subject: {model.appended[row.uid]}\r\n".encode()), f"uid {row.uid} names another message"
         assert row.modseq <= changes.highest_modseq
@@ -369,6 +383,18 @@ async def _check(workers: Sequence[Worker], clients: Sequence[Client], model: Mo
             assert believed.get("flags", flags) == flags, f"client {client.number} believes {believed} of {row}"
             if row.uid in client.marked:
                 assert (client.own in flags) is client.marked[row.uid], f"{client.own} on {row}"
+        await _check_found(client, rows)
+
+
+async def _check_found(client: Client, rows: Sequence[Row]) -> None:
+    octets = await client.ask(f"t UID SEARCH KEYWORD {client.own} UNSEEN", "t ")
+    [found] = re.findall(rb"\* SEARCH([ \d]*)", octets)
+    assert list(map(int, found.split())) == [row.uid for row in rows if client.own in row.keywords.split() and not row.flags & 1]
+    if not client.qresync:  # whoever says CHANGEDSINCE is told of mod-sequences from then on
+        return
+    since = client.chance.choice([0, *(row.modseq for row in rows)])
+    octets = await client.ask(f"t UID FETCH 1:* (FLAGS) (CHANGEDSINCE {since})", "t ")
+    assert [int(uid) for uid in re.findall(rb"UID (\d+)", octets)] == [row.uid for row in rows if row.modseq > since]
 
 
 async def _check_absent(workers: Sequence[Worker], absent: Client) -> None:
