@@ -143,6 +143,7 @@ TITLES = {
     7162: "IMAP CONDSTORE and QRESYNC",
     7208: "Sender Policy Framework (SPF)",
     7235: "HTTP Authentication",
+    7301: "TLS Application-Layer Protocol Negotiation (ALPN)",
     7377: "IMAP4 Multimailbox SEARCH Extension",
     7372: "Email Authentication Status Codes",
     7435: "Opportunistic Security: Some Protection Most of the Time",

@@ -19,6 +19,7 @@ from typing import Any
 
 from mta.app.proxied import from_balancer, read_header
 from mta.app.sockets import Listening
+from mta.net.alpn import Gate
 from mta.net.listener import ListenerSpec
 from mta.net.sni import context_for
 from mta.net.tasks import Tasks
@@ -152,7 +153,10 @@ class Acceptor:
             header = await read_header(loop, sock) if from_balancer(spec, address) else b""
             protocol = factory()
             context = await context_for(self._tls, _early_session(spec, address, sock), sock)
-            await loop.connect_accepted_socket(lambda: protocol, sock, ssl=context, ssl_handshake_timeout=_HANDSHAKE)
+            gate = Gate(protocol, spec.protocol)
+            await loop.connect_accepted_socket(lambda: gate, sock, ssl=context, ssl_handshake_timeout=_HANDSHAKE)
+            if gate.refused:
+                raise ConnectionAbortedError(gate.refused)
             if header:
                 protocol.data_received(header)
         except (OSError, EOFError, TimeoutError, ValueError) as exc:  # ssl.SSLError is an OSError; the peer's business

@@ -23,6 +23,7 @@ from mta.imapd.session import Peer, Session
 from mta.imapd.verbs import VERBS, greeting
 from mta.model.errors import MailError, OverQuota, TemporaryFailure
 from mta.model.verdict import Action
+from mta.net.alpn import check_alpn
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
 from mta.wire.imap.command import Command
@@ -257,6 +258,8 @@ class Connection(asyncio.Protocol):
             context = await context_for(self.server.tls, self.session.peer, sock, plain.pause_reading, self._flush)
             self._flush()
             transport = await loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=30)
+            if transport is not None:
+                check_alpn(transport, "imap")
         except (OSError, TimeoutError):
             self._end(b"")
             return

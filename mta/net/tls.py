@@ -1,7 +1,7 @@
 """TLS for the listeners (RFC 8314, RFC 9325): one context, made by the supervisor before it forks.
 
 So workers need no right to read the key, and share the keys of session tickets (RFC 5077): a client resumes on any of them.
-ALPN is not negotiated: mail clients do not offer it. Further pairs are chosen by the name that a client asks for (sni.py).
+Further pairs are chosen by the name that a client asks for (sni.py); alpn.py says who is turned away.
 Left out: OCSP.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mta.config.load import LoadedConfig
 from mta.config.sections import Tls
+from mta.net.alpn import OFFERED
 from mta.net.sni import ByName, Chooser
 from mta.obs.log import Log
 
@@ -106,6 +107,7 @@ def context_with(tls: Tls, pair: Pair) -> ServerContext:
     context.minimum_version = _MINIMUM[tls.minimum]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    context.set_alpn_protocols(OFFERED)
     context.load_cert_chain(pair.certificate, pair.key, password=_no_passphrase)
     context.end_point = _end_point(pair)
     if tls.client_ca is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from mta.model.errors import MailError, TemporaryFailure
 from mta.model.verdict import Action
+from mta.net.alpn import check_alpn
 from mta.net.listener import ListenerSpec, Network
 from mta.net.sni import context_for
 from mta.pop3d.session import Refusal, Session
@@ -204,6 +205,8 @@ class Connection(asyncio.Protocol):
             context = await context_for(self.server.tls, self.session, sock, plain.pause_reading, self._flush)
             self._flush()
             transport = await loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=30)
+            if transport is not None:
+                check_alpn(transport, "pop3")
         except OSError as exc:
             self.server.log.info("pop3.tls.failed", session=self.session.id, client=self.session.client_ip, detail=str(exc))
             transport = None

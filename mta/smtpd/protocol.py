@@ -21,6 +21,7 @@ import aiosmtpd.smtp
 
 from mta.model.errors import Refused, TemporaryFailure
 from mta.model.reply import Reply
+from mta.net.alpn import check_alpn
 from mta.net.listener import ListenerSpec
 from mta.net.prompt import own_task, promptly
 from mta.net.sni import context_for
@@ -247,6 +248,8 @@ class SmtpProtocol(aiosmtpd.smtp.SMTP):
             context = await context_for(context, self.peer, link.get_extra_info("socket"), link.pause_reading, self.flush)
             self.flush()
             secured = await loop.start_tls(link, self, context, server_side=True, ssl_handshake_timeout=30.0)
+            if secured is not None:
+                check_alpn(secured, self.spec.protocol)
         except (OSError, ssl.SSLError) as exc:
             self.server.log.info("smtp.tls.failed", session=self.peer.id, client=self.peer.client_ip, detail=str(exc))
             secured = None

@@ -38,8 +38,13 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
             f"{HOP}::test_tls_downgrade_what_is_said_in_clear_before_tls_is_not_believed",
         ),
     ),
-    # No ALPN: the library cannot refuse by it, mail clients do not offer it; what a browser says first ends the connection.
-    ("cross protocol", (f"{SMTP}::test_cross_protocol",)),
+    (
+        "cross protocol",
+        (
+            f"{SMTP}::test_cross_protocol",
+            "integration/app/test_alpn.py::test_cross_protocol",
+        ),
+    ),
     (
         "BDAT",
         (
