@@ -16,28 +16,22 @@ from mta.model.mailbox import Regrouped, Row, RowColumns
 from mta.wire.imap.flags import encode_flags
 
 
-class FlagTable:
-    """The distinct combinations of flags and keywords in a mailbox, numbered; ``text`` is how FETCH writes each."""
+class FlagTable(dict[tuple[int, str], int]):
+    """The distinct combinations of flags and keywords in a mailbox, numbered as they are asked for; ``text`` is how FETCH writes each."""
 
-    __slots__ = ("_numbers", "flags", "keywords", "spelling", "text")
+    __slots__ = ("flags", "keywords", "spelling", "text")
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[int, str], int] = {}
+        super().__init__()
         self.flags: list[int] = []
         self.keywords: list[str] = []
         self.text: list[str] = []
         self.spelling: dict[str, str] = {}
         """Every keyword seen, by its lower-case form: keywords compare without regard to case (RFC 9051 §2.3.2)."""
 
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def number(self, flags: int, keywords: str) -> int:
-        found = self._numbers.get((flags, keywords))
-        return found if found is not None else self._add(flags, keywords)
-
-    def _add(self, flags: int, keywords: str) -> int:
-        number = self._numbers[(flags, keywords)] = len(self.text)
+    def __missing__(self, kind: tuple[int, str]) -> int:
+        number = self[kind] = len(self.text)
+        flags, keywords = kind
         self.flags.append(flags)
         self.keywords.append(keywords)
         self.text.append(encode_flags(flags, keywords).decode("ascii"))
@@ -74,7 +68,7 @@ class Columns:
         columns = rows.columns if isinstance(rows, RowColumns) else zip(*rows, strict=True)
         uids, modseqs, flags, keywords, dates, sizes, blobs = columns
         self.uids.extend(uids)
-        self.sets.extend(map(self.table.number, flags, keywords))
+        self.sets.extend(map(self.table.__getitem__, zip(flags, keywords, strict=True)))
         self.modseqs.extend(modseqs)
         self.dates.extend(dates)
         self.sizes.extend(sizes)
@@ -106,7 +100,7 @@ class Columns:
     def regroup(self, positions: Sequence[int], groups: Sequence[Regrouped], modseq: ModSeq) -> None:
         """Take over other flags of messages at these positions, those of them that are in one of the groups."""
         table = self.table
-        moved = {table.number(*group.before): table.number(*group.after) for group in groups}
+        moved = {table[group.before]: table[group.after] for group in groups}
         old = self.taken(self.sets, positions)
         if isinstance(positions, range) and sum(len(group.uids) for group in groups) == len(positions):
             self.sets[positions.start : positions.stop] = array("I", map(moved.__getitem__, old))
@@ -123,7 +117,7 @@ class Columns:
         at = self.position(row.uid)
         if at < 0 or row.modseq <= self.modseqs[at]:
             return False
-        self.sets[at] = self.table.number(row.flags, row.keywords)
+        self.sets[at] = self.table[row.flags, row.keywords]
         self.modseqs[at] = row.modseq
         return True
 
@@ -153,7 +147,7 @@ class Columns:
         new = self.without(())
         new.table = FlagTable()
         old = self.table
-        moved = {n: new.table.number(old.flags[n], old.keywords[n]) for n in set(self.sets)}
+        moved = {n: new.table[old.flags[n], old.keywords[n]] for n in set(self.sets)}
         new.sets = array("I", map(moved.__getitem__, self.sets))
         return new
 

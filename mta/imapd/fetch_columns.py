@@ -75,13 +75,12 @@ def _taken(column: Sequence[int], positions: Positions) -> Iterable[int]:
 
 def flag_texts(selected: Selected, columns: Columns, positions: Positions) -> Iterable[str]:
     text = columns.table.text
-    texts = [text[number] for number in _taken(columns.sets, positions)]
-    if selected.recent_from <= selected.view.uid_next and not selected.rev2:
-        first = bisect_left(columns.uids, selected.recent_from)
-        for index, at in enumerate(positions):
-            if at >= first:
-                texts[index] = f"\\Recent {texts[index]}".rstrip()
-    return texts
+    numbers = _taken(columns.sets, positions)
+    if selected.recent_from > selected.view.uid_next or selected.rev2:
+        return [text[number] for number in numbers]
+    first = bisect_left(columns.uids, selected.recent_from)
+    recent = [f"\\Recent {words}".rstrip() for words in text]
+    return [(recent if at >= first else text)[number] for at, number in zip(positions, numbers, strict=True)]
 
 
 def date_texts(dates: Iterable[int]) -> list[str]:
