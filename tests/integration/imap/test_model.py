@@ -168,7 +168,7 @@ class Client:
         if any("uid" not in message for message in self.known):
             await self.say("UID FETCH 1:* (UID FLAGS)")
         actions = (self.append, self.mark, self.flag, self.leave, self.look, self.idle, self.together, self.copy, self.replace)
-        await self.chance.choices(actions, (3, 4, 4, 2, 4, 1, 3, 1, 1))[0]()
+        await self.chance.choices(actions, (4, 6, 6, 5, 6, 1, 6, 1, 1))[0]()
 
     def _some(self) -> list[int]:
         uids = [m["uid"] for m in self.known if "uid" in m]
@@ -346,7 +346,7 @@ async def _run(make: Callable[[DatabaseOptions], Database], count: int, folder: 
     except AssertionError as exc:
         raise AssertionError(f"MTA_MODEL_SEED={SEED}: {exc}") from exc
     finally:
-        print(f"MTA_MODEL_SEED={SEED}: {model.commands} commands of {CLIENTS + 1} sessions, {model.names} messages")
+        print(f"MTA_MODEL_SEED={SEED}: {model.commands} commands of {CLIENTS + 1} sessions, {len(model.appended)} messages, {len(clients[0].known)} at the end")
         for worker in workers:
             await worker.server.drain(0.1)
             await worker.tasks.close(1.0)
