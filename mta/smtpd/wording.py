@@ -11,12 +11,13 @@ from mta.smtpd.protocol import SmtpProtocol
 from mta.wire.smtp.command import Ehlo, Helo, Lhlo, Unknown
 
 CONTINUE_AUTH = 334
+_GREETINGS = frozenset((Ehlo, Helo, Lhlo))
 
 
 def word(link: SmtpProtocol, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
     """The reply to send; at once where no plugin has to be waited for. A plugin that fails changes nothing."""
     plan, command = link.server.hooks.smtp_reply, link.command
-    if plan is None or reply.code == CONTINUE_AUTH or (reply.positive and isinstance(command, Ehlo | Helo | Lhlo)):
+    if plan is None or reply.code == CONTINUE_AUTH or (command.__class__ in _GREETINGS and reply.positive):
         return reply
     asked = plan.prompt_pipeline("reply", session=link.peer, command=_verb(command), reply=reply)
     return reply if asked is None else _worded(reply, asked)
