@@ -17,15 +17,19 @@ from mta.wire.imap.flags import encode_flags
 
 
 class FlagTable(dict[tuple[int, str], int]):
-    """The distinct combinations of flags and keywords in a mailbox, numbered as they are asked for; ``text`` is how FETCH writes each."""
+    """The distinct combinations of flags and keywords in a mailbox, numbered as they are asked for.
 
-    __slots__ = ("flags", "keywords", "spelling", "text")
+    ``text`` is how FETCH writes each, ``recent`` how it writes each of a recent message (RFC 3501 §2.3.2).
+    """
+
+    __slots__ = ("flags", "keywords", "recent", "spelling", "text")
 
     def __init__(self) -> None:
         super().__init__()
         self.flags: list[int] = []
         self.keywords: list[str] = []
         self.text: list[str] = []
+        self.recent: list[str] = []
         self.spelling: dict[str, str] = {}
         """Every keyword seen, by its lower-case form: keywords compare without regard to case (RFC 9051 §2.3.2)."""
 
@@ -35,6 +39,7 @@ class FlagTable(dict[tuple[int, str], int]):
         self.flags.append(flags)
         self.keywords.append(keywords)
         self.text.append(encode_flags(flags, keywords).decode("ascii"))
+        self.recent.append(f"\\Recent {self.text[-1]}".rstrip())
         for word in keywords.split():
             self.spelling.setdefault(word.lower(), word)
         return number

@@ -79,7 +79,7 @@ def flag_texts(selected: Selected, columns: Columns, positions: Positions) -> It
     if selected.recent_from > selected.view.uid_next or selected.rev2:
         return [text[number] for number in numbers]
     first = bisect_left(columns.uids, selected.recent_from)
-    recent = [f"\\Recent {words}".rstrip() for words in text]
+    recent = columns.table.recent
     return [(recent if at >= first else text)[number] for at, number in zip(positions, numbers, strict=True)]
 
 

@@ -206,10 +206,9 @@ class Selected:
 
     def flag_line(self, columns: Columns, at: int) -> bytes:
         """An unsolicited FETCH."""
-        text = columns.table.text[columns.sets[at]]
         uid = columns.uids[at]
-        if uid >= self.recent_from and not self.rev2:
-            text = f"\\Recent {text}".rstrip()
+        texts = columns.table.recent if uid >= self.recent_from and not self.rev2 else columns.table.text
+        text = texts[columns.sets[at]]
         if self.uidonly:
             modseq = f" MODSEQ ({columns.modseqs[at]})" if self.condstore else ""
             return f"* {uid} UIDFETCH (FLAGS ({text}){modseq})\r\n".encode("ascii")
