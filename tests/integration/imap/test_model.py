@@ -72,8 +72,17 @@ class Model:
         """uid → name of the message."""
         self.doomed: set[int] = set()
         """Uids that somebody marked \\Deleted, moved or replaced, or tried to; all others stay."""
+        self.copied: list[tuple[int, int]] = []
         self.names = 0
         self.commands = 0
+
+    def settle(self) -> None:
+        """Copies are called as what they are copies of, whose APPEND may have been answered after the COPY."""
+        for copied, uid in sorted(self.copied):
+            self.born(copied, self.appended[uid])
+            if uid in self.doomed:  # \Deleted is copied too
+                self.doomed.add(copied)
+        self.copied.clear()
 
     def born(self, uid: int, name: str) -> None:
         assert uid not in self.appended, f"uid {uid} given twice"
@@ -168,6 +177,8 @@ class Client:
         if any("uid" not in message for message in self.known):
             await self.say("UID FETCH 1:* (UID FLAGS)")
         actions = (self.append, self.mark, self.flag, self.leave, self.look, self.idle, self.together, self.copy, self.replace)
+        if len(self.known) > 50:  # where few messages are, commands meet
+            actions = (self.leave,) * len(actions)
         await self.chance.choices(actions, (4, 6, 6, 5, 6, 1, 6, 1, 1))[0]()
 
     def _some(self) -> list[int]:
@@ -193,10 +204,7 @@ class Client:
             answer = await self.say(f"UID COPY {_set(uids)} INBOX")
             assert answer.startswith("t OK"), answer
             if found := re.match(r"t OK \[COPYUID \d+ ([\d:,]+) ([\d:,]+)\]", answer):
-                for uid, copied in zip(_numbers(found[1]), _numbers(found[2]), strict=True):
-                    self.model.born(copied, self.model.appended[uid])
-                    if uid in self.model.doomed:  # \Deleted is copied too
-                        self.model.doomed.add(copied)
+                self.model.copied += zip(_numbers(found[2]), _numbers(found[1]), strict=True)
 
     async def replace(self) -> None:
         if uids := self._some()[:1]:
@@ -210,27 +218,50 @@ class Client:
 
     async def together(self) -> None:
         """Several commands before any is answered, most of them alike."""
-        commands = []
+        commands: list[tuple[str, list[int], str]] = []
         on, silent = self.chance.random() < 0.7, self.chance.choice(("", ".SILENT"))
-        for _ in range(self.chance.randrange(2, 6)):
-            kind, uids = self.chance.random(), self._some()
-            if uids and kind < 0.7:
-                commands.append((f"UID STORE {_set(uids)} {'+' if on else '-'}FLAGS{silent} ({self.own})", uids))
-            else:
-                commands.append((f"UID FETCH {_set(uids)} (FLAGS)" if uids else "NOOP", []))
-            if kind > 0.9:
+        mixed = ("store", "append", "body", "flags", "expunge", "turn")
+        kinds = self.chance.choice((("store",), ("store",), ("append",), ("body",), mixed, mixed))
+        for _ in range(self.chance.randrange(2, 7)):
+            kind, uids = self.chance.choice(kinds), self._some()
+            if kind == "turn":
                 on = not on
+            if kind == "append":
+                name, literal = self._message()
+                commands.append((f"APPEND INBOX () {literal}", [], name))
+            elif not uids:
+                commands.append(("NOOP", [], ""))
+            elif kind in ("store", "turn"):
+                commands.append((f"UID STORE {_set(uids)} {'+' if on else '-'}FLAGS{silent} ({self.own})", uids, ""))
+            elif kind == "expunge":
+                commands.append((f"UID EXPUNGE {_set(uids)}", [], ""))
+            else:
+                what, some = ("FLAGS", uids) if kind == "flags" else ("BODY.PEEK[]", uids[:1])
+                commands.append((f"UID FETCH {_set(some)} ({what})", [], ""))
         self.model.commands += len(commands)
-        octets = await self.ask("\r\n".join(f"t{n} {command}" for n, (command, _) in enumerate(commands)), f"t{len(commands) - 1} ")
-        for n, (command, uids) in enumerate(commands):
-            self.said = command
-            if ".SILENT" in command:
-                self._expect(uids, self.own, on="+FLAGS" in command)
-            mine, answer, octets = octets.partition(f"t{n} OK".encode())
-            assert answer, (command, mine)
-            self.hear(mine, command)
-            self.marked.update(dict.fromkeys(uids, "+FLAGS" in command))
-            octets = octets.partition(b"\r\n")[2]
+        lines = "\r\n".join(f"t{n} {command}" for n, (command, _, _) in enumerate(commands))
+        octets = await self.ask(lines, f"t{len(commands) - 1} ")
+        for n, (command, uids, name) in enumerate(commands):
+            octets = self._one_of_them(n, octets, command, uids, name)
+
+    def _one_of_them(self, n: int, octets: bytes, command: str, uids: Sequence[int], name: str) -> bytes:
+        """Take the answer to command ``n``; returns what follows it."""
+        self.said = command
+        if ".SILENT" in command:
+            self._expect(uids, self.own, on="+FLAGS" in command)
+        found = re.search(rb"^t%d (.*)\r\n" % n, octets, re.MULTILINE)
+        assert found is not None, (command, octets)
+        assert found[1].startswith(b"OK") or ("BODY" in command and b"[EXPUNGEISSUED]" in found[1]), (command, octets)
+        mine = octets[: found.start()]
+        for uid, subject in re.findall(rb"UID (\d+) BODY\[\] \{\d+\}\r\nSubject: (\w+)\r\n", mine):
+            assert self.model.appended.get(int(uid), subject.decode()) == subject.decode(), f"uid {uid} has the octets of {subject}"
+        self.hear(mine, command)
+        self.marked.update(dict.fromkeys(uids, "+FLAGS" in command))
+        if name:
+            appended = re.match(rb"OK \[APPENDUID \d+ (\d+)\]", found[1])
+            assert appended, found[1]
+            self.model.born(int(appended[1]), name)
+        return octets[found.end() :]
 
     async def mark(self) -> None:
         """My own keyword, on messages that are still there or not."""
@@ -254,7 +285,7 @@ class Client:
         sign = self.chance.choice("+-")
         if not uids:
             return
-        at = self.chance.randrange(len(self.known))
+        at = self.chance.choice([at for at, message in enumerate(self.known) if "uid" in message])
         if (flag, sign) == ("\\Deleted", "+"):
             self.model.doomed.update(uids, [self.known[at]["uid"]])
         if self.chance.random() < 0.3:
@@ -346,7 +377,9 @@ async def _run(make: Callable[[DatabaseOptions], Database], count: int, folder: 
     except AssertionError as exc:
         raise AssertionError(f"MTA_MODEL_SEED={SEED}: {exc}") from exc
     finally:
-        print(f"MTA_MODEL_SEED={SEED}: {model.commands} commands of {CLIENTS + 1} sessions, {len(model.appended)} messages, {len(clients[0].known)} at the end")
+        print(
+            f"MTA_MODEL_SEED={SEED}: {model.commands} commands of {CLIENTS + 1} sessions, {len(model.appended)} messages, {len(clients[0].known)} at the end"
+        )
         for worker in workers:
             await worker.server.drain(0.1)
             await worker.tasks.close(1.0)
@@ -361,6 +394,7 @@ async def _spree(client: Client, until: float) -> None:
 
 async def _check(workers: Sequence[Worker], clients: Sequence[Client], model: Model) -> None:
     """Everybody has come to rest: all say what the database says."""
+    model.settle()
     site = workers[0]
     inbox = await site.mailbox()
     changes = await site.store.changes(inbox, ModSeq(0))
