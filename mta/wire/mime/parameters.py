@@ -8,12 +8,15 @@ undone. Comments are passed over. Linear in the octets, 100,000 continuations in
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from mta.wire.mime.charsets import decode
 from mta.wire.mime.words import decode_words
 
 Pairs = list[tuple[bytes, bytes]]
+
+_SHORT = 200
 
 _TOKEN = re.compile(rb'[^\x00-\x20()<>@,;:\\"\[\]?=]++')
 _SPACE = re.compile(rb"[\s;]*+")
@@ -28,7 +31,19 @@ _CONTINUED = re.compile(r"([^*]+)\*(\d{1,6})(\*?)\Z")
 
 
 def split_value(octets: bytes) -> tuple[bytes, Pairs]:
-    """Return what stands before the first parameter, lower-cased, and (lower-case name, value unquoted) pairs in order."""
+    """Return what stands before the first parameter, lower-cased, and (lower-case name, value unquoted) pairs in order.
+
+    The pairs are not the caller's to change: most mail has one of a few values, and these are read once.
+    """
+    return _known(octets) if len(octets) <= _SHORT else _split(octets)
+
+
+@lru_cache(maxsize=1000)
+def _known(octets: bytes) -> tuple[bytes, Pairs]:
+    return _split(octets)
+
+
+def _split(octets: bytes) -> tuple[bytes, Pairs]:
     octets = strip_comments(octets)
     head, _, _ = octets.partition(b";")
     at = len(head)
