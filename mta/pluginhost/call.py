@@ -48,11 +48,21 @@ class Raised:
         self.exception = exception
 
 
+class Begun:
+    """Stands in place of what a step returned that waits, for ``future``."""
+
+    __slots__ = ("coroutine", "future")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], future: Any) -> None:
+        self.coroutine = coroutine
+        self.future = future
+
+
 UNASKED: Any = object()
 """Stands in place of what a step returned that has to be asked with care: on condition, or with its breaker or its work in view."""
 
 Heard = tuple[int, Any, float]
-"""What a sweep along a chain came upon: the index behind the step, what it returned (or Raised, or UNASKED), seconds it took."""
+"""What a sweep along a chain came upon: the index behind the step, what it returned (or Raised, Begun, UNASKED), seconds it took."""
 
 
 class Failure:
@@ -116,11 +126,11 @@ class Dispatcher:
             heard = self.sweep(chain, index, arguments)
         return len(chain.steps), None
 
-    def sweep(self, chain: Chain, index: int, arguments: dict[str, Any]) -> Heard | None:
+    def sweep(self, chain: Chain, index: int, arguments: dict[str, Any], *, tasked: bool = True) -> Heard | None:
         """Call steps from ``index`` on for as long as they say nothing, and at once. None: all had no opinion.
 
         One loop for all of those, with as little as can be for each: that is what most plugins do on most hooks, and what ten of
-        them cost a message.
+        them cost a message. ``tasked``: whoever calls is a task, or inside of ``promptly``; else no coroutine may be begun here.
         """
         steps, first, said = chain.steps, index, None
         if FLIGHT.get() is not None:
@@ -137,9 +147,13 @@ class Dispatcher:
                 pulse.started = started
                 pulse.step = step
                 said = step.function(*step.arguments(arguments)) if step.names else step.function()
-                ended = monotonic()
                 if said is not None:
-                    break
+                    if said.__class__ is types.CoroutineType and tasked and has_own_task():
+                        said = _begun(said)
+                    if said is not None:
+                        ended = monotonic()
+                        break
+                ended = monotonic()
                 index += 1
                 if ended - started > SHORT:
                     longer += self._took_long(step, ended - started)
@@ -182,13 +196,10 @@ class Dispatcher:
             if said.__class__ is types.CoroutineType:
                 if not has_own_task():
                     started = await self._into_task(said)
-                try:
-                    future = self._begin(step, said, flight)
-                except StopIteration as stop:
-                    said = stop.value
-                else:
-                    waited = self._pause(step, monotonic() - started)
-                    said = await self._wait(step, said, future, started)
+                said = self._begin(step, said, flight)
+            if said.__class__ is Begun:
+                waited = self._pause(step, monotonic() - started)
+                said = await self._wait(step, said.coroutine, said.future, started)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whatever a plugin raises
             self._leave_flight(flight)
             return self._failed(step, exc, monotonic() - started, arguments)
@@ -211,7 +222,7 @@ class Dispatcher:
     def _begin(self, step: Step, coroutine: Coroutine[Any, Any, Any], flight: Flight | None) -> Any:
         if self.pulse.step is None:
             self._enter(step, monotonic(), flight)
-        return coroutine.send(None)
+        return _begun(coroutine)
 
     def _leave_flight(self, flight: Flight | None) -> None:
         self.pulse.step = None
@@ -366,6 +377,14 @@ class Dispatcher:
             plugin.threaded = True
             self._log.error("plugin.moved", plugin=plugin.name, hook=step.spec.name, to="threads")
             self._moved(plugin)
+
+
+def _begun(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What it returns at once, or Begun."""
+    try:
+        return Begun(coroutine, coroutine.send(None))
+    except StopIteration as stop:
+        return stop.value
 
 
 def describe(exc: BaseException) -> str:

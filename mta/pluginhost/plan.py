@@ -59,22 +59,23 @@ class Plan:
     # as most do mostly, else a coroutine of what the other returns.
 
     def prompt_verdict(self, **arguments: Any) -> Coroutine[Any, Any, Decision] | None:
-        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments, tasked=False)
         return None if heard is None else self._verdict(arguments, heard)
 
     def prompt_pipeline(self, name: str, **arguments: Any) -> Coroutine[Any, Any, Any] | None:
-        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments, tasked=False)
         return None if heard is None else self._pipeline(name, arguments, heard)
 
     def prompt_notify(self, **arguments: Any) -> Coroutine[Any, Any, None] | None:
-        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments, tasked=False)
         return None if heard is None else self._notify(arguments, heard)
 
     async def verdict(self, **arguments: Any) -> Decision:
         """Ask in order until one decides. A failure with on_error defer (or retry) decides 451 4.3.0, with reject 554 5.3.0."""
-        return await self._verdict(arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        return NOTHING if heard is None else await self._verdict(arguments, heard)
 
-    async def _verdict(self, arguments: dict[str, Any], heard: Heard | None = None) -> Decision:
+    async def _verdict(self, arguments: dict[str, Any], heard: Heard | None) -> Decision:
         score = 0.0
         said: list[Mapping[str, Any]] | None = None
         each: dict[str, tuple[Verdict, str]] = {}
@@ -176,9 +177,10 @@ class Plan:
 
     async def pipeline(self, name: str, **arguments: Any) -> Any:
         """Hand ``arguments[name]`` from one to the next and return what comes out; None changes nothing. Raises like ``first``."""
-        return await self._pipeline(name, arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        return arguments[name] if heard is None else await self._pipeline(name, arguments, heard)
 
-    async def _pipeline(self, name: str, arguments: dict[str, Any], heard: Heard | None = None) -> Any:
+    async def _pipeline(self, name: str, arguments: dict[str, Any], heard: Heard | None) -> Any:
         ask, chain, index = self._dispatcher.ask, self._chain, 0
         while True:
             index, answer = await ask(chain, index, arguments, heard)
@@ -205,9 +207,11 @@ class Plan:
 
     async def notify(self, **arguments: Any) -> None:
         """Tell everybody, whoever fails."""
-        await self._notify(arguments)
+        heard = self._dispatcher.sweep(self._chain, 0, arguments)
+        if heard is not None:
+            await self._notify(arguments, heard)
 
-    async def _notify(self, arguments: dict[str, Any], heard: Heard | None = None) -> None:
+    async def _notify(self, arguments: dict[str, Any], heard: Heard | None) -> None:
         ask, chain, index = self._dispatcher.ask, self._chain, 0
         while index < len(chain.steps):
             index, _ = await ask(chain, index, arguments, heard)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mta.model.verdict import Action, Verdict, defer, reject
+from mta.net.prompt import promptly
 from mta.pluginhost.health import HookHealth
 from mta.pluginhost.host import HookHost
 from mta.testing.plugins import host_with, plugin_of
@@ -116,6 +117,39 @@ def test_those_that_wait_are_heard_between_others() -> None:
     assert decision.verdict is not None
     assert decision.verdict.action is Action.DEFER
     assert [hook.calls for hook in counts(host).values()] == [1, 1, 1, 1, 0]
+
+
+def test_one_that_waits_has_a_task_of_its_own_from_its_first_line_on() -> None:
+    seen: list[object] = []
+
+    async def wait() -> Verdict:
+        async with asyncio.timeout(1):
+            seen.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            seen.append(asyncio.current_task())
+        return defer("later")
+
+    host = host_of(nothing, wait)
+    assert host.smtp_connect is not None
+    plan = host.smtp_connect
+
+    async def run() -> None:
+        """As a protocol does it: no task is there when octets come."""
+        done = asyncio.get_running_loop().create_future()
+
+        def octets_came() -> None:
+            asked = plan.prompt_verdict(session=None)
+            assert asked is not None
+            later = promptly(asked)
+            assert isinstance(later, CoroutineType)
+            done.set_result(asyncio.ensure_future(later))
+
+        asyncio.get_running_loop().call_soon(octets_came)
+        task = await done
+        assert (await task).verdict.action is Action.DEFER
+        assert seen == [task, task]
+
+    asyncio.run(run())
 
 
 def test_one_that_fails_is_counted_and_named() -> None:
