@@ -1,15 +1,17 @@
 """Keeps the full-text index up to date: one worker, in small slices, behind everybody else.
 
 A slice reads a few messages, takes them apart in a thread of its own, and hands them to the index, which has its own file or tables: nobody's
-commit waits for it. After each slice it rests: as long as the slice took while nothing arrives, many times as long while mail
+commit waits for it. What FETCH shows of a message's structure is made on the way and kept for it: nobody waits for the first look into a
+new message. After each slice it rests: as long as the slice took while nothing arrives, many times as long while mail
 comes in. What is not indexed yet is read by SEARCH, so being late costs time, never answers.
 """
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from mta.model.errors import MailError
@@ -17,6 +19,8 @@ from mta.model.ids import BlobId
 from mta.model.search import Document
 from mta.obs.log import Log
 from mta.wire.imap.document import make_document
+from mta.wire.imap.structure import parsed
+from mta.wire.mime import parse
 from mta_hooks.backends import MailStore
 from mta_hooks.backends.search import Indexable, Search
 from mta_hooks.services import Clock
@@ -26,6 +30,8 @@ MESSAGES = 16
 OCTETS = 2**18
 _LARGEST = 32 * 2**20
 """Octets of one message that are looked at."""
+STRUCTURES = 128
+"""Written at once: one commit, as long as there is more to do."""
 _RESTS = 1.0
 _RESTS_BUSY = 30.0
 _SHORTEST_BUSY = 0.3
@@ -48,6 +54,7 @@ class Indexer:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="mta-indexer")
         self._woken = asyncio.Event()
         self._newest = 0
+        self._structures: dict[BlobId, bytes] = {}
         self.taken = 0
         """Messages that were put into the index."""
         self._swept = -_SWEEP
@@ -98,6 +105,7 @@ class Indexer:
         backlog = await source.backlog(after, MESSAGES)
         busy, self._newest = backlog.newest > self._newest > 0, backlog.newest
         if backlog.upto <= after:
+            await self._keep_structures()
             return False, busy
         held, upto, unheld = backlog.held, backlog.upto, backlog.unheld
         size = 0
@@ -107,14 +115,25 @@ class Indexer:
                 held, upto = held[:at], held[at][0] - 1
                 unheld = [blob for blob in unheld if blob <= upto]
                 break
-        documents = await self.documents(held)
+        blobs = [blob for blob, _ in held]
+        bare = {blob for blob, known in zip(blobs, await self._store.parsed(blobs), strict=True) if known is None}
+        documents = await self.documents(held, bare)
         if not await self._search.index(documents, after=after, upto=upto, unheld=unheld):
             return True, busy  # somebody else was there: look where the position is now
         self.taken += len(documents)
-        return upto < backlog.newest, busy
+        more = upto < backlog.newest
+        if not more or len(self._structures) >= STRUCTURES:
+            await self._keep_structures()
+        return more, busy
 
-    async def documents(self, held: Held) -> list[Document]:
-        """Those that are still there, read and taken apart."""
+    async def _keep_structures(self) -> None:
+        made, self._structures = self._structures, {}
+        if made:
+            with suppress(MailError):  # then they are made at the first FETCH
+                await self._store.remember_parsed(made)
+
+    async def documents(self, held: Held, bare: Container[BlobId] = ()) -> list[Document]:
+        """Those that are still there, read and taken apart. ``bare``: the store has no structure of these yet."""
         loop = asyncio.get_running_loop()
         documents = []
         for blob, size in held:
@@ -122,8 +141,11 @@ class Indexer:
                 octets = await self._store.read(blob, 0, _LARGEST)
             except KeyError:
                 continue
-            make = partial(make_document, blob, octets, whole=size <= _LARGEST)
-            documents.append(await loop.run_in_executor(self._threads, make))
+            make = partial(_take_apart, blob, octets, whole=size <= _LARGEST)
+            document, structure = await loop.run_in_executor(self._threads, make, blob in bare)
+            documents.append(document)
+            if structure is not None:
+                self._structures[blob] = structure
         return documents
 
     async def sweep(self, source: Indexable) -> None:
@@ -170,3 +192,8 @@ class Indexer:
             done += len(documents)
             progress(min(start + MESSAGES, len(blobs)), len(blobs))
         return done
+
+
+def _take_apart(blob: BlobId, octets: bytes, structure: bool, *, whole: bool) -> tuple[Document, bytes | None]:
+    root = parse(octets)
+    return make_document(blob, octets, root, whole=whole), parsed(root, octets).encode() if structure and whole else None

@@ -4,7 +4,7 @@
 from mta.model.ids import BlobId
 from mta.model.search import FIELDS, Document
 from mta.wire.imap.sort_keys import sort_keys
-from mta.wire.mime import header_end, parse
+from mta.wire.mime import Entity, header_end, parse
 from mta.wire.mime.searchable import ADDRESSED, field_pattern, field_values, header_lines, readable_parts, readable_size
 
 MAX_TEXT = 256 * 1024
@@ -15,8 +15,11 @@ _MAX_FIELD = 8192
 _PATTERNS = tuple((field_pattern(name), name in ADDRESSED) for name in FIELDS)
 
 
-def make_document(blob: BlobId, octets: bytes, *, whole: bool = True) -> Document:
-    """Nothing that ``mta.imapd.search_text`` can find is missing, unless ``complete`` is False. ``whole``: these are all octets."""
+def make_document(blob: BlobId, octets: bytes, root: Entity | None = None, *, whole: bool = True) -> Document:
+    """Nothing that ``mta.imapd.search_text`` can find is missing, unless ``complete`` is False. ``whole``: these are all octets.
+
+    ``root``: their structure, when it is known.
+    """
     end = header_end(octets)
     cut = end > MAX_TEXT
     whole = whole and not cut
@@ -28,7 +31,7 @@ def make_document(blob: BlobId, octets: bytes, *, whole: bool = True) -> Documen
         fields.append(None if cut or len(value) > _MAX_FIELD else value)
         lines.append(value)  # as a rule in a line above; a repeated trigram costs nothing
     size = sum(map(len, lines))
-    root = parse(octets)
+    root = root or parse(octets)
     whole = whole and readable_size(root) <= _MAX_DECODED
     for part in readable_parts(root, octets, _MAX_DECODED):
         if size > MAX_TEXT:

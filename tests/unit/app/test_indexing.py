@@ -7,8 +7,8 @@ from typing import Any
 
 from mta.app import indexing
 from mta.app.indexing import MESSAGES, Indexer
-from mta.model.errors import TemporaryFailure
-from mta.model.ids import BlobId
+from mta.model.errors import StorageFull, TemporaryFailure
+from mta.model.ids import BlobId, ModSeq
 from mta.model.mailbox import MailboxInfo
 from mta.net.tasks import Tasks
 from mta.obs.log import Log
@@ -16,6 +16,8 @@ from mta.testing.conformance import append, arrive, intake
 from mta.testing.memory import MemoryDatabase
 from mta.testing.memory.search import MemorySearch
 from mta.testing.smtpd import FakeClock
+from mta.wire.imap.structure import Parsed, parsed, with_preview
+from mta.wire.mime import parse
 from mta_hooks.backends import DatabaseOptions
 
 
@@ -69,6 +71,36 @@ def test_slices_are_small_and_go_on_where_they_stopped() -> None:
         assert await other.catch_up(lambda _position, _newest: None) == MESSAGES + 3
         assert len(site.search.data.documents) == 2 * MESSAGES + 3
         other.close()
+
+    run(work)
+
+
+def test_structures_are_made_on_the_way_and_none_twice() -> None:
+    async def work(site: Site, inbox: MailboxInfo) -> None:
+        octets = b"Subject: needle\r\n\r\nx\r\n"
+        await append(site.db, inbox, MESSAGES + 2, octets=octets)
+        rows = (await site.db.store.changes(inbox.id, ModSeq(0))).rows
+        kept = with_preview(parsed(parse(octets), octets).encode(), b"x")
+        await site.db.store.remember_parsed({rows[0].blob: kept})
+        await site.indexer.step(site.source)
+        assert [have is not None for have in await site.db.store.parsed([row.blob for row in rows[:2]])] == [True, False]
+        assert await site.indexer.step(site.source) == (False, False)
+        made = await site.db.store.parsed([row.blob for row in rows])
+        assert made[0] == kept
+        assert {Parsed.decode(each) for each in made} == {parsed(parse(octets), octets)}
+
+    run(work)
+
+
+def test_a_store_that_keeps_no_structures_is_indexed() -> None:
+    async def work(site: Site, inbox: MailboxInfo) -> None:
+        async def full(_parsed: object) -> None:
+            raise StorageFull("no room")
+
+        site.db.store.remember_parsed = full  # type: ignore[method-assign,assignment]
+        await append(site.db, inbox, 3)
+        assert await site.indexer.step(site.source) == (False, False)
+        assert len(site.search.data.documents) == 3
 
     run(work)
 
