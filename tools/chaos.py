@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--database", action="append", help="sqlite, postgresql (a server of our own) or a URL; default: both")
     parser.add_argument("--relay", action="store_true", help="mail goes out instead of in")
     parser.add_argument(
-        "--operator", action="store_true", help="with --relay: somebody holds, releases, flushes and deletes meanwhile"
+        "--operator", action="store_true", help="with --relay: somebody holds, releases, flushes, deletes and edits meanwhile"
     )
     parser.add_argument("--kills", type=int, help="default: 250, with --relay 100")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)

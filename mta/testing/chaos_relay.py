@@ -13,7 +13,6 @@ import contextlib
 import random
 import re
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
@@ -24,6 +23,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mta.testing.chaos import ChaosResult
+from mta.testing.chaos_edit import WRONG, Edits, audit_edits, editing, rows
 from mta.testing.clients import Ledger, Load
 from mta.testing.server import MailServer, wait_until
 from mta.testing.sink import Ending, Rule, Sink, Stage
@@ -48,6 +48,7 @@ _COMMANDS = (
     ("flush", "--all"),
     ("delete", "--recipient", f"unwanted@{OUT}", "--yes"),
 )
+_UNREACHED = 0.6  # of the attempts for who is to be replaced
 _REFUSED = 0.04  # of all recipients, for good
 _LOST = 0.03  # of all messages: taken, and no answer
 
@@ -85,6 +86,8 @@ class FailingSink(Sink):
             if dice < share:
                 return Rule(stage, reply, 1, "", 0.0)
             dice -= share
+        if stage == "RCPT" and WRONG in line and self._chance.random() < _UNREACHED:
+            return Rule(stage, "450 4.2.1 busy", 1, "", 0.0)
         if stage == "RCPT" and dice < _REFUSED and f"@{OUT}" in line:
             return Rule(stage, "550 5.1.1 no such user", 1, "", 0.0)
         return None
@@ -133,11 +136,15 @@ class RelayResult(ChaosResult):
     reported: int = 0
     again: Counter[str] = field(default_factory=Counter)
     unwritten: float = 0.0
+    edits: Edits = field(default_factory=Edits)
 
     def __str__(self) -> str:
         again = ", ".join(f"{count} {why}" for why, count in sorted(self.again.items()))
         said = f"{self.arrived} arrived, {self.reported} reported, {self.again.total()} came again"
-        return f"{said}{f' ({again})' if again else ''}, longest without a result {self.unwritten:.3f} s; {super().__str__()}"
+        edits = f", {self.edits}" if self.edits.asked else ""
+        return (
+            f"{said}{f' ({again})' if again else ''}{edits}, longest without a result {self.unwritten:.3f} s; {super().__str__()}"
+        )
 
 
 def kill_while_relaying(
@@ -145,16 +152,19 @@ def kill_while_relaying(
 ) -> RelayResult:
     """``server`` runs with ``config_for(sink)``. Do so many rounds of load and SIGKILL, then let all drain, and audit.
 
-    operator  in each round somebody holds, releases, flushes or deletes, and dies with the daemon; what was deleted may arrive or not
+    operator  in each round somebody holds, releases, flushes or deletes, and somebody gives messages another recipient, and both die
+              with the daemon; what was deleted may arrive or not
     """
     chance, result, ledger, unwanted, killed = random.Random(seed), RelayResult(), Ledger(), Ledger(), list[Kill]()
     recipients = [f"{name}@{OUT}" for name in "abcdef"]
     while result.kills < kills:
         load = Load(server.smtp, recipients, threads=threads, ledger=ledger, size=chance.choice((600, 600, 20_000, 300_000)))
         other = Load(server.smtp, [f"unwanted@{OUT}"], threads=int(operator), ledger=unwanted)
-        with load, other:
+        wrong = Load(server.smtp, [WRONG], threads=int(operator), ledger=ledger)
+        with load, other, wrong:
             load.wait_acknowledged(1, 30)
-            with _at_work(server, chance.choice(_COMMANDS) if operator else ()) as command:
+            edits = editing(server, result.edits, chance) if operator else contextlib.nullcontext()
+            with edits, _at_work(server, chance.choice(_COMMANDS) if operator else ()) as command:
                 time.sleep(chance.uniform(0.0, 0.4))
                 if command is not None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -183,6 +193,8 @@ def kill_while_relaying(
         result.faults.append(str(exc))
     result.acknowledged, result.unanswered = len(ledger.acknowledged), len(ledger.unknown)
     audit(result, ledger, sink, killed, unwanted.sent)
+    endings = {name: [arrival.ending for arrival in arrivals] for name, arrivals in sink.arrivals.items()}
+    result.faults += audit_edits(result.edits, endings, sink.reported)
     return result
 
 
@@ -202,16 +214,12 @@ def _at_work(server: MailServer, words: Sequence[str]) -> Iterator[subprocess.Po
 
 def queued(server: MailServer) -> frozenset[str]:
     """Message-IDs in the queue of a daemon that is gone. The files stay as it left them."""
-    database = str(server.config["database"])
-    if database.startswith("sqlite"):
-        with contextlib.closing(sqlite3.connect(f"file:{server.data_dir}/mta.db?mode=ro", uri=True)) as file:
-            return frozenset(row[0] for row in file.execute(MESSAGES))
-    import psycopg
-
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-    with psycopg.connect(database, autocommit=True) as connection:  # what the daemon sent last may still be at work
+
+    def alone(connection: Any) -> None:  # what the daemon sent last may still be at work
         wait_until(lambda: connection.execute(others).fetchone() == (0,), 10, "the database has let go of who was killed", 0.01)
-        return frozenset(row[0] for row in connection.execute(MESSAGES))
+
+    return frozenset(row[0] for row in rows(server, MESSAGES, alone))
 
 
 def audit(result: RelayResult, ledger: Ledger, sink: FailingSink, killed: Sequence[Kill], unwanted: Set[str] = frozenset()) -> None:

@@ -308,6 +308,15 @@ class MailServer:
             )
         return done
 
+    def spawn(self, *words: str) -> "commands.Command | subprocess.Popen[bytes]":
+        """Begin ``mta WORDS``, which says nothing to anybody."""
+        program, *rest = self.command(*words)
+        env = self._environment()
+        with open(os.devnull, "r+b") as nothing:
+            if commands.can_run(program, env):
+                return commands.Command(rest, (nothing.fileno(),) * 3, env=env, cwd=self.directory)
+            return subprocess.Popen([program, *rest], stdin=nothing, stdout=nothing, stderr=nothing, env=env, cwd=self.directory)
+
     def sendmail(self, *words: str, octets: bytes, timeout: float = 30.0, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run ``mta-sendmail -C CONFIG WORDS`` with the message on standard input."""
         done = subprocess.run(

@@ -46,6 +46,7 @@ class Received:
 class Ending:
     """What happened behind the end of one message, as far as this side of the connection can know.
 
+    rcpts    the commands of those who were accepted
     at       monotonic: when its last octet, the dot, was here
     reply    what was written then; None: nothing
     written  monotonic: when the system had taken all of the reply; 0.0: it did not
@@ -60,6 +61,7 @@ class Ending:
     reply: str | None = None
     written: float = 0.0
     then: Literal["", "next", "closed", "reset"] = ""
+    rcpts: Sequence[str] = ()
 
     @property
     def taken(self) -> bool:
@@ -355,7 +357,7 @@ class _Dialogue:
         await self.taken(b"".join(lines))
 
     async def taken(self, message: bytes) -> None:
-        self.ending = Ending(self.mail, message, time.monotonic(), self.number)
+        self.ending = Ending(self.mail, message, time.monotonic(), self.number, rcpts=tuple(self.rcpts))
         self.sink.ends(self.ending)
         if self.sink.loses(self.mail, self.rcpts, message):
             raise _HungUp

@@ -6,12 +6,13 @@ import socket
 
 import pytest
 
+from mta.testing.chaos_edit import RIGHT, WRONG, Edits, audit_edits
 from mta.testing.chaos_relay import FailingSink, Kill, RelayResult, audit, config_for, kill_while_relaying
 from mta.testing.clients import Ledger, compose
 from mta.testing.server import MailServer, wait_until
 from mta.testing.sink import Ending, Sink
 
-KILLS = 4
+KILLS = 3
 
 
 @pytest.mark.slow
@@ -19,7 +20,7 @@ KILLS = 4
 def test_nothing_is_lost_on_its_way_out(database):
     sink = FailingSink(7)
     with sink.thread(), MailServer({"database": database, **config_for(sink)}) as server:
-        result = kill_while_relaying(server, sink, KILLS, seed=11)
+        result = kill_while_relaying(server, sink, KILLS, seed=11, operator=True)
     print(result)
     assert result.faults == []
     assert result.arrived >= KILLS
@@ -62,6 +63,29 @@ def test_the_audit_sees_what_is_wrong():
     ]
     assert result.again == {"not answered": 1, "killed before it read the answer": 1, "killed before it wrote down the answer": 1}
     assert result.unwritten == 0.5
+
+
+def test_the_audit_sees_which_edits_were_broken():
+    def to(address: str, at: float) -> Ending:
+        return Ending("MAIL FROM:<load@client.test>", b"", at, 0, "250 ok", at, "next", (f"RCPT TO:<{address}>",))
+
+    edits = Edits(
+        {"<lost>", "<told>", "<good>", "<late>", "<both>", "<died>"}, {"<lost>": 5.0, "<told>": 5.0, "<good>": 5.0, "<late>": 5.0}
+    )
+    arrivals = {
+        "<good>": [to(WRONG, 4.0), to(RIGHT, 6.0)],  # the answer to the first was lost
+        "<late>": [to(RIGHT, 6.0), to(WRONG, 5.5)],
+        "<both>": [to(RIGHT, 6.0), to(WRONG, 7.0)],
+        "<died>": [to(WRONG, 7.0)],
+        "<unasked>": [to(RIGHT, 6.0)],
+        "<never>": [to(WRONG, 6.0)],
+    }
+    assert sorted(audit_edits(edits, arrivals, {"<told>"})) == [
+        f"edited, and {RIGHT} did not get it: <lost>",
+        f"nobody asked for {RIGHT}: <unasked>",
+        f"{WRONG} got it 0.500 s after {RIGHT} had its place: <late>",
+        f"{WRONG} got it 1.000 s after {RIGHT} had its place: <both>",
+    ]
 
 
 @pytest.mark.parametrize("then", ["next", "closed", "reset", "late"])
