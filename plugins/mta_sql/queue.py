@@ -36,7 +36,7 @@ _SITES = (
 )
 _STILL_DUE = "SELECT id FROM queue WHERE id IN ARRAY ? AND ready <= ? FOR UPDATE SKIP LOCKED"
 _TAKE = "UPDATE queue SET ready = ?, owner = ? WHERE id IN ARRAY ?"
-_RECLAIM = "UPDATE queue SET ready = due, owner = '' WHERE owner = ? AND owner <> '' AND ready IS NOT NULL"
+_RECLAIM = "UPDATE queue SET ready = CASE WHEN hold = '' THEN due END, owner = '' WHERE owner = ? AND owner <> ''"
 _LEASED = (
     "SELECT q.id, q.local, q.domain, q.transport, q.site, q.user_id, q.orcpt, q.notify, q.attempts, q.due, q.last_reply, q.warned,"
     " m.id, m.queue_id, m.origin, m.sender, m.blob_id, m.size, m.skip, m.received_at, m.envid, m.ret, m.smtputf8, m.eightbit,"

@@ -59,8 +59,10 @@ _STRETCH = "SELECT max(id) FROM (SELECT id FROM queue WHERE id > ? ORDER BY id L
 _SHAPE = f"SELECT q.site || '', count(*){_AGES}{_FROM} WHERE q.id > ? AND q.id <= ? GROUP BY 1"  # noqa: S608
 _STEP = "INSERT INTO trace_steps (queue_id, step) SELECT queue_id, ? FROM queue_messages WHERE id = ?"
 _FLUSH = "UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?"
-_HOLD = "UPDATE queue SET hold = ?, ready = NULL, owner = '' WHERE id IN ARRAY ?"
-_RELEASE = "UPDATE queue SET hold = '', due = ?, ready = ?, owner = '', trouble = NULL WHERE id IN ARRAY ?"
+# Whoever delivers a row at this moment stays its owner until the result is written: it must not be edited.
+_HOLD = "UPDATE queue SET hold = ?, ready = NULL WHERE id IN ARRAY ?"
+_RELEASE = "UPDATE queue SET hold = '', due = ?, ready = CASE WHEN owner = '' THEN ? ELSE ? END, trouble = NULL WHERE id IN ARRAY ?"
+_LEASE = 900.0
 _REROUTE = "UPDATE queue SET route = ?, due = ?, ready = CASE WHEN hold = '' THEN ? END WHERE id IN ARRAY ?"
 _DELETE = "DELETE FROM queue WHERE id IN ARRAY ?"
 _FREE = "q.hold = '' AND NOT (q.owner <> '' AND q.ready > ?)"
@@ -224,7 +226,7 @@ def hold(reason: str) -> Change:
 def release(now: float) -> Change:
     def run(tx: Transaction, found: Sequence[Found]) -> None:
         note(tx, found, "released")
-        tx.execute(_RELEASE, (now, now, ids(tx, found)))
+        tx.execute(_RELEASE, (now, now, now + _LEASE, ids(tx, found)))
         tx.effects.queued = True
 
     return Change(run, "q.hold <> ''")

@@ -13,9 +13,7 @@ from mta_sql.text import to_json
 from mta_sql.transaction import Transaction
 
 _MESSAGE = "SELECT id FROM queue_messages WHERE queue_id = ? FOR UPDATE"
-_ROWS = (
-    "SELECT id, local, domain, user_id FROM queue WHERE message_id = ? AND NOT (hold = '' AND owner <> '' AND ready > ?) FOR UPDATE"
-)
+_ROWS = "SELECT id, local, domain, user_id FROM queue WHERE message_id = ? AND NOT (owner <> '' AND (ready IS NULL OR ready > ?)) FOR UPDATE"
 _EVERY = "SELECT local, domain, user_id FROM queue WHERE message_id = ?"
 _REMOVE = "DELETE FROM queue WHERE id IN ARRAY ?"
 _STEP = "INSERT INTO trace_steps (queue_id, step) VALUES (?, ?)"

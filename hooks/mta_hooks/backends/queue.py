@@ -116,7 +116,8 @@ class Queue(Protocol):
     async def edit(self, id: QueueId, *, remove: Sequence[int] = (), add: Sequence[QueuedRecipient] = (), now: float) -> bool:
         """Take rows out of a queued message and put recipients into it, in one transaction; who is in it already is not put in again.
 
-        False, and nothing is done: the message is not in the queue, or a row of ``remove`` is gone, or in somebody's hands.
+        False, and nothing is done: the message is not in the queue, or a row of ``remove`` is gone, or in somebody's
+        hands, which it stays when it is held and released there.
         """
         ...
 

@@ -8,6 +8,7 @@ import pytest
 from mta.model.address import Address
 from mta.model.delivery import Outcome
 from mta.model.errors import NoSuchUser, OverQuota
+from mta.model.ids import QueueId
 from mta.model.message import Flags, LocalDelivery, Notification, Placement, QueuedRecipient
 from mta.testing.conformance.backend import NOW, Backend, arrive, intake, rows
 from mta.testing.conformance.leases import ALL, addresses, lease, to
@@ -306,5 +307,25 @@ class QueueConformance(QueueOperatorsConformance):
             assert await lease(db, now=NOW + 1000) == []
             assert await db.queue.release(ALL, now=NOW) == 1
             assert len(await lease(db)) == 1
+
+        backend.run(scenario)
+
+    def test_a_row_held_while_it_is_delivered_is_in_those_hands_still(self, backend: Backend) -> None:
+        async def scenario(db: Database) -> None:
+            queue, id = db.queue, QueueId("OPS")
+            await db.spool.accept(intake(queued=["a@x.test"], id="OPS"))
+            [one] = await lease(db)
+            await queue.hold(ALL, "stop")
+            assert not await queue.edit(id, remove=[one.row], now=NOW)
+            await queue.release(ALL, now=NOW)
+            assert not await queue.edit(id, remove=[one.row], now=NOW)
+            assert await lease(db) == []
+            await queue.settle([Outcome(one, "deferred", due=NOW)])
+            assert await lease(db) != []
+            await queue.hold(ALL, "stop")
+            assert await queue.reclaim("me") == 1, "who had it is gone"
+            assert [row.state for row in await queue.list(ALL, now=NOW)] == ["held"]
+            assert await queue.edit(id, remove=[one.row], now=NOW)
+            assert await queue.count() == 0
 
         backend.run(scenario)

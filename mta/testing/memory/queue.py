@@ -107,7 +107,7 @@ class MemoryQueue:
         return [_leased(queued) for queued in due[:limit]]
 
     async def reclaim(self, owner: str) -> int:
-        found = [q for q in self._data.queue.values() if q.owner == owner and q.ready is not None]
+        found = [q for q in self._data.queue.values() if q.owner == owner]
         with Change(self._data, self._options) as change:
             for queued in found:
                 queued.owner, queued.until = "", 0.0
@@ -200,16 +200,19 @@ class MemoryQueue:
     async def hold(self, wanted: QueueFilter, reason: str) -> int:
         found = [q for q in self._matching(wanted, time.time()) if not q.hold]
         for queued in found:
-            queued.hold, queued.owner = reason or "held", ""
+            queued.hold = reason or "held"
         self._operator(found, "held", {"reason": reason} if reason else {})
         return len(found)
 
     async def release(self, wanted: QueueFilter, *, now: float) -> int:
         found = [q for q in self._matching(wanted, now) if q.hold]
-        for queued in found:
-            queued.trouble = None
         self._operator(found, "released", {})
-        return self._make_due(found, now)
+        with Change(self._data, self._options) as change:
+            for queued in found:
+                queued.due, queued.hold, queued.trouble = now, "", None
+                queued.until = now + 900.0 if queued.owner else 0.0
+                change.queued = True
+        return len(found)
 
     async def reroute(self, wanted: QueueFilter, route: str, *, now: float) -> int:
         found = [q for q in self._matching(wanted, now) if _listed(q, now).state != "leased"]
@@ -223,7 +226,7 @@ class MemoryQueue:
 
     async def edit(self, id: QueueId, *, remove: Sequence[int] = (), add: Sequence[QueuedRecipient] = (), now: float) -> bool:
         rows = [queued for queued in self._data.queue.values() if queued.message.id == id]
-        free = {queued.row for queued in rows if _listed(queued, now).state != "leased"}
+        free = {q.row for q in rows if not (q.owner and (q.hold or q.until > now))}
         if not rows or not free.issuperset(remove):
             return False
         message, gone = rows[0].message, [str(self._data.queue.pop(row).recipient.address) for row in remove]
