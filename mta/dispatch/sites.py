@@ -28,7 +28,7 @@ from mta.outbound.hosts import Destination
 FIRST = 5
 FULL = 500  # recipients that wait at one site, so that a slow one leaves room for the others
 PRESSED = 4  # recipients that wait for each lane of a site, from which on another lane is worth its connection
-PATIENCE = 0.05  # seconds that fewer wait for a lane, as long as lanes come back within them
+PATIENCE = 0.1  # seconds that fewer wait for a lane, as long as lanes come back within them
 IDLE = 2.0  # seconds that a connection is kept for the next message
 CONTENT = 60.0  # seconds without trying for more, after a connection more was refused
 SHARE = 20  # batches that a lane serves while others wait for one
@@ -329,7 +329,8 @@ class Sites:
     def _look_again(self, site: Site) -> None:
         """Lanes that did not come back take longer than a connection more."""
         came_back, site.seen = site.taken - site.seen, -1
-        if came_back >= site.lanes or self._monotonic() - site.look_at > PATIENCE:  # or it is we who are late
+        connecting = any(courier.dialing for courier in site.couriers)  # it is there before a connection more would be
+        if connecting or came_back >= site.lanes or self._monotonic() - site.look_at > PATIENCE:  # or it is we who are late
             self._staff(site)
             return
         for _ in range(site.rows):

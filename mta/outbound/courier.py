@@ -130,6 +130,11 @@ class Courier:
         self._most = MAX_MESSAGES
 
     @property
+    def dialing(self) -> bool:
+        """A connection is under way."""
+        return self._dialing
+
+    @property
     def hopeful(self) -> bool:
         """It has a connection, or may yet get one."""
         return self._session is not None or self._dialing

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
@@ -77,6 +78,20 @@ def test_what_waits_has_patience_with_lanes_that_come_back():
     assert pool.sites.take(site)
     pool.push(B)
     assert not looks
+
+
+def test_a_connection_under_way_is_waited_for():
+    looks = []
+    pool = Pool(later=lambda seconds, look, site: looks.append((look, site)))
+    site = pool.push(A, 2)
+    courier = Mock(dialing=True)
+    site.couriers.add(courier)
+    for dialing, lanes in ((True, 1), (True, 1), (False, 3)):
+        courier.dialing = dialing
+        look, _ = looks.pop()
+        pool.now += module.PATIENCE
+        look(site)
+        assert site.lanes == lanes
 
 
 def test_one_batch_needs_one_lane():
