@@ -381,3 +381,25 @@ def test_no_exception_text_reaches_the_client() -> None:
         )
 
     run(test)
+
+
+def test_idle_survives_a_store_that_is_away() -> None:
+    async def test(site: ImapSite) -> None:
+        link, transport = await site.login(b"SELECT INBOX")
+        changes, inbox = site.store.changes, await site.mailbox()
+
+        async def away(*_: object) -> None:
+            raise TemporaryFailure("database is away")
+
+        site.store.changes = away  # type: ignore[method-assign,assignment]
+        await site.deliver(b"x")
+        assert await site.talk(link, transport, b"c IDLE\r\n") == b"+ idling\r\n"
+        site.store.changes = changes  # type: ignore[method-assign]
+        site.server.changed([inbox])
+        said = b""
+        while b" EXISTS\r\n" not in said:
+            await asyncio.sleep(0)
+            said += transport.take()
+        assert (await site.talk(link, transport, b"DONE\r\n")).startswith(b"c OK")
+
+    run(test)
