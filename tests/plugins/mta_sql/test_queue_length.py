@@ -81,6 +81,9 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         lambda tx: queue_admin.choose(tx.connection, QueueFilter(ids=("Q15000",)), NOW, 0, queue_admin.hold("x")),  # type: ignore[arg-type]
         lambda tx: queue_admin.choose(tx.connection, QueueFilter(rows=(5, 15_000)), NOW, 0, queue_admin.flush(NOW)),
         lambda tx: queue_admin.piece(tx, QueueFilter(text="u@"), NOW, [5, 15_000], queue_admin.delete()),
+        lambda tx: queue_admin.rows(tx.connection, QueueFilter(domain="none.test"), 10, NOW),
+        lambda tx: queue_admin.count(tx.connection, QueueFilter(domain="none.test"), NOW),
+        lambda tx: queue_admin.choose(tx.connection, QueueFilter(recipient="u@none.test"), NOW, 0, queue_admin.hold("x")),
     ],
     ids=[
         "reclaim",
@@ -98,6 +101,9 @@ def steps(connection: Connection, work: Callable[[Transaction], object]) -> int:
         "hold by id",
         "flush rows",
         "delete chosen",
+        "list none at a domain",
+        "count none at a domain",
+        "choose of an address",
     ],
 )
 def test_nothing_goes_through_all_rows(connection: Connection, work: Callable[[Transaction], object]) -> None:
@@ -175,3 +181,14 @@ def test_postgresql_finds_rows_by_index(planned: Any, sql: str, params: Any) -> 
 
 def test_a_scan_of_postgresql_would_be_seen(planned: Any) -> None:
     assert "Seq Scan" in planned("SELECT count(*) FROM queue WHERE last_reply = ?", ("x",))
+
+
+@pytest.mark.parametrize("few", [0, 10**6], ids=["among all", "by the index on sites"])
+def test_a_domain_is_found_either_way(connection: Connection, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(queue_admin, "FEW", few)
+    wanted = QueueFilter(domain="D7.test")
+    page = queue_admin.rows(connection, wanted, 3, NOW, 100)
+    assert [row.row for row in page] == [107, 157, 207]
+    assert queue_admin.count(connection, wanted, NOW) == ROWS // 50
+    assert queue_admin.choose(connection, wanted, NOW, 19_900, queue_admin.flush(NOW)) == [19_907, 19_957]
+    assert queue_admin.count(connection, QueueFilter(recipient="U@d7.test"), NOW) == ROWS // 50
