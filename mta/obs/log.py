@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from json.encoder import encode_basestring, encode_basestring_ascii  # json.dumps makes an encoder for each value
 from typing import Any, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -22,6 +23,7 @@ _LONGEST = 1000
 _root = logging.getLogger("mta")
 _FORMATTER = logging.Formatter()
 _BLANK = logging.makeLogRecord({"name": "mta", "args": (), "process": None, "thread": None, "threadName": None}).__dict__
+_bare = re.compile(r"[!#-<>-\[\]-~]+").fullmatch  # printable ASCII but blank, quote, equals sign and backslash
 _quoted = re.compile(r'[ "=\\]').search
 
 
@@ -120,9 +122,11 @@ def _plain(key: str, value: object) -> object:
 
 def _text(key: str, value: object) -> str:
     text = "***" if key in _SECRET else str(value)[:_LONGEST]
-    if text and text.isprintable() and _quoted(text) is None:
+    if _bare(text) is not None:
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    if not text.isprintable():
+        return encode_basestring_ascii(text)
+    return text if text and _quoted(text) is None else encode_basestring(text)
 
 
 def configure(level: Level = "info", form: Literal["text", "json"] = "text", file: str | None = None) -> None:
