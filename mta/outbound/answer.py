@@ -6,11 +6,14 @@ control character from here on.
 # SPDX-License-Identifier: Apache-2.0
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_LINE = 4096  # RFC 5321 §4.5.3.1.5 allows 512; servers with long URLs in their refusals exist
 MAX_LINES = 200
 MAX_TEXT = 1000  # what queue, trace and DSN keep
+_KNOWN = 256  # lines remembered with what they mean: most peers say the same again and again
+_SHORT = 100  # octets of a line that is worth it
 
 _LINE = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: +|\Z)")
@@ -50,7 +53,7 @@ class AnswerReader:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._code = b""
+        self._code = 0
         self._lines: list[str] = []
 
     @property
@@ -65,20 +68,30 @@ class AnswerReader:
         if len(self._rest) > MAX_LINE:
             raise ProtocolError("reply line too long")
         for line in lines:
-            match = _LINE.match(line.removesuffix(b"\r"))
-            if match is None or len(line) > MAX_LINE:
-                raise ProtocolError("no SMTP reply: " + clean(line[:80]))
-            if self._lines and match[1] != self._code:
+            more, answer = _read(line) if len(line) <= _SHORT else _read.__wrapped__(line)
+            if not more and not self._lines:
+                answers.append(answer)
+                continue
+            if self._lines and answer.code != self._code:
                 raise ProtocolError("reply with different codes")
-            self._code = match[1]
-            self._lines.append(clean(match[3] or b""))
-            if match[2] == b"-":
+            self._code = answer.code
+            self._lines += answer.lines
+            if more:
                 if len(self._lines) >= MAX_LINES:
                     raise ProtocolError("reply with too many lines")
                 continue
-            answers.append(Answer(int(match[1]), tuple(self._lines)))
+            answers.append(Answer(answer.code, tuple(self._lines)))
             self._lines.clear()
         return answers
+
+
+@lru_cache(_KNOWN)
+def _read(line: bytes) -> tuple[bool, Answer]:
+    """One line, as if it were all of a reply; and whether more follow. Raises ProtocolError."""
+    match = _LINE.match(line.removesuffix(b"\r"))
+    if match is None or len(line) > MAX_LINE:
+        raise ProtocolError("no SMTP reply: " + clean(line[:80]))
+    return match[2] == b"-", Answer(int(match[1]), (clean(match[3] or b""),))
 
 
 def clean(octets: bytes) -> str:

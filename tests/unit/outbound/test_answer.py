@@ -22,6 +22,17 @@ def test_lines_codes_and_enhanced_codes():
     assert read(b"250 ok\n") == [Answer(250, ("ok",))]
 
 
+def test_a_line_means_the_same_wherever_it_stands():
+    """Short lines are remembered: alone, first or last of a reply, after another code."""
+    for text in (b"ok", b"x" * 200):
+        line, said = b"250 " + text + b"\r\n", text.decode()
+        for _ in range(2):
+            assert read(line) == [Answer(250, (said,))]
+            assert read(b"250-first\r\n" + line + line) == [Answer(250, ("first", said)), Answer(250, (said,))]
+            with pytest.raises(ProtocolError):
+                read(b"220-first\r\n" + line)
+
+
 @pytest.mark.parametrize(
     "octets",
     [b"hello\r\n", b"25 ok\r\n", b"999 ok\r\n", b"2500 ok\r\n", b"250-a\r\n251 b\r\n", b"\r\n", b"250 " + b"x" * MAX_LINE + b"\r\n", b"x" * (MAX_LINE + 1),
