@@ -219,7 +219,7 @@ class MemoryQueue:
         found = [q for q in found if q.recipient.transport == "remote" or route == RESOLVE]
         with Change(self._data, self._options) as change:
             for queued in found:
-                queued.route, queued.due, queued.owner = route, now, ""
+                queued.route, queued.due = route, now
                 change.queued = True
         self._operator(found, "rerouted", {"route": route} if route else {})
         return len(found)
