@@ -17,11 +17,22 @@ from mta.model.message import Flags
 SLICE = 16_384
 """Messages changed in one transaction: other sessions have the loop back after some 5 ms, other writers their turn after some 30."""
 Kind = tuple[int, str]
+
 After = Callable[[int], Kind]
 
 
+class Answered:
+    """What the client of a STORE knows once that is answered OK (``Selected.heard``, ``own``): a NO says nothing of what was done."""
+
+    __slots__ = ("entries", "heard")
+
+    def __init__(self) -> None:
+        self.heard: dict[Uid, ModSeq] = {}
+        self.entries: set[int] = set()
+
+
 async def regroup(
-    session: Session, selected: Selected, columns: Columns, positions: Positions, after: After, *, silent: bool
+    session: Session, selected: Selected, columns: Columns, positions: Positions, after: After, answered: Answered, *, silent: bool
 ) -> int:
     """Change the flags of these messages to ``after`` of their flag set. Returns of how many; the rest is left to ``set_flags``."""
     flagging, view = session.server.flagging, selected.view
@@ -30,7 +41,6 @@ async def regroup(
     untold = selected.untold()
     if untold and silent:  # the client knows less than the columns: it has to hear of some
         return 0
-    entries: set[int] = set()
     done = 0
     while done < len(positions) and view.columns is columns:
         if done:
@@ -48,14 +58,13 @@ async def regroup(
             break
         entry = view.regrouped(columns, part, groups, modseq, at)
         if entry >= 0:
-            entries.add(entry)
+            answered.entries.add(entry)
         else:
-            selected.heard.update((uid, modseq) for group in groups for uid in group.uids)
+            answered.heard.update((uid, modseq) for group in groups for uid in group.uids)
         done += len(part)
-    selected.own |= entries
     if untold:
         shown = ((Uid(columns.uids[at]), ModSeq(columns.modseqs[at])) for at in positions[:done])
-        selected.heard.update(pair for pair in shown if pair[0] in untold)
+        answered.heard.update(pair for pair in shown if pair[0] in untold)
     return done
 
 

@@ -10,7 +10,7 @@ from mta.imapd.answer import bad, no, ok
 from mta.imapd.columns import Columns
 from mta.imapd.fetch_columns import CHUNK, lines
 from mta.imapd.permitted import set_permitted
-from mta.imapd.regroup import regroup
+from mta.imapd.regroup import Answered, regroup
 from mta.imapd.selected import Positions, Selected
 from mta.imapd.session import Session
 from mta.imapd.veto import ask, flag_names
@@ -94,15 +94,15 @@ async def _change(
     if (plan := session.server.hooks.mailbox_store) is not None and positions:
         names = flag_names(command.flags.flags, keywords)
         await ask(session, plan, selected.name, uids=tuple(selected.uids(positions)), change=command.change, flags=names)
+    answered = Answered()
     if since is None:
         done = await regroup(
-            session, selected, columns, positions, lambda n: _after(columns, n, command, keywords), silent=command.silent
+            session, selected, columns, positions, lambda n: _after(columns, n, command, keywords), answered, silent=command.silent
         )
         positions = positions[done:]
     view = selected.view
     modified: list[Uid] = []
-    heard: dict[Uid, ModSeq] = {}
-    entries: set[int] = set()
+    heard, entries = answered.heard, answered.entries
     untold = selected.untold() if command.silent else set()
     seen, highest = view.log_end, view.highest
     for start in range(0, len(positions), SLICE):
