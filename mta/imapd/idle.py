@@ -3,16 +3,12 @@
 
 from mta.imapd.answer import ok
 from mta.imapd.session import Session
-from mta.model.errors import MailError
 
 
 async def idle(session: Session, _: None) -> None:
     session.out.write(b"+ idling\r\n")
     if session.selected is not None:
-        try:
-            await session.catch_up(expunge=True)
-        except MailError as exc:  # no tagged answer any more, the client will say DONE; the next look at the mailbox tells it
-            session.server.log.warning("imap.wake", session=session.peer.id, mailbox=session.selected.mailbox, detail=str(exc))
+        await session.catch_up(expunge=True)
     session.start_idling()
 
 

@@ -215,10 +215,19 @@ class Session:
             self.server.log.info("imap.recent", session=self.peer.id, detail=str(exc))
 
     async def catch_up(self, *, expunge: bool) -> None:
-        """Write what changed in the open mailbox."""
+        """Write what changed in the open mailbox.
+
+        What the store cannot say now is told with the next look: the command is done, a NO would have its message appended again.
+        """
         selected = self.selected
         if selected is None:
             return
+        try:
+            await self._catch_up(selected, expunge=expunge)
+        except MailError as exc:
+            self.server.log.warning("imap.wake", session=self.peer.id, mailbox=selected.mailbox, detail=str(exc))
+
+    async def _catch_up(self, selected: Selected, *, expunge: bool) -> None:
         view = selected.view
         if view.stale:
             await view.refresh()

@@ -403,3 +403,19 @@ def test_idle_survives_a_store_that_is_away() -> None:
         assert (await site.talk(link, transport, b"DONE\r\n")).startswith(b"c OK")
 
     run(test)
+
+
+def test_what_was_done_is_answered_ok_though_the_store_is_away_since() -> None:
+    async def test(site: ImapSite) -> None:
+        link, transport = await site.login(b"SELECT INBOX")
+        changes = site.store.changes
+
+        async def away(*_: object) -> None:
+            raise TemporaryFailure("database is away")
+
+        site.store.changes = away  # type: ignore[method-assign,assignment]
+        assert (await site.talk(link, transport, b"a APPEND INBOX {1+}\r\nx\r\n")).startswith(b"a OK [APPENDUID")
+        site.store.changes = changes  # type: ignore[method-assign]
+        assert b"* 1 EXISTS\r\n" in await site.talk(link, transport, b"b NOOP\r\n")
+
+    run(test)
