@@ -15,8 +15,8 @@ import pytest
 from mta.model.errors import ConfigError, StorageDead, StorageFull, StorageReadOnly, TemporaryFailure
 from mta.model.message import OctetContent
 from mta.testing.conformance import Backend, append, arrive, intake, rows
-from mta_hooks.backends import Database
-from mta_sql import blobs, writer
+from mta_hooks.backends import Database, blobfolder
+from mta_sql import writer
 from mta_sql.sqlite import driver
 
 IOERR_FSYNC, IOERR_WRITE, IOERR_READ = 1034, 778, 266
@@ -86,7 +86,7 @@ def test_eio_from_a_body_file_is_the_end_too(sqlite: Backend, monkeypatch: pytes
 
     async def scenario(db: Database) -> None:
         user, _ = await arrive(db)
-        monkeypatch.setattr(blobs.os, "fsync", fsync)
+        monkeypatch.setattr(blobfolder.os, "fsync", fsync)
         with pytest.raises(StorageDead):
             await db.spool.accept(intake(user, octets=b"x" * 300_000))
         with pytest.raises(StorageDead):
@@ -162,7 +162,7 @@ def test_enospc_for_a_body_file_leaves_nothing_behind(sqlite: Backend, monkeypat
     async def scenario(db: Database) -> None:
         user, _ = await arrive(db)
         with monkeypatch.context() as patch:
-            patch.setattr(blobs.os, "fsync", fsync)
+            patch.setattr(blobfolder.os, "fsync", fsync)
             with pytest.raises(StorageFull):
                 await db.spool.accept(intake(user, octets=b"x" * 300_000))
         assert [path for path in (sqlite.data_dir / "blobs").rglob("*") if path.is_file()] == []
@@ -289,7 +289,7 @@ def test_files_that_no_row_names_are_swept_when_old(sqlite: Backend, monkeypatch
         await db.housekeep(now=time.time())
         await db.housekeep(now=time.time())
         assert "orphan-old" in list(db.blobs.keys())  # the clock may have jumped: it is looked at again later
-        monkeypatch.setattr(blobs, "TWICE", 0.0)
+        monkeypatch.setattr(blobfolder, "TWICE", 0.0)
         await db.housekeep(now=time.time())
         assert sorted(db.blobs.keys()) == sorted([named, "orphan-new"])
         assert not left_over.exists()
