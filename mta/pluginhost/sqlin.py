@@ -29,6 +29,8 @@ class _In:
     def statement(self, tree: Tree) -> Any:
         if tree[0] in ("select", "compound"):
             return self.select(tree)
+        if any(getattr(source, "recursive", False) for source in self._sources):
+            raise Uncrossable("a recursive CTE in a statement that changes rows: nobody bounds how long it holds up all others")
         table = self._source(tree[1])
         if tree[0] == "insert":
             rows = [self._row(row) for row in tree[2]]

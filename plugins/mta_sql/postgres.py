@@ -27,7 +27,7 @@ from mta.model.errors import ConfigError, StorageFull, StorageReadOnly, Temporar
 from mta_sql.alchemy import execute
 from mta_sql.dialect import Connection, Translation
 from mta_sql.migrate import check, migrate, version_of
-from mta_sql.reader import THREADS, Read
+from mta_sql.reader import THREADS, Read, bounded, limited
 from mta_sql.transaction import Effects
 from mta_sql.writer import Again, Busy
 
@@ -267,7 +267,7 @@ class PostgresReader:
     async def rows(self, statement: "sa.Executable") -> list[Any]:
         def once() -> list[Any]:
             with self._engine.connect() as alchemy:
-                return list(execute(alchemy, statement))
+                return bounded(execute(alchemy, limited(statement)))
 
         return await asyncio.get_running_loop().run_in_executor(self.threads, self._twice, once)
 

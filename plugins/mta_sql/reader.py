@@ -8,8 +8,10 @@ function is one statement, hence one snapshot.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mta_sql.dialect import Connection
@@ -22,6 +24,11 @@ T = TypeVar("T")
 Read = Callable[[Connection], T]
 
 THREADS = 4
+LONGEST = 120.0
+"""Seconds that a plugin's SELECT may take; PostgreSQL has the same bound for every statement."""
+MOST_ROWS = 1_000_000
+"""That it may have: they are all in memory at once."""
+_STEPS = 100_000  # of SQLite's machine between two looks at the clock: some milliseconds
 
 
 class Reader(Protocol):
@@ -32,10 +39,23 @@ class Reader(Protocol):
         ...
 
     async def rows(self, statement: "sa.Executable") -> list[Any]:
-        """All rows of a plugin's statement, in a thread."""
+        """All rows of a plugin's statement, in a thread. Raises LookupError: more than MOST_ROWS; TemporaryFailure: it took too long."""
         ...
 
     async def close(self) -> None: ...
+
+
+def limited(statement: Any) -> Any:
+    """With the bound in it, where it has none of its own: PostgreSQL sends all that there is."""
+    return statement.limit(MOST_ROWS + 1) if getattr(statement, "_limit_clause", statement) is None else statement
+
+
+def bounded(found: Iterable[Any]) -> list[Any]:
+    """All of them. Raises LookupError: they are more than MOST_ROWS."""
+    rows = list(islice(found, MOST_ROWS + 1))
+    if len(rows) > MOST_ROWS:
+        raise LookupError(f"a SELECT of more than {MOST_ROWS} rows; read them in pages")
+    return rows
 
 
 class SqliteReader:
@@ -67,7 +87,13 @@ class SqliteReader:
         from mta_sql.alchemy import execute, over
 
         def work(connection: Connection) -> list[Any]:
-            return list(execute(over(connection), statement))
+            ends = time.monotonic() + LONGEST
+            raw: Any = connection.raw
+            raw.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+            try:
+                return bounded(execute(over(connection), statement))
+            finally:
+                raw.set_progress_handler(None, 0)
 
         return await self.read(work, big=True)
 

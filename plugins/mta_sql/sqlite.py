@@ -37,7 +37,7 @@ driver: Any = _driver
 _log = logging.getLogger("mta.sql")
 
 # Primary result codes (https://sqlite.org/rescode.html); extended codes carry them in the low octet.
-_BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
+_BUSY, _LOCKED, _READONLY, _INTERRUPT, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 9, 10, 11, 13, 14, 26
 _IOERR_READ, _IOERR_SHORT_READ = 266, 522
 
 
@@ -64,6 +64,8 @@ def meaning(exc: BaseException, place: str) -> Exception | None:
     primary = code & 0xFF
     if primary in (_BUSY, _LOCKED):
         return TemporaryFailure(f"database locked: {text}")
+    if primary == _INTERRUPT:
+        return TemporaryFailure(f"database: the statement took too long: {text}")
     if primary == _FULL:
         return StorageFull(f"database: {text}")
     if primary in (_READONLY, _CANTOPEN):

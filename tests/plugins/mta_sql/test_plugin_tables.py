@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from mta.model.errors import AlreadyExists, ConfigError
+from mta.model.errors import AlreadyExists, ConfigError, TemporaryFailure
 from mta.pluginhost.sqlin import statement_in
 from mta.pluginhost.sqlout import statement_out
 from mta.testing.conformance import Backend, arrive, intake
 from mta_hooks.backends import Database, Schema
-from mta_sql import open_database
+from mta_sql import open_database, reader
 
 FIRST = sa.MetaData()
 A = sa.Table("t_a", FIRST, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text, unique=True))
@@ -96,6 +96,34 @@ def test_upserts_ctes_and_windows_mean_the_same_everywhere(sql: Backend, apart: 
             await db.tables.write([sent(upsert(A).values(id=4, name="x").on_conflict_do_nothing(index_elements=["id"]))])
 
     sql.run(scenario)
+
+
+def endless() -> sa.Select[Any]:
+    first = sa.select(A.c.id).where(A.c.id == 1).cte("chain", recursive=True)
+    return sa.select(first.union_all(sa.select(first.c.id + 1)))
+
+
+def test_a_select_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LONGEST", 0.2)
+
+    async def scenario(db: Database) -> None:
+        with pytest.raises(TemporaryFailure, match="too long"):
+            await db.tables.read(sa.select(sa.func.count()).select_from(endless().subquery()))
+        assert len(await db.tables.read(A.select())) == 1
+
+    Backend(lambda options: open_database("sqlite", options), tmp_path).run(fill, scenario)
+
+
+def test_a_select_of_too_many_rows_is_refused(sql: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MOST_ROWS", 1000)
+
+    async def scenario(db: Database) -> None:
+        assert len(await db.tables.read(endless().limit(1000))) == 1000
+        for statement in (endless(), endless().limit(1001)):
+            with pytest.raises(LookupError, match="1000 rows"):
+                await db.tables.read(statement)
+
+    sql.run(fill, scenario)
 
 
 def test_a_copy_of_the_plugins_tables_is_kept(tmp_path: Path) -> None:

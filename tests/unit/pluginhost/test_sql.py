@@ -225,3 +225,8 @@ def test_a_server_default_is_a_value() -> None:
     sa.Table("t_x", metadata, sa.Column("id", sa.Integer, primary_key=True, server_default=sa.text("(select 1)")))
     with pytest.raises(LookupError, match="server default"):
         schema_out(Schema(metadata))
+
+
+def test_a_recursion_may_read_only():
+    with pytest.raises(LookupError, match="recursive CTE"):
+        crossed(T.delete().where(c.id.in_(sa.select(CHAIN.c.id))))
