@@ -37,12 +37,12 @@ from mta.pipeline.editor import Editor
 from mta.pluginhost.flight import Recorder
 from mta.route.router import Router
 from mta_hooks.backends.database import Database
+from mta_hooks.backends.queue import LEASE
 from mta_hooks.services import Clock
 
 IN_HAND = 2000  # recipients in memory: enough to keep every lane busy between two leases
 AT_ONCE = 500  # in one lease
 PER_MESSAGE = 100  # recipients of one transaction (RFC 5321 §4.5.3.1.8)
-LEASE = 900.0  # longer than one transaction may take; only another machine has to wait for its end
 POLL = 5.0  # a wake-up from another process may be lost
 _ROUTING = 20  # recipients of several messages whose ``route`` hook is asked by one task
 

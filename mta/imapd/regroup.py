@@ -17,7 +17,6 @@ from mta.model.message import Flags
 SLICE = 16_384
 """Messages changed in one transaction: other sessions have the loop back after some 5 ms, other writers their turn after some 30."""
 Kind = tuple[int, str]
-
 After = Callable[[int], Kind]
 
 

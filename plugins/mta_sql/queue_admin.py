@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mta.model.address import Address
 from mta.model.delivery import ERROR_HOLD, QUARANTINE, RESOLVE, QueueRow, State
 from mta.model.ids import QueueId
-from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter, Shape
+from mta_hooks.backends.queue import LEASE, SHAPE_AGES, QueueFilter, Shape
 from mta_sql.dialect import Connection
 from mta_sql.queue_settle import remove_messages
 from mta_sql.text import clean, to_json, to_trouble
@@ -66,7 +66,6 @@ _FLUSH = "UPDATE queue SET due = ?, ready = ? WHERE id IN ARRAY ?"
 # Whoever delivers a row at this moment stays its owner until the result is written: it must not be edited.
 _HOLD = "UPDATE queue SET hold = ?, ready = NULL WHERE id IN ARRAY ?"
 _RELEASE = "UPDATE queue SET hold = '', due = ?, ready = CASE WHEN owner = '' THEN ? ELSE ? END, trouble = NULL WHERE id IN ARRAY ?"
-_LEASE = 900.0
 _REROUTE = "UPDATE queue SET route = ?, due = ?, ready = CASE WHEN hold = '' THEN ? END WHERE id IN ARRAY ?"
 _DELETE = "DELETE FROM queue WHERE id IN ARRAY ?"
 _FREE = "q.hold = '' AND NOT (q.owner <> '' AND q.ready > ?)"
@@ -241,7 +240,7 @@ def hold(reason: str) -> Change:
 def release(now: float) -> Change:
     def run(tx: Transaction, found: Sequence[Found]) -> None:
         note(tx, found, "released")
-        tx.execute(_RELEASE, (now, now, now + _LEASE, ids(tx, found)))
+        tx.execute(_RELEASE, (now, now, now + LEASE, ids(tx, found)))
         tx.effects.queued = True
 
     return Change(run, "q.hold <> ''")

@@ -9,6 +9,9 @@ from mta.model.delivery import Leased, Outcome, QueueRow, Trouble
 from mta.model.ids import BlobId, QueueId
 from mta.model.message import Intake, QueuedRecipient
 
+LEASE = 900.0
+"""Seconds for which the dispatcher leases rows: longer than one transaction may take. Only another machine has to wait for its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:

@@ -12,7 +12,7 @@ from mta.model.ids import BlobId, QueueId, UserId
 from mta.model.message import Intake, LocalDelivery, QueuedRecipient, first_due
 from mta.testing.memory.data import Change, Data, Queued
 from mta_hooks.backends.database import DatabaseOptions, TraceRecord
-from mta_hooks.backends.queue import SHAPE_AGES, QueueFilter, Shape
+from mta_hooks.backends.queue import LEASE, SHAPE_AGES, QueueFilter, Shape
 
 
 def _room(data: Data, parts: Iterable[tuple[Iterable[LocalDelivery], int]]) -> None:
@@ -210,7 +210,7 @@ class MemoryQueue:
         with Change(self._data, self._options) as change:
             for queued in found:
                 queued.due, queued.hold, queued.trouble = now, "", None
-                queued.until = now + 900.0 if queued.owner else 0.0
+                queued.until = now + LEASE if queued.owner else 0.0
                 change.queued = True
         return len(found)
 
