@@ -17,7 +17,8 @@ def children(pid: int) -> list[int]:
 
 
 def group_members(group: int) -> list[int]:
-    """Return the processes of a process group that still run; zombies, which init may reap late, do not count."""
+    """Return the processes of a process group that still run; zombies, which init may reap late, do not count: those without another
+    thread, for whose end the files and sockets of a process stay open."""
     out = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -25,7 +26,7 @@ def group_members(group: int) -> list[int]:
                 fields = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(fields[2]) == group and fields[0] not in "ZX":
+            if int(fields[2]) == group and (fields[0] not in "ZX" or int(fields[17]) > 1):
                 out.append(int(name))
     return out
 
